@@ -1,0 +1,209 @@
+"""Everything that happens, one frozen dataclass each. ``edge.observe`` turns each into one audit line and one metric.
+
+Fields named ``sender``, ``recipients`` and ``address`` go to the audit and never to application logs. No event has a
+field for a subject, a body or a secret, so none can leak.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.mail.identifier import MailId
+from gateway.outcome import Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """What happened. ``org`` and ``mail`` are empty where the event belongs to neither."""
+
+    org: str = ""
+    mail: MailId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerRejected(Event):
+    """A connection or a TLS handshake was refused. ``detail`` says why, for the administrator."""
+
+    listener: str
+    address: str
+    reason: Reason
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailRefused(Event):
+    """A command of a session was refused for a reason of ours; nothing entered the spool for it."""
+
+    listener: str
+    address: str
+    reason: Reason
+    sender: str = ""
+    recipients: tuple[str, ...] = ()
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailAccepted(Event):
+    """A mail is durable and 250 was said. ``size`` in bytes."""
+
+    listener: str
+    address: str
+    direction: str
+    sender: str
+    recipients: tuple[str, ...]
+    size: int
+    peer: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailProtected(Event):
+    """An outbound copy was made: ``protection`` is ``both``, ``sign``, ``encrypt``; ``rule`` asked for it."""
+
+    rule: str
+    protection: str
+    recipients: tuple[str, ...]
+    sign_key: str = ""
+    content_cipher: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailUnprotected(Event):
+    """A rule named ``unprotected`` let a mail out in clear."""
+
+    rule: str
+    recipients: tuple[str, ...]
+    reason: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailOpened(Event):
+    """An inbound mail was judged. ``verdict`` and ``reasons`` as in the inbound marks."""
+
+    verdict: str
+    encrypted: bool
+    assurance: str = ""
+    signer: str = ""
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailDelivered(Event):
+    """A next hop took responsibility for these recipients. ``reply`` is its own first line."""
+
+    route: str
+    host: str
+    recipients: tuple[str, ...]
+    tls: str = ""
+    reply: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailDeferred(Event):
+    """Tried again at ``until`` (microseconds UTC)."""
+
+    reason: Reason
+    recipients: tuple[str, ...]
+    until: int
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailFailed(Event):
+    """Will never reach these recipients; ``reported`` says whether a report went back to the sender."""
+
+    reason: Reason
+    recipients: tuple[str, ...]
+    reported: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailHeld(Event):
+    """Waits for a person."""
+
+    reason: Reason
+    recipients: tuple[str, ...]
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailBroken(Event):
+    """Could not be processed for a fault of ours; kept, and operations are paged."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailReleased(Event):
+    """A person released a held mail."""
+
+    who: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailDropped(Event):
+    """A person dropped a mail."""
+
+    who: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyUsed(Event):
+    """A key agent did one private-key operation (``sign`` or ``unwrap``) for a worker."""
+
+    key: str
+    operation: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyFailed(Event):
+    """A key agent could not do an operation, or the token could not be opened."""
+
+    key: str
+    operation: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchFailed(Event):
+    """A CRL or a directory could not be read. ``source`` is its URL without credentials."""
+
+    source: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigurationLoaded(Event):
+    """A configuration generation is in force in this process."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigurationRefused(Event):
+    """A changed configuration is wrong; the one before stays in force."""
+
+    mistakes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessStarted(Event):
+    """One of our processes is ready."""
+
+    process: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessEnded(Event):
+    """One of our processes ended; ``status`` is its exit status, negative for a signal."""
+
+    process: str
+    status: int
+
+
+class Observer(Protocol):
+    """Sees every event. Must not block and must not raise."""
+
+    def see(self, event: Event, /) -> None:
+        """Take note of ``event``."""

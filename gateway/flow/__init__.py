@@ -1,0 +1,1 @@
+"""What is done to a mail between the spool and the spool."""

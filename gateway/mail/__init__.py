@@ -1,0 +1,1 @@
+"""Mail as bytes and values: addresses, envelopes, messages, reports. Pure."""

@@ -1,0 +1,1 @@
+"""SMTP as a grammar: replies, commands, a client. Pure and sans-io."""

@@ -1,0 +1,1 @@
+"""The spool: what was said 250 to, until it has ended."""

@@ -1,0 +1,140 @@
+"""The contract of the spool, its states and its leases.
+
+A row is one copy of a mail on its way. ``waiting`` becomes ``leased`` and then ``done``, ``waiting`` again, ``held`` or
+``broken``. ``done`` rows are deleted with their bodies, so a spool at rest is empty. A lease has a fencing ``token``: every
+call that settles a lease fails with :class:`LeaseLost` when another worker took the row since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from gateway.mail.body import Bodies, Body
+from gateway.mail.envelope import Arrival, Envelope, NextHop, Recipient
+from gateway.mail.identifier import MailId
+from gateway.outcome import Reason
+
+
+class State(StrEnum):
+    """Where a row stands."""
+
+    WAITING = "waiting"
+    LEASED = "leased"
+    HELD = "held"
+    BROKEN = "broken"
+
+
+class Stage(StrEnum):
+    """What a row waits for: its flow (as it came in), or its delivery (as it goes out)."""
+
+    FLOW = "flow"
+    DELIVERY = "delivery"
+
+
+class LeaseLost(Exception):  # noqa: N818 - says what happened
+    """The lease ran out and the row is another's; nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """A copy of a mail. ``hop`` is set from ``Stage.DELIVERY`` on; ``protected``: no report may show anything of its content.
+
+    Times are microseconds UTC.
+    """
+
+    arrival: Arrival
+    envelope: Envelope
+    body: Body
+    stage: Stage
+    hop: NextHop | None = None
+    protected: bool = False
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What lists and ``queue why`` show of a mail; ``detail`` is the administrator's text of the last thing that happened."""
+
+    mail: Mail
+    state: State
+    attempts: int
+    next_at: int
+    reason: Reason | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to work on a row until ``until`` (seconds of the boot clock, ``time.clock_gettime(CLOCK_BOOTTIME)``)."""
+
+    mail: Mail
+    token: int
+    until: float
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What becomes of recipients that stay: tried again at ``next_at``."""
+
+    recipients: tuple[Recipient, ...]
+    next_at: int
+    reason: Reason
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What becomes of recipients that wait for a person."""
+
+    recipients: tuple[Recipient, ...]
+    reason: Reason
+    detail: str = ""
+
+
+Remainder = Waiting | Held
+
+
+class Spool(Protocol):
+    """The durable queue. Every method that changes something returns only when the change is on disk.
+
+    Raises :class:`gateway.outcome.GatewayError` (SPOOL_UNAVAILABLE, SPOOL_FULL) where the disk or the database fails.
+    """
+
+    @property
+    def bodies(self) -> Bodies:
+        """Where bodies are written before a row names them."""
+
+    async def accept(self, mail: Mail) -> None:
+        """A new mail, ``waiting`` at once. On return 250 may be said."""
+
+    async def lease(self, limit: int) -> Sequence[Lease]:
+        """At most ``limit`` rows that are due, best priority first, taken for this worker; empty when nothing is due."""
+
+    async def wait(self) -> None:
+        """Returns when something may be due: a mail was accepted here, or the time of the next row has come."""
+
+    async def replace(self, lease: Lease, outputs: Sequence[Mail], remainders: Sequence[Remainder] = ()) -> None:
+        """The end of a lease, in one transaction: the row goes, ``outputs`` are new rows, ``remainders`` keep its body.
+
+        No outputs and no remainders: the mail is done. Each remainder that is not the only one becomes a row of its own
+        with a new identifier, the same body and the old row as its parent. Raises :class:`LeaseLost`.
+        """
+
+    async def break_(self, lease: Lease, detail: str) -> None:
+        """Puts the row aside as ``broken``, with its body. Raises :class:`LeaseLost`."""
+
+    async def rows(self, state: State | None = None) -> Sequence[Row]:
+        """All rows, or those in ``state``, oldest first."""
+
+    async def row(self, mail: MailId) -> Row | None:
+        """One row."""
+
+    async def release(self, mail: MailId) -> bool:
+        """A held or broken row becomes ``waiting``, due now. False where there is none."""
+
+    async def drop(self, mail: MailId) -> bool:
+        """A row that nobody has leased goes, with its body. False where there is none."""

@@ -1,0 +1,1 @@
+"""Whom to believe: certificates, paths, revocation, zones. Pure."""

@@ -1,0 +1,1 @@
+"""Peer lists, each in its own form."""
