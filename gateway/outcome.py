@@ -143,17 +143,13 @@ REASONS: Final[dict[Reason, Explanation]] = {
     Reason.REVOCATION_UNKNOWN: Explanation(
         "7.5", "Certificate revocation cannot be checked now", _OPS, "see whether the CRL can be fetched"
     ),
-    Reason.EKU: Explanation(
-        "7.5", "Certificate not meant for this use", _PEER, "obtain one with the right extended key usage"
-    ),
+    Reason.EKU: Explanation("7.5", "Certificate not meant for this use", _PEER, "obtain one with the right extended key usage"),
     Reason.KEY_USAGE: Explanation("7.5", "Certificate not meant for this use", _PEER, "obtain one with the right key usage"),
     Reason.WEAK_ALGORITHM: Explanation("7.6", "Algorithm too weak", _PEER, "use SHA-2, RSA of 2048 bits or a named curve"),
     Reason.ADDRESS_MISMATCH: Explanation(
         "7.5", "Certificate does not name this address", _ADMIN, "find the certificate of this address or its domain"
     ),
-    Reason.FROM_MISMATCH: Explanation(
-        "7.7", "Signer is not the From address", _SENDER, "sign with the sender's certificate"
-    ),
+    Reason.FROM_MISMATCH: Explanation("7.7", "Signer is not the From address", _SENDER, "sign with the sender's certificate"),
     Reason.FROM_AMBIGUOUS: Explanation("7.7", "From is not one plain address", _SENDER, "send with one From address"),
     Reason.PARTIAL_COVERAGE: Explanation("7.7", "Signature covers only a part", _SENDER, "sign the whole message"),
     Reason.NO_SIGNER: Explanation("7.7", "Signed without a signer", _SENDER, "sign the message again"),
@@ -174,9 +170,7 @@ REASONS: Final[dict[Reason, Explanation]] = {
     Reason.KEY_UNAVAILABLE: Explanation(
         "7.4", "Cryptographic service unavailable", _OPS, "run `status` and `check --live`; look at the token"
     ),
-    Reason.OWN_WORK_WRONG: Explanation(
-        "3.0", "Internal check failed", _OPS, "keep the mail and report it; nothing was sent", 554
-    ),
+    Reason.OWN_WORK_WRONG: Explanation("3.0", "Internal check failed", _OPS, "keep the mail and report it; nothing was sent", 554),
     Reason.POLICY_HOLD: Explanation("7.1", "Held by policy", _ADMIN, "read it with `queue why`, then release or drop"),
     Reason.POLICY_REFUSE: Explanation("7.1", "Refused by policy", _ADMIN, "run `explain` for the rule"),
     Reason.SPOOL_UNAVAILABLE: Explanation("3.0", "Cannot store mail now", _OPS, "look at the state directory and its disk"),
@@ -187,9 +181,7 @@ REASONS: Final[dict[Reason, Explanation]] = {
     Reason.HOP_UNREACHABLE: Explanation("4.1", "Next hop unreachable", _OPS, "see whether the next hop answers"),
     Reason.HOP_DEFERRED: Explanation("4.2", "Next hop asked to wait", _OPS, "read the next hop's own words in `queue why`"),
     Reason.HOP_REFUSED: Explanation("0.0", "Next hop refused", _SENDER, "read the next hop's own words"),
-    Reason.HOP_LACKS: Explanation(
-        "6.7", "Next hop cannot take this mail", _SENDER, "send without the extension it lacks", 554
-    ),
+    Reason.HOP_LACKS: Explanation("6.7", "Next hop cannot take this mail", _SENDER, "send without the extension it lacks", 554),
     Reason.GAVE_UP: Explanation("4.7", "Not delivered in time", _SENDER, "send it again later", 554),
     Reason.DROPPED: Explanation("7.1", "Dropped by the administrator", _ADMIN, "ask the administrator"),
 }

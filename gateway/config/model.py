@@ -68,7 +68,7 @@ class KeyPurpose(StrEnum):
 class KeyStore(StrEnum):
     """Where a private key lives."""
 
-    TOKEN = "token"
+    TOKEN = "token"  # noqa: S105 - the name of a place
     FILE = "file"
 
 
@@ -303,7 +303,8 @@ class Rule(Section):
 
 class ZonePeer(Section):
     """``[[peer]]`` of a zone: another gateway. ``names`` are DNS names its certificate must show (one is enough), ``dn`` the full
-    subject (RFC 4514); at least one of the two, and if both are given both must hold."""
+    subject (RFC 4514); at least one of the two, and if both are given both must hold.
+    """
 
     name: str
     domains: tuple[Domain, ...] = Field(min_length=1)

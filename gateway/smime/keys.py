@@ -52,7 +52,8 @@ class Oaep:
 @dataclass(frozen=True, slots=True)
 class Ecdh:
     """Ephemeral-static ECDH, X9.63 KDF, AES key wrap (RFC 5753). ``originator`` is the DER SubjectPublicKeyInfo of the ephemeral
-    key, on the recipient's curve; ``shared_info`` the DER ECC-CMS-SharedInfo; ``wrap_length`` the key-wrap key's size in bytes."""
+    key, on the recipient's curve; ``shared_info`` the DER ECC-CMS-SharedInfo; ``wrap_length`` the key-wrap key's size in bytes.
+    """
 
     wrapped: bytes
     length: int

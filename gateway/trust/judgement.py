@@ -28,7 +28,8 @@ class Assurance(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Trusted:
     """Believed. ``path`` is DER, anchor first, leaf last; ``marks`` are reasons that do not deny trust (REVOCATION_UNKNOWN
-    under ``soft``)."""
+    under ``soft``).
+    """
 
     path: tuple[bytes, ...]
     marks: tuple[Reason, ...] = ()
