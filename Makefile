@@ -1,0 +1,40 @@
+# Two commands for a newcomer: make demo, make test. Each installs by itself what it needs and says so first.
+.PHONY: help demo test check format bench lock clean
+.DEFAULT_GOAL := help
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+KEEP ?=
+PYTEST_ARGS ?=
+
+help:            ## this list
+	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*## */\t/' | expand -t 12
+
+demo:            ## two organisations on loopback exchange one protected letter; KEEP=1 leaves them running
+	@deploy/setup demo
+	@KEEP=$(KEEP) $(PYTHON) -m demo
+
+test:            ## the whole suite, unit and system, on real components
+	@deploy/setup test
+	@$(PYTHON) -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+
+check:           ## format, lint, strict types
+	@deploy/setup check
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/mypy
+
+format:          ## rewrite what the formatter and the linter can mend
+	@$(VENV)/bin/ruff format .
+	@$(VENV)/bin/ruff check --fix .
+
+bench:           ## every figure we quote, into bench/RESULTS.md
+	@deploy/setup test
+	@$(PYTHON) -m bench
+
+lock:            ## resolve the dependencies anew (needs uv)
+	uv pip compile -q --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade pyproject.toml -o requirements.lock
+	uv pip compile -q --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --extra dev pyproject.toml -c requirements.lock -o requirements-dev.lock
+
+clean:           ## remove what the above made, Debian packages aside
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
