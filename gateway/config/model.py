@@ -7,6 +7,7 @@ reference leads somewhere. Paths are absolute once loaded: relative ones are tak
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -281,9 +282,13 @@ class HeaderTrigger(Section):
 
 
 class When(Section):
-    """All that is given must hold. Addresses are ``local@domain``, ``@domain`` or ``@*.domain``; ``zone = '*'`` is any zone."""
+    """All that is given must hold. Addresses are ``local@domain``, ``@domain`` or ``@*.domain``; ``zone = '*'`` is any zone.
 
-    direction: Direction | None = None
+    ``sender`` is the reverse-path. ``zone`` is the recipient's, or for inbound mail that of the peer that brought it. Without
+    ``direction`` a rule is about outbound mail.
+    """
+
+    direction: Literal[Direction.OUTBOUND, Direction.INBOUND] | None = None
     organisation: str | None = None
     sender: tuple[str, ...] = ()
     recipient: tuple[str, ...] = ()
@@ -299,6 +304,12 @@ class Rule(Section):
     when: When = When()
     protect: Protection
     missing: Missing = Missing.REFUSE
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.when.direction is Direction.INBOUND and self.protect is not Protection.UNPROTECTED:
+            raise ValueError("an inbound rule can only say protect = 'unprotected': leave this mail alone")
+        return self
 
 
 class ZonePeer(Section):
@@ -399,3 +410,18 @@ class Config(Section):
     metrics: Endpoint = Endpoint()
     fetching: Fetching = Fetching()
     generation: int = 0
+
+    @cached_property
+    def owners(self) -> dict[str, str]:
+        """Which organisation each of our domains belongs to."""
+        return {domain: name for name, organisation in self.organisation.items() for domain in organisation.domains}
+
+    @cached_property
+    def peers(self) -> dict[str, tuple[str, str]]:
+        """The zone and peer of each domain in a zone; of several zones the first in the configuration."""
+        found: dict[str, tuple[str, str]] = {}
+        for name, zone in self.zone.items():
+            for peer in zone.peer:
+                for domain in peer.domains:
+                    found.setdefault(domain, (name, peer.name))
+        return found
