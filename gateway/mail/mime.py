@@ -1,0 +1,161 @@
+"""MIME grammar (RFC 2045, 2046): Content-Type, boundaries, wrapped base64. One strict reading, so that no two readers differ."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import pybase64
+
+from gateway.outcome import GatewayError, Reason
+
+MAX_VALUE: Final = 16 * 1024
+MAX_PARAMETERS: Final = 64
+MAX_BOUNDARY: Final = 70  # RFC 2046 5.1.1
+LINE: Final = 57  # octets that make a line of 76 characters, RFC 2045 6.8
+
+_TOKEN: Final = re.compile(rb"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+")
+# A bare value may also hold / [ ] ? = : @ (boundaries like ----=_Part_1 are common): there is only one way to read it.
+_BARE: Final = re.compile(rb"[!#$%&'*+\-./0-9:=?@A-Z\[\]^_`a-z{|}~]+")
+_QUOTED: Final = re.compile(rb'"((?:[^"\\\r\n\0]|\\[^\r\n\0])*)"')
+_PAIR: Final = re.compile(rb"\\(.)", re.DOTALL)
+_BOUNDARY: Final = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]*[0-9A-Za-z'()+_,\-./:=?]")
+_SPACE: Final = b" \t"
+
+
+class MimeError(GatewayError):
+    """Not MIME as the RFCs have it. The detail names the field or the line, never its content."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContentType:
+    """``type`` is ``type/subtype`` in lower case; ``params`` has names in lower case and values as written, unquoted.
+
+    Bytes outside ASCII in a value are UTF-8; what is not even that is kept by ``surrogateescape``.
+    """
+
+    type: str
+    params: Mapping[str, str]
+
+    @property
+    def boundary(self) -> bytes | None:
+        """The boundary of a multipart, or None where the parameter is missing. Raises :class:`MimeError` for a bad one."""
+        text = self.params.get("boundary")
+        if text is None:
+            return None
+        if len(text) > MAX_BOUNDARY or not _BOUNDARY.fullmatch(text):
+            raise MimeError(Reason.MALFORMED, "bad boundary")
+        return text.encode("ascii")
+
+
+TEXT_PLAIN: Final = ContentType("text/plain", {"charset": "us-ascii"})  # RFC 2045 5.2
+
+
+def parse_content_type(value: bytes) -> ContentType:
+    """The value of one Content-Type field, unfolded, comments allowed.
+
+    Raises :class:`MimeError` (MALFORMED, LIMIT): no type, a parameter given twice, anything left over.
+    """
+    if len(value) > MAX_VALUE:
+        raise MimeError(Reason.LIMIT, "Content-Type too long")
+    kind, at = _token(value, _skip(value, 0))
+    at = _skip(value, at)
+    if value[at : at + 1] != b"/":
+        raise MimeError(Reason.MALFORMED, "Content-Type without a subtype")
+    subtype, at = _token(value, _skip(value, at + 1))
+    params: dict[str, str] = {}
+    while (at := _skip(value, at)) < len(value):
+        if value[at : at + 1] != b";":
+            raise MimeError(Reason.MALFORMED, "Content-Type with more than parameters")
+        at = _skip(value, at + 1)
+        if at == len(value) or value[at : at + 1] == b";":
+            continue  # a semicolon too many says nothing
+        name, at = _token(value, at)
+        at = _skip(value, at)
+        if value[at : at + 1] != b"=":
+            raise MimeError(Reason.MALFORMED, "Content-Type parameter without a value")
+        text, at = _value(value, _skip(value, at + 1))
+        if name in params or len(params) == MAX_PARAMETERS:
+            raise MimeError(Reason.MALFORMED, "Content-Type parameter given twice, or too many of them")
+        params[name] = text
+    return ContentType(f"{kind}/{subtype}", params)
+
+
+def _token(value: bytes, at: int) -> tuple[str, int]:
+    found = _TOKEN.match(value, at)
+    if found is None:
+        raise MimeError(Reason.MALFORMED, "Content-Type with a bad token")
+    return found.group().decode("ascii").lower(), found.end()
+
+
+def _value(value: bytes, at: int) -> tuple[str, int]:
+    if found := _BARE.match(value, at):
+        return found.group().decode("ascii"), found.end()
+    if found := _QUOTED.match(value, at):
+        return _PAIR.sub(rb"\1", found.group(1)).decode("utf-8", "surrogateescape"), found.end()
+    raise MimeError(Reason.MALFORMED, "Content-Type parameter with a bad value")
+
+
+def _skip(value: bytes, at: int) -> int:
+    """The place after white space and nested comments (RFC 5322 3.2.2)."""
+    depth = 0
+    while at < len(value):
+        byte = value[at : at + 1]
+        if byte == b"(":
+            depth += 1
+        elif depth and byte == b")":
+            depth -= 1
+        elif depth and byte == b"\\":
+            at += 1
+        elif not depth and byte not in _SPACE:
+            return at
+        at += 1
+    if depth:
+        raise MimeError(Reason.MALFORMED, "comment without an end")
+    return len(value)
+
+
+def parse_transfer_encoding(value: bytes | None) -> str:
+    """The value of one Content-Transfer-Encoding field in lower case; ``7bit`` where there is none (RFC 2045 6.1).
+
+    Raises :class:`MimeError` (MALFORMED).
+    """
+    if value is None:
+        return "7bit"
+    token, at = _token(value, _skip(value, 0))
+    if _skip(value, at) != len(value):
+        raise MimeError(Reason.MALFORMED, "bad Content-Transfer-Encoding")
+    return token
+
+
+class Base64Lines:
+    """Bytes in, base64 in lines of 76 characters with CRLF out (RFC 2045 6.8), as a stream."""
+
+    __slots__ = ("_rest",)
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def update(self, data: bytes) -> bytes:
+        """The whole lines that can be written now."""
+        data = self._rest + data
+        whole = len(data) - len(data) % LINE
+        self._rest = data[whole:]
+        return wrap(data[:whole])
+
+    def finalize(self) -> bytes:
+        """The last, shorter line, with its CRLF; nothing where there is none."""
+        rest, self._rest = self._rest, b""
+        return wrap(rest)
+
+
+def wrap(data: bytes) -> bytes:
+    """``data`` in base64, each line of at most 76 characters ended by CRLF."""
+    return pybase64.encodebytes(data).replace(b"\n", b"\r\n")
+
+
+def wrapped_size(size: int) -> int:
+    """How long ``wrap`` makes ``size`` bytes."""
+    return (size + 2) // 3 * 4 + (size + LINE - 1) // LINE * 2
