@@ -1,0 +1,174 @@
+"""The header of a message as offsets and slices of its original bytes (RFC 5322, RFC 6532); never printed anew.
+
+Reading is total for what SMTP lets in: a line that is no field is kept as a :class:`Field` without a name, so that it can be
+relayed byte for byte and yet counts as no field. Only bare CR, bare LF, NUL and an endless header are refused.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import quopri
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.mail.address import Address, AddressError, parse_address
+from gateway.mail.body import Body
+from gateway.outcome import GatewayError, Reason
+
+MAX_HEADER: Final = 256 * 1024
+MAX_FIELDS: Final = 4096
+MAX_FROM: Final = 2000
+
+_END: Final = b"\r\n\r\n"
+_LINE: Final = re.compile(rb"[^\r\n\0]*\r\n")
+# RFC 5322 2.2 and 4.5.3: printable US-ASCII but the colon; white space (also a fold) may stand before the colon in old mail.
+_NAME: Final = re.compile(rb"([!-9;-~]+)(?:[ \t]|\r\n(?=[ \t]))*:")
+_FOLD: Final = re.compile(rb"\r\n(?=[ \t])")
+_ENCODED: Final = re.compile(r"=\?([A-Za-z0-9_.:-]{1,40})(?:\*[A-Za-z0-9-]{1,40})?\?([BbQq])\?([^? ]*)\?=")
+_BETWEEN_ENCODED: Final = re.compile(r"(\?=)[ \t]+(=\?)")
+# A display name of atoms, dots, spaces and quoted strings; no comments, groups, routes or lists. No two branches share a first
+# character, so matching is linear.
+_FROM: Final = re.compile(r'(?:[^\x00-\x08\x0a-\x1f\x7f"(),:;<>@\[\\\]]|"(?:[^"\\\x00-\x1f\x7f]|\\[ -~])*")*<([^<>\s]+)>')
+
+
+class MessageError(GatewayError):
+    """The message cannot be read (MALFORMED, LIMIT)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One header field. ``name`` as written, "" for a line that is no field; ``raw`` is every byte of it with its final CRLF."""
+
+    name: str
+    raw: bytes
+
+    @property
+    def value(self) -> bytes:
+        """What stands after the colon: unfolded (RFC 5322 2.2.3), white space at both ends removed."""
+        matched = _NAME.match(self.raw)
+        return _FOLD.sub(b"", self.raw[matched.end() if matched else 0 :]).strip(b" \t\r\n")
+
+    @property
+    def text(self) -> str:
+        """The value for people's eyes and for matching: encoded words (RFC 2047) decoded, what cannot be decoded replaced."""
+        text = _BETWEEN_ENCODED.sub(r"\1\2", self.value.decode("utf-8", "replace"))
+        return _ENCODED.sub(_decode_word, text)
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The fields in order. ``size`` is where the body begins: behind the empty line, in bytes from the start."""
+
+    fields: tuple[Field, ...]
+    size: int
+
+    def all(self, name: str) -> tuple[Field, ...]:
+        """The fields named ``name``, in any case."""
+        wanted = name.lower()
+        return tuple(field for field in self.fields if field.name.lower() == wanted)
+
+    def first(self, name: str) -> Field | None:
+        """The first field named ``name``, or None."""
+        return next(iter(self.all(name)), None)
+
+
+def read_header(data: bytes) -> Header:
+    """The header at the start of ``data``, which holds the whole message or at least its header and the empty line.
+
+    A message that has no empty line is all header. Raises :class:`MessageError`: MALFORMED for bare CR or LF and NUL, LIMIT
+    beyond ``MAX_HEADER`` bytes or ``MAX_FIELDS`` fields.
+    """
+    end, size = _extent(data)
+    if size > MAX_HEADER:
+        raise MessageError(Reason.LIMIT, f"header over {MAX_HEADER} bytes")
+    lines: list[bytes] = []
+    position = 0
+    while position < end:
+        line = _LINE.match(data, position, end)
+        if line is None:
+            raise MessageError(Reason.MALFORMED, "bare CR or LF, NUL, or an unfinished line in the header")
+        lines.append(line[0])
+        position = line.end()
+    return Header(_fields(lines), size)
+
+
+def head_of(body: Body) -> Header:
+    """The header of ``body``, reading no more of it than needed. Raises as :func:`read_header`."""
+    return read_header(head_bytes(body, MAX_HEADER + len(_END)))
+
+
+def head_bytes(body: Body, limit: int) -> bytes:
+    """The first bytes of ``body``: up to the end of the chunk that holds the empty line, or about ``limit`` bytes."""
+    data = bytearray()
+    for chunk in body.chunks():
+        searched = max(len(data) - len(_END), 0)
+        data += chunk
+        if data.startswith(b"\r\n") or data.find(_END, searched) >= 0 or len(data) > limit:
+            break
+    return bytes(data)
+
+
+def from_address(header: Header) -> Address:
+    """The one author of the message, by one strict grammar: ``local@domain`` or ``display name <local@domain>``.
+
+    Raises :class:`MessageError` (FROM_AMBIGUOUS) where there is no From, several, a list, a group, a comment, or a header
+    line that another reader might take for the From.
+    """
+    fields = header.all("From")
+    if len(fields) != 1:
+        raise MessageError(Reason.FROM_AMBIGUOUS, f"{len(fields)} From fields")
+    if any(_squeezed(field.raw).startswith(b"from:") for field in header.fields if not field.name):
+        raise MessageError(Reason.FROM_AMBIGUOUS, "a broken line that reads as From")
+    value = fields[0].value
+    try:
+        text = value.decode("utf-8") if len(value) <= MAX_FROM else ""
+        matched = _FROM.fullmatch(text)
+        return parse_address(matched[1] if matched else text)
+    except (UnicodeDecodeError, AddressError) as error:
+        raise MessageError(Reason.FROM_AMBIGUOUS, "From is not one plain address") from error
+
+
+def _squeezed(raw: bytes) -> bytes:
+    """A broken line as the most forgiving reader might see it: visible ASCII alone, in lower case."""
+    return re.sub(rb"[^!-~]", b"", raw[:1000]).lower()
+
+
+def _extent(data: bytes) -> tuple[int, int]:
+    """Where the fields end, and where the body begins."""
+    if data.startswith(b"\r\n"):
+        return 0, 2
+    end = data.find(_END)
+    return (len(data), len(data)) if end < 0 else (end + 2, end + 4)
+
+
+def _fields(lines: list[bytes]) -> tuple[Field, ...]:
+    """Lines put together where they are folded."""
+    joined: list[list[bytes]] = []
+    for line in lines:
+        if joined and line[:1] in (b" ", b"\t"):
+            joined[-1].append(line)
+        else:
+            joined.append([line])
+    if len(joined) > MAX_FIELDS:
+        raise MessageError(Reason.LIMIT, f"over {MAX_FIELDS} header fields")
+    return tuple(_field(b"".join(pieces)) for pieces in joined)
+
+
+def _field(raw: bytes) -> Field:
+    matched = _NAME.match(raw)
+    return Field(matched[1].decode("ascii") if matched else "", raw)
+
+
+def _decode_word(matched: re.Match[str]) -> str:
+    """One encoded word; left as it is where it cannot be decoded."""
+    charset, encoding, text = matched.groups()
+    try:
+        if encoding in "Bb":
+            data = base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), validate=True)
+        else:
+            data = quopri.decodestring(text.replace("_", " ").encode("ascii"), header=True)
+        return data.decode(charset, "replace")
+    except (LookupError, UnicodeError, binascii.Error):
+        return matched[0]
