@@ -1,0 +1,137 @@
+"""One named event becomes one audit line, one counter and one log line. Each process has its own :class:`Observe`.
+
+The audit is a file of JSON lines, one segment for each process start, each line chained to the one before by ``prev``, the
+SHA-256 of that line; so a line cannot be changed or taken out unseen. Addresses stand in the audit and never in the log.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import fields
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from gateway.events import ConfigurationRefused, Event, FetchFailed, KeyFailed, MailBroken, PeerRejected, ProcessEnded
+
+AUDIT_VERSION: Final = 1
+GENESIS: Final = "0" * 64
+
+# Fields that may be labels: each takes few values, so that series stay few however many peers and people there are.
+_LABELS: Final = ("org", "listener", "direction", "protection", "verdict", "assurance", "operation", "reason")
+# Fields that name people; the audit may hold them, the log may not.
+_PRIVATE: Final = frozenset({"sender", "recipients", "address", "signer", "reply", "detail"})
+_ALARMING: Final = (MailBroken, KeyFailed, ProcessEnded, ConfigurationRefused, PeerRejected, FetchFailed)
+
+CounterKey = tuple[str, tuple[tuple[str, str], ...]]
+
+
+@cache
+def event_name(kind: type[Event]) -> str:
+    """``MailAccepted`` is ``mail_accepted`` in audit, log and metric."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower()
+
+
+@cache
+def label_names(kind: type[Event]) -> tuple[str, ...]:
+    """The fields of an event that are labels of its counter."""
+    names = {field.name for field in fields(kind)}
+    return tuple(name for name in _LABELS if name in names)
+
+
+def rfc3339(at: int) -> str:
+    """Microseconds UTC as RFC 3339 text in UTC."""
+    return datetime.fromtimestamp(at / 1_000_000, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+class Audit:
+    """An append-only, hash-chained segment of the audit."""
+
+    def __init__(self, folder: Path, process: str, now: Callable[[], int]) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._now = now
+        self._seq = 0
+        self._prev = GENESIS
+        self.path = folder / f"{process}-{now()}-{os.getpid()}.jsonl"
+        self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_EXCL, 0o600)
+
+    def write(self, name: str, facts: dict[str, Any]) -> None:
+        """Append one record."""
+        self._seq += 1
+        record = {"v": AUDIT_VERSION, "seq": self._seq, "prev": self._prev, "at": rfc3339(self._now()), "event": name, **facts}
+        line = json.dumps(record, ensure_ascii=True, separators=(",", ":")).encode()
+        self._prev = hashlib.sha256(line).hexdigest()
+        os.write(self._file, line + b"\n")
+
+    def close(self) -> None:
+        """End the segment."""
+        os.close(self._file)
+
+
+def broken_link(lines: Iterable[bytes]) -> int | None:
+    """The number (from 1) of the first line of a segment that does not follow from the one before, or None if all do."""
+    prev = GENESIS
+    for number, line in enumerate(lines, 1):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            return number
+        if not isinstance(record, dict) or record.get("prev") != prev or record.get("seq") != number:
+            return number
+        prev = hashlib.sha256(line.rstrip(b"\n")).hexdigest()
+    return None
+
+
+class Observe:
+    """The observer of one process."""
+
+    def __init__(self, audit: Audit) -> None:
+        self._audit = audit
+        self._log = structlog.get_logger()
+        self.counters: Counter[CounterKey] = Counter()
+
+    def see(self, event: Event, /) -> None:
+        """Write the audit line, count, and log."""
+        kind = type(event)
+        name = event_name(kind)
+        facts = {
+            field.name: list(value) if isinstance(value, tuple) else value
+            for field in fields(kind)
+            if (value := getattr(event, field.name)) not in ("", None, ())
+        }
+        self._audit.write(name, facts)
+        labels = tuple((label, str(getattr(event, label) or "")) for label in label_names(kind))
+        self.counters[name, labels] += 1
+        if isinstance(event, _ALARMING):
+            self._log.warning(name, **{key: value for key, value in facts.items() if key not in _PRIVATE})
+        else:
+            self._log.debug(name, **{key: value for key, value in facts.items() if key not in _PRIVATE})
+
+    def close(self) -> None:
+        """End the audit segment."""
+        self._audit.close()
+
+
+def configure_logging(process: str) -> None:
+    """JSON lines on standard error, each naming the process."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(20),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(process=process)

@@ -1,0 +1,162 @@
+"""The control process: metrics for operations, status for the command line. One Unix socket, one HTTP listener.
+
+On the socket each request and each answer is one line of JSON. Our own processes send ``report`` with cumulative counters,
+tagged with process and epoch (its start), so that a restarted process adds to what its predecessor counted; the command
+line asks ``status``. The socket lies in the run directory, which only our own users may enter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from gateway.spool.store import Spool, State
+
+MAX_LINE: Final = 1 << 20
+MAX_EPOCHS: Final = 10_000
+
+Series = tuple[str, tuple[tuple[str, str], ...]]
+
+
+@dataclass(slots=True)
+class Snapshots:
+    """The latest counters of every process epoch. What an ended epoch counted stays counted."""
+
+    counters: dict[tuple[str, int], dict[Series, float]] = field(default_factory=dict)
+    seen_at: dict[str, int] = field(default_factory=dict)
+
+    def take(self, process: str, epoch: int, counters: dict[Series, float], now: int) -> None:
+        """The newest cumulative counters of one process epoch."""
+        if (process, epoch) not in self.counters and len(self.counters) >= MAX_EPOCHS:
+            return
+        self.counters[process, epoch] = counters
+        self.seen_at[process] = now
+
+    def totals(self) -> dict[Series, float]:
+        """Every series, summed over processes and epochs."""
+        totals: defaultdict[Series, float] = defaultdict(float)
+        for counters in self.counters.values():
+            for series, value in counters.items():
+                totals[series] += value
+        return dict(totals)
+
+
+class GatewayCollector(Collector):
+    """What ``/metrics`` shows: one counter for each kind of event, and the rows of the spool by state."""
+
+    def __init__(self, snapshots: Snapshots, rows: Callable[[], dict[str, int]], now: Callable[[], int]) -> None:
+        self._snapshots = snapshots
+        self._rows = rows
+        self._now = now
+
+    def collect(self) -> Iterator[Metric]:
+        """Every metric at this moment."""
+        families: dict[str, CounterMetricFamily] = {}
+        for (name, labels), value in sorted(self._snapshots.totals().items()):
+            if name not in families:
+                families[name] = CounterMetricFamily(
+                    f"smime_gateway_{name}", f"Events named {name}.", labels=[label for label, _ in labels]
+                )
+            families[name].add_metric([text for _, text in labels], value)
+        yield from families.values()
+        spool = GaugeMetricFamily("smime_gateway_spool_rows", "Mails in the spool by state.", labels=["state"])
+        for state, count in self._rows().items():
+            spool.add_metric([state], count)
+        yield spool
+        up = GaugeMetricFamily("smime_gateway_process_seen_seconds", "Seconds since a process last reported.", labels=["process"])
+        for process, seen in self._snapshots.seen_at.items():
+            up.add_metric([process], (self._now() - seen) / 1_000_000)
+        yield up
+
+
+class Control:
+    """Serves the control socket."""
+
+    def __init__(self, *, snapshots: Snapshots, spool: Spool, now: Callable[[], int], generation: Callable[[], int]) -> None:
+        self._snapshots = snapshots
+        self._spool = spool
+        self._now = now
+        self._generation = generation
+        self.rows: dict[str, int] = {}
+
+    async def serve(self, path: Path, stopping: asyncio.Event) -> None:
+        """Serve until ``stopping`` is set."""
+        path.unlink(missing_ok=True)
+        server = await asyncio.start_unix_server(self._converse, path, limit=MAX_LINE)
+        path.chmod(0o660)
+        async with server:
+            while not stopping.is_set():
+                await self.count_rows()
+                try:
+                    await asyncio.wait_for(stopping.wait(), 5)
+                except TimeoutError:
+                    continue
+        path.unlink(missing_ok=True)
+
+    async def count_rows(self) -> None:
+        """Bring the gauge of spool rows up to date."""
+        counts = {state.value: 0 for state in State}
+        for row in await self._spool.rows():
+            counts[row.state.value] += 1
+        self.rows = counts
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while line := await reader.readline():
+                answer = await self._answer(json.loads(line))
+                writer.write(json.dumps(answer).encode() + b"\n")
+                await writer.drain()
+        except (ValueError, KeyError, TypeError, ConnectionError):
+            pass  # not one of ours, or gone; nothing to tell it
+        finally:
+            writer.close()
+
+    async def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        if request["verb"] == "report":
+            counters = {
+                (str(name), tuple((str(key), str(text)) for key, text in labels)): float(value)
+                for name, labels, value in request["counters"]
+            }
+            self._snapshots.take(str(request["process"]), int(request["epoch"]), counters, self._now())
+            return {"ok": True}
+        if request["verb"] == "status":
+            return await self._status()
+        return {"error": "unknown verb"}
+
+    async def _status(self) -> dict[str, Any]:
+        await self.count_rows()
+        now = self._now()
+        return {
+            "generation": self._generation(),
+            "spool": self.rows,
+            "processes": {
+                process: {"seen_seconds": round((now - seen) / 1_000_000, 1)}
+                for process, seen in sorted(self._snapshots.seen_at.items())
+            },
+            "counters": [
+                {"name": name, "labels": dict(labels), "value": value}
+                for (name, labels), value in sorted(self._snapshots.totals().items())
+            ],
+        }
+
+
+def ask(path: Path, request: dict[str, Any], seconds: float = 5.0) -> dict[str, Any]:
+    """One request to the control socket, for the command line. Raises :class:`OSError` where nobody answers."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(seconds)
+        connection.connect(str(path))
+        connection.sendall(json.dumps(request).encode() + b"\n")
+        with connection.makefile("rb") as stream:
+            answer = json.loads(stream.readline(MAX_LINE * 8))
+    if not isinstance(answer, dict):
+        raise ConnectionError("the control process answered something else")
+    return answer

@@ -1,0 +1,239 @@
+"""The supervisor behind ``smime-gateway run``: starts our processes in order, restarts what dies, drains in order, reloads.
+
+Start: key agents, control, workers; each says ``ready`` on its standard output before the next kind begins. Drain (SIGTERM):
+workers first, so that mails in hand still find their agents. Reload (SIGHUP, or a changed file): the new configuration is
+checked whole before anybody sees it; children read the checked tree from the run directory, never the files an
+administrator may be editing. A child whose standard input ends knows that its supervisor is gone, and ends too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from gateway.config.load import ConfigError, load
+from gateway.config.model import Config
+from gateway.events import ConfigurationLoaded, ConfigurationRefused, Observer, ProcessEnded, ProcessStarted
+
+DRAIN_SECONDS: Final = 30.0
+READY_SECONDS: Final = 60.0
+WATCH_SECONDS: Final = 2.0
+FIRST_RESTART_SECONDS: Final = 0.2
+LONGEST_RESTART_SECONDS: Final = 30.0
+
+_log = structlog.get_logger()
+
+
+class Kind(StrEnum):
+    """The kinds of process, in the order they start."""
+
+    SIGN_AGENT = "sign-agent"
+    UNWRAP_AGENT = "unwrap-agent"
+    CONTROL = "control"
+    WORKER = "worker"
+
+
+_AGENTS: Final = (Kind.SIGN_AGENT, Kind.UNWRAP_AGENT)
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """One process of ours, by kind and number."""
+
+    kind: Kind
+    index: int
+
+    @property
+    def name(self) -> str:
+        """As it is called in audit, metrics and ``status``."""
+        return f"{self.kind}-{self.index}"
+
+
+class StartFailed(Exception):  # noqa: N818 - says what happened
+    """A process of the first start did not become ready; its own words stand on standard error."""
+
+
+def children(config: Config) -> list[Child]:
+    """Every process the configuration asks for, in start order."""
+    counts = {
+        Kind.SIGN_AGENT: config.processes.sign_agents,
+        Kind.UNWRAP_AGENT: config.processes.unwrap_agents,
+        Kind.CONTROL: 1,
+        Kind.WORKER: config.processes.workers or os.cpu_count() or 1,
+    }
+    return [Child(kind, index) for kind in Kind for index in range(counts[kind])]
+
+
+def tree_file(run: Path) -> Path:
+    """Where the checked configuration lies for the children."""
+    return run / "config.json"
+
+
+def environment(config: Config, kind: Kind, inherited: dict[str, str]) -> dict[str, str]:
+    """A child's environment: only key agents inherit the variables that hold a PIN or a passphrase."""
+    secrets = [key.passphrase for key in config.key.values()] + ([config.token.pin] if config.token else [])
+    hidden = {secret.environment for secret in secrets if secret is not None and secret.environment is not None}
+    return {name: text for name, text in inherited.items() if kind in _AGENTS or name not in hidden}
+
+
+class Supervisor:
+    """Owns every child from start to end."""
+
+    def __init__(self, path: Path, observer: Observer, entry: Callable[[Child, Path], list[str]]) -> None:
+        """``entry`` gives the command line of a child, from the child and the run directory."""
+        self._path = path
+        self._observer = observer
+        self._entry = entry
+        self._config = load(path, generation=1)
+        self._processes: dict[Child, asyncio.subprocess.Process] = {}
+        self._stopping = asyncio.Event()
+        self._reload = asyncio.Event()
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Run until SIGTERM or SIGINT. Raises :class:`StartFailed`."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload.set)
+        self._write_tree()
+        try:
+            await self._start_all()
+            self._observer.see(ConfigurationLoaded(generation=self._config.generation))
+            ready()
+            async with asyncio.TaskGroup() as tasks:
+                keepers = [tasks.create_task(self._keep(child)) for child in children(self._config)]
+                keepers.append(tasks.create_task(self._watch()))
+                await self._stopping.wait()
+                for keeper in keepers:
+                    keeper.cancel()
+        finally:
+            await self._drain()
+
+    def _write_tree(self) -> None:
+        run = self._config.run
+        run.mkdir(mode=0o750, parents=True, exist_ok=True)
+        self._config.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        target = tree_file(run)
+        fresh = target.with_suffix(".new")
+        fresh.write_text(self._config.model_dump_json())
+        fresh.chmod(0o640)
+        fresh.replace(target)
+
+    async def _start_all(self) -> None:
+        for kind in Kind:
+            started = await asyncio.gather(*(self._start(child) for child in children(self._config) if child.kind is kind))
+            if not all(started):
+                raise StartFailed(f"a process of kind {kind} did not become ready")
+
+    async def _start(self, child: Child) -> bool:
+        """Start a child and wait until it is ready. False if it ended or hung instead."""
+        process = await asyncio.create_subprocess_exec(
+            *self._entry(child, self._config.run),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env=environment(self._config, child.kind, dict(os.environ)),
+        )
+        self._processes[child] = process
+        if process.stdout is None:
+            raise AssertionError("asked for a pipe")
+        try:
+            line = await asyncio.wait_for(process.stdout.readline(), READY_SECONDS)
+        except TimeoutError:
+            process.kill()
+            return False
+        if line.strip() != b"ready":
+            return False
+        self._observer.see(ProcessStarted(process=child.name))
+        return True
+
+    async def _keep(self, child: Child) -> None:
+        """Restart a child whenever it ends, ever more slowly while it does not become ready."""
+        pause = FIRST_RESTART_SECONDS
+        while True:
+            status = await self._processes[child].wait()
+            self._observer.see(ProcessEnded(process=child.name, status=status))
+            await asyncio.sleep(pause)
+            pause = FIRST_RESTART_SECONDS if await self._start(child) else min(pause * 2, LONGEST_RESTART_SECONDS)
+
+    async def _watch(self) -> None:
+        """Reload when asked to, or when a file of the configuration changed."""
+        seen = _fingerprint(self._config, self._path)
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._reload.wait(), WATCH_SECONDS)
+            now = await asyncio.to_thread(_fingerprint, self._config, self._path)
+            if self._reload.is_set() or now != seen:
+                self._reload.clear()
+                await self._take_new_configuration()
+                seen = _fingerprint(self._config, self._path)
+
+    async def _take_new_configuration(self) -> None:
+        """Check the files; if they are right, tell the children; if not, everything stays as it is."""
+        try:
+            fresh = await asyncio.to_thread(load, self._path, generation=self._config.generation + 1)
+        except ConfigError as error:
+            self._observer.see(ConfigurationRefused(mistakes=tuple(str(mistake) for mistake in error.mistakes)))
+            for mistake in error.mistakes:
+                _log.error("configuration_mistake", mistake=str(mistake))
+            return
+        self._config = fresh
+        self._write_tree()
+        for child, process in self._processes.items():
+            # A key agent holds its keys and its login: it is replaced, its clients ask again. The others re-read the tree.
+            self._signal(process, signal.SIGTERM if child.kind in _AGENTS else signal.SIGHUP)
+        self._observer.see(ConfigurationLoaded(generation=fresh.generation))
+
+    @staticmethod
+    def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(number)
+
+    async def _drain(self) -> None:
+        for kind in reversed(Kind):
+            await asyncio.gather(*(self._end(process) for child, process in self._processes.items() if child.kind is kind))
+
+    async def _end(self, process: asyncio.subprocess.Process) -> None:
+        self._signal(process, signal.SIGTERM)
+        try:
+            await asyncio.wait_for(process.wait(), DRAIN_SECONDS)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+def _fingerprint(config: Config, path: Path) -> tuple[tuple[str, int, int], ...]:
+    """Name, time and size of every file the configuration consists of or names."""
+    names = {path, *path.parent.glob("zones/*.toml"), *_paths(config.model_dump())}
+    marks = []
+    for name in sorted(names):
+        with contextlib.suppress(OSError):
+            facts = name.stat()
+            if not name.is_dir():
+                marks.append((str(name), facts.st_mtime_ns, facts.st_size))
+    return tuple(marks)
+
+
+def _paths(tree: object) -> Iterable[Path]:
+    if isinstance(tree, Path):
+        yield tree
+    elif isinstance(tree, dict):
+        for value in tree.values():
+            yield from _paths(value)
+    elif isinstance(tree, list | tuple):
+        for value in tree:
+            yield from _paths(value)
+
+
+def command(child: Child, run: Path) -> list[str]:
+    """How a child is started: nothing secret in it."""
+    return [sys.executable, "-m", "gateway.operate.process", child.kind, str(child.index), str(run)]

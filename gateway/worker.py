@@ -1,0 +1,214 @@
+"""A worker: leases mails, takes each one step further, settles the lease. The middle of the journey.
+
+A step is a flow (``Stage.FLOW``) or a delivery (``Stage.DELIVERY``). Whatever a step ends in, every recipient of the mail
+ends in exactly one of: a new row, done, waiting, held. What can be neither delivered nor reported is held, never lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+import structlog
+
+from gateway.config.model import Config
+from gateway.deliver import HopResult
+from gateway.events import MailBroken, MailDeferred, MailDelivered, MailFailed, MailHeld, Observer
+from gateway.flow.result import Deferred, Flowed, Refused
+from gateway.mail.envelope import Direction
+from gateway.outcome import Defer, GatewayError, Refuse
+from gateway.report import Reporter
+from gateway.spool.schedule import next_at
+from gateway.spool.store import Held, Lease, LeaseLost, Mail, Remainder, Spool, Stage, Waiting
+
+CONCURRENT: Final = 32  # mails in hand at once; a worker is one core, so more would only add memory
+
+_log = structlog.get_logger()
+
+
+class Flow(Protocol):
+    """Makes of a mail as it came in what is to go out."""
+
+    async def run(self, mail: Mail, /) -> Flowed:
+        """Every recipient of ``mail`` is in exactly one part of the answer."""
+
+
+class Delivery(Protocol):
+    """Takes a mail one hop further."""
+
+    async def deliver(self, mail: Mail, /) -> Sequence[HopResult]:
+        """One result for each recipient."""
+
+
+class Worker:
+    """Works until stopped; finishes what it holds before it returns."""
+
+    def __init__(
+        self,
+        *,
+        config: Callable[[], Config],
+        spool: Spool,
+        flows: dict[Direction, Flow],
+        delivery: Delivery,
+        reporter: Reporter,
+        observer: Observer,
+        now: Callable[[], int],
+        random: Callable[[], float],
+    ) -> None:
+        self._config = config
+        self._spool = spool
+        self._flows = flows
+        self._delivery = delivery
+        self._reporter = reporter
+        self._observer = observer
+        self._now = now
+        self._random = random
+        self._free = CONCURRENT
+        self._freed = asyncio.Event()
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Lease and work until ``stopping`` is set, then wait for the mails in hand."""
+        async with asyncio.TaskGroup() as tasks:
+            stop = tasks.create_task(stopping.wait())
+            while not stopping.is_set():
+                leases = await self._lease()
+                for lease in leases:
+                    self._free -= 1
+                    tasks.create_task(self._hold(lease))
+                if not leases:
+                    await self._something_to_do(stop)
+
+    async def _lease(self) -> Sequence[Lease]:
+        if self._free == 0:
+            return ()
+        try:
+            return await self._spool.lease(self._free)
+        except GatewayError as error:
+            _log.warning("lease_failed", reason=error.reason)
+            await asyncio.sleep(1.0)  # a spool that fails is asked again, at a pace that does not fill the log
+            return ()
+
+    async def _something_to_do(self, stop: asyncio.Task[bool]) -> None:
+        """Wait for a due mail, a free hand, or the end."""
+        self._freed.clear()
+        waits = [asyncio.ensure_future(self._freed.wait())]
+        if self._free:
+            waits.append(asyncio.ensure_future(self._spool.wait()))
+        try:
+            await asyncio.wait([*waits, stop], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
+    async def _hold(self, lease: Lease) -> None:
+        """One lease from start to settlement. Nothing escapes: a fault of ours puts the mail aside and pages operations."""
+        try:
+            await self._step(lease)
+        except LeaseLost:
+            _log.warning("lease_lost", mail=lease.mail.arrival.mail)
+        except GatewayError as error:
+            await self._again(lease, Defer(error.reason, error.detail))
+        except Exception as error:
+            _log.exception("mail_broken", mail=lease.mail.arrival.mail)
+            await self._break(lease, type(error).__name__)
+        finally:
+            self._free += 1
+            self._freed.set()
+
+    async def _step(self, lease: Lease) -> None:
+        mail = lease.mail
+        if mail.stage is Stage.FLOW:
+            await self._settle(lease, await self._flows[mail.arrival.direction].run(mail))
+        else:
+            await self._settle(lease, self._sum_up(mail, await self._delivery.deliver(mail)))
+
+    def _sum_up(self, mail: Mail, results: Sequence[HopResult]) -> Flowed:
+        """A delivery's results in the form a flow answers in: what was delivered is in none of its parts."""
+        deferred: list[Deferred] = []
+        refused: list[Refused] = []
+        for result in results:
+            recipient, outcome = result.recipient, result.outcome
+            if isinstance(outcome, Refuse):
+                refused.append(Refused((recipient,), outcome.reason, outcome.detail))
+            elif isinstance(outcome, Defer):
+                deferred.append(Deferred((recipient,), outcome.reason, outcome.detail))
+            else:
+                self._observer.see(
+                    MailDelivered(
+                        org=mail.arrival.organisation,
+                        mail=mail.arrival.mail,
+                        route=str(mail.hop),
+                        host=result.host,
+                        recipients=(str(recipient.address),),
+                        tls=result.tls,
+                        reply=result.reply,
+                    )
+                )
+        return Flowed(outputs=(), held=(), deferred=tuple(deferred), refused=tuple(refused))
+
+    async def _settle(self, lease: Lease, flowed: Flowed) -> None:
+        """Everything a step ended in, in one transaction; then say so."""
+        refused = list(flowed.refused)
+        waiting: list[Waiting] = []
+        for deferred in flowed.deferred:
+            again = self._next_attempt(lease)
+            if again is None:
+                refused.append(Refused(deferred.recipients, deferred.reason, f"not delivered in time: {deferred.detail}"))
+            else:
+                waiting.append(Waiting(deferred.recipients, again, deferred.reason, deferred.detail))
+        reports, unreported = self._reporter.report(lease.mail, refused)
+        held = [*flowed.held, *(Held(item.recipients, item.reason, item.detail) for item in unreported)]
+        remainders: list[Remainder] = [*waiting, *held]
+        await self._spool.replace(lease, [*flowed.outputs, *reports], remainders)
+        self._say(lease.mail, waiting, held, [item for item in refused if item not in unreported])
+
+    def _say(self, mail: Mail, waiting: Sequence[Waiting], held: Sequence[Held], failed: Sequence[Refused]) -> None:
+        org, identifier = mail.arrival.organisation, mail.arrival.mail
+        for item in waiting:
+            people = tuple(str(recipient.address) for recipient in item.recipients)
+            self._observer.see(
+                MailDeferred(
+                    org=org, mail=identifier, reason=item.reason, recipients=people, until=item.next_at, detail=item.detail
+                )
+            )
+        for item_held in held:
+            people = tuple(str(recipient.address) for recipient in item_held.recipients)
+            self._observer.see(
+                MailHeld(org=org, mail=identifier, reason=item_held.reason, recipients=people, detail=item_held.detail)
+            )
+        for item_failed in failed:
+            people = tuple(str(recipient.address) for recipient in item_failed.recipients)
+            self._observer.see(
+                MailFailed(
+                    org=org,
+                    mail=identifier,
+                    reason=item_failed.reason,
+                    recipients=people,
+                    reported=True,
+                    detail=item_failed.detail,
+                )
+            )
+
+    def _next_attempt(self, lease: Lease) -> int | None:
+        return next_at(lease.attempts, lease.mail.arrival.at, self._now(), self._config().retry, self._random)
+
+    async def _again(self, lease: Lease, why: Defer) -> None:
+        """A step that could not be done now is done later, for all recipients."""
+        try:
+            deferred = Deferred(lease.mail.envelope.recipients, why.reason, why.detail)
+            await self._settle(lease, Flowed(outputs=(), held=(), deferred=(deferred,), refused=()))
+        except LeaseLost:
+            _log.warning("lease_lost", mail=lease.mail.arrival.mail)
+        except GatewayError as error:
+            # The lease runs out by itself, and the mail is taken up again then.
+            _log.warning("settle_failed", mail=lease.mail.arrival.mail, reason=error.reason)
+
+    async def _break(self, lease: Lease, detail: str) -> None:
+        try:
+            await self._spool.break_(lease, detail)
+        except (LeaseLost, GatewayError) as error:
+            _log.warning("break_failed", mail=lease.mail.arrival.mail, error=type(error).__name__)
+            return
+        self._observer.see(MailBroken(org=lease.mail.arrival.organisation, mail=lease.mail.arrival.mail, detail=detail))
