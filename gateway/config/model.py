@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
 from gateway.mail.address import AddressError, normal_domain
 from gateway.mail.envelope import Direction, Role
@@ -24,7 +24,12 @@ def _domain(text: str) -> str:
         raise ValueError("not a domain name") from error
 
 
+def _absolute(path: Path, info: ValidationInfo) -> Path:
+    return (info.context or Path()) / path
+
+
 Domain = Annotated[str, AfterValidator(_domain)]
+File = Annotated[Path, AfterValidator(_absolute)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Megabytes = Annotated[int, Field(ge=1, le=2048)]
 
@@ -32,13 +37,13 @@ Megabytes = Annotated[int, Field(ge=1, le=2048)]
 class Section(BaseModel):
     """What every section is: frozen, and refusing keys it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Secret(Section):
     """Where a secret comes from: exactly one of a file, an environment variable, a systemd credential."""
 
-    file: Path | None = None
+    file: File | None = None
     environment: str | None = None
     credential: str | None = None
 
@@ -52,7 +57,7 @@ class Secret(Section):
 class Token(Section):
     """The PKCS#11 token. ``environment`` is set for the key agents alone (``SOFTHSM2_CONF`` and the like)."""
 
-    module: Path
+    module: File
     label: str
     pin: Secret
     environment: dict[str, str] = {}
@@ -83,9 +88,9 @@ class Key(Section):
     purpose: KeyPurpose
     organisation: str | None = None
     store: KeyStore = KeyStore.TOKEN
-    certificate: Path | None = None
-    public_key: Path | None = None
-    file: Path | None = None
+    certificate: File | None = None
+    public_key: File | None = None
+    file: File | None = None
     passphrase: Secret | None = None
     addresses: tuple[str, ...] = ()
     retired: bool = False
@@ -113,8 +118,8 @@ class TlsMode(StrEnum):
 class TlsIdentity(Section):
     """``[tls.NAME]``: a TLS certificate (PEM, leaf first) and its key file; never a key used for mail."""
 
-    certificate: Path
-    key: Path
+    certificate: File
+    key: File
 
 
 class Listener(Section):
@@ -164,7 +169,7 @@ class Route(Section):
     host: str | None = None
     port: Port = 25
     tls: TlsMode = TlsMode.NONE
-    anchors: Path | None = None
+    anchors: File | None = None
     identity: str | None = None
 
     @model_validator(mode="after")
@@ -178,7 +183,7 @@ class Recipients(Section):
     """How our recipients are known before 250: a file of addresses and ``@domain`` lines, or call-forward to the mail server."""
 
     source: Literal["call-forward", "list"] = "call-forward"
-    file: Path | None = None
+    file: File | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -218,7 +223,7 @@ class Organisation(Section):
     domains: tuple[Domain, ...] = Field(min_length=1)
     mail_server: str
     outbound: str | None = None
-    anchors: Path | None = None
+    anchors: File | None = None
     revocation: Revocation = Revocation.SOFT
     directories: tuple[str, ...] = ()
     recipients: Recipients = Recipients()
@@ -236,11 +241,11 @@ class Directory(Section):
     """``[directory.NAME]``: a folder of certificates (PEM or DER files), or an LDAP server (``ldap://`` or ``ldaps://``)."""
 
     kind: DirectoryKind
-    path: Path | None = None
+    path: File | None = None
     uri: str | None = None
     base: str = ""
     starttls: bool = False
-    anchors: Path | None = None
+    anchors: File | None = None
     bind_dn: str | None = None
     password: Secret | None = None
     deadline_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
@@ -335,7 +340,7 @@ class ZonePeer(Section):
 class Zone(Section):
     """``zones/NAME.toml``: a trust zone. ``identity`` names the [tls] section we show as a client."""
 
-    anchors: Path
+    anchors: File
     identity: str
     revocation: Revocation = Revocation.HARD
     directories: tuple[str, ...] = ()
@@ -391,8 +396,8 @@ class Config(Section):
     """The whole tree."""
 
     hostname: Domain
-    state: Path
-    run: Path
+    state: File
+    run: File
     spool_key: str
     token: Token | None = None
     organisation: dict[str, Organisation] = Field(min_length=1)
