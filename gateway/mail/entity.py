@@ -1,0 +1,71 @@
+"""From a message to its MIME entity: which header fields are protected with the content, which stay outside (RFC 8551 3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from gateway.mail.body import Body
+from gateway.mail.message import Header
+
+# RFC 5322 3.6.3: Bcc is for the sender's own side. MIME-Version is written anew, once.
+_LEFT_OUT: Final = frozenset({"bcc", "resent-bcc", "mime-version"})
+
+
+class Entity(Protocol):
+    """A MIME entity: its header, the empty line, its content. Can be read any number of times, always with the same bytes."""
+
+    def chunks(self) -> Iterator[bytes]:
+        """The bytes from the start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The fields of a message's header in two: ``outer`` stays in clear, ``inner`` goes with the content. Neither is ended."""
+
+    outer: bytes
+    inner: bytes
+
+
+def split_header(header: Header) -> Split:
+    """``header`` in two, every field byte for byte and in order; ``Content-*`` is inner.
+
+    Left out are Bcc, MIME-Version, and lines that are no field: those would end the header for some readers.
+    """
+    outer: list[bytes] = []
+    inner: list[bytes] = []
+    for field in header.fields:
+        name = field.name.lower()
+        if name.startswith("content-"):
+            inner.append(field.raw)
+        elif name and name not in _LEFT_OUT:
+            outer.append(field.raw)
+    return Split(b"".join(outer), b"".join(inner))
+
+
+@dataclass(frozen=True, slots=True)
+class MessageEntity:
+    """The entity of a message as it came: ``inner`` fields, the empty line, then ``body`` from ``offset`` on."""
+
+    inner: bytes
+    body: Body
+    offset: int
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+        return len(self.inner) + 2 + max(self.body.size - self.offset, 0)
+
+    def chunks(self) -> Iterator[bytes]:
+        """The bytes from the start."""
+        skip = self.offset
+        head = self.inner + b"\r\n"
+        for chunk in self.body.chunks():
+            if skip >= len(chunk):
+                skip -= len(chunk)
+                continue
+            yield head + chunk[skip:]
+            head, skip = b"", 0
+        if head:
+            yield head

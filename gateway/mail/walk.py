@@ -1,0 +1,224 @@
+"""A MIME entity as a stream of its pieces: headers, content, delimiter lines. Every byte is in exactly one piece, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+
+from gateway.mail.message import Header, read_header
+from gateway.mail.mime import TEXT_PLAIN, ContentType, MimeError, parse_content_type, parse_transfer_encoding
+from gateway.outcome import Reason
+
+MAX_DEPTH: Final = 50
+MAX_PARTS: Final = 10_000
+MAX_PART_HEADER: Final = 256 * 1024
+_LONGEST_DELIMITER: Final = 1000
+
+IDENTITY: Final = frozenset({"7bit", "8bit", "binary"})
+_DIGEST_PART: Final = ContentType("message/rfc822", {})  # RFC 2046 5.1.5
+
+
+class Kind(Enum):
+    """What follows a header."""
+
+    MULTIPART = auto()
+    MESSAGE = auto()
+    LEAF = auto()
+    FIXED = auto()  # content that must keep its bytes: a signed multipart and all within, or what forbids encodings
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The header of an entity. ``raw`` ends with the empty line; ``encoding`` is the transfer encoding it names."""
+
+    raw: bytes
+    header: Header
+    type: ContentType
+    encoding: str
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A piece of a leaf's content. Never ends between CR and LF."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """A piece of a preamble or an epilogue, which readers ignore (RFC 2046 5.1.1)."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Delimiter:
+    """A delimiter line with the CRLF before it, which belongs to it, and the one behind."""
+
+    data: bytes
+
+
+Piece = Head | Content | Aside | Delimiter
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """A multipart whose end was not yet seen."""
+
+    boundary: bytes
+    type: str
+    fixed: bool
+
+
+class _Reader:
+    """What was read and not yet given on."""
+
+    __slots__ = ("_chunks", "data", "ended")
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = iter(chunks)
+        self.data = b""
+        self.ended = False
+
+    def fill(self) -> None:
+        more = next(self._chunks, None)
+        if more is None:
+            self.ended = True
+        else:
+            self.data += more
+
+    def take(self, count: int) -> bytes:
+        taken, self.data = self.data[:count], self.data[count:]
+        return taken
+
+
+def walk(chunks: Iterable[bytes]) -> Iterator[Piece]:
+    """The pieces of the entity in ``chunks``. Raises :class:`MimeError` or ``MessageError`` where there are two ways to read it."""
+    reader = _Reader(chunks)
+    opened: list[_Open] = []
+    parts, nested = 0, 0
+    expecting_head = True
+    fixed = False
+    while True:
+        if expecting_head:
+            parts += 1
+            if parts > MAX_PARTS or len(opened) + nested > MAX_DEPTH:
+                raise MimeError(Reason.LIMIT, "too many MIME parts")
+            head = _head(reader, opened, fixed)
+            yield head
+            nested = nested + 1 if head.kind is Kind.MESSAGE else 0
+            expecting_head = head.kind is Kind.MESSAGE
+            if head.kind is Kind.MULTIPART or (head.kind is Kind.FIXED and head.type.type.startswith("multipart/")):
+                fixed = head.kind is Kind.FIXED
+                opened.append(_open(head, fixed))
+            if expecting_head:
+                continue
+            aside = bool(opened) and head.type.type.startswith("multipart/")
+        else:
+            aside = True
+        yield from (Aside(piece) if aside and not fixed else Content(piece) for piece in _until_delimiter(reader, opened))
+        if not reader.data:
+            return
+        line, level, closing = _delimiter(reader.data, opened)
+        yield Delimiter(reader.take(line))
+        del opened[level + (0 if closing else 1) :]
+        fixed = opened[-1].fixed if opened else False
+        expecting_head = not closing
+
+
+def _head(reader: _Reader, opened: list[_Open], fixed: bool) -> Head:
+    while not (reader.ended or reader.data.startswith(b"\r\n") or b"\r\n\r\n" in reader.data):
+        if len(reader.data) > MAX_PART_HEADER:
+            raise MimeError(Reason.LIMIT, "header of a MIME part too long")
+        reader.fill()
+    header = read_header(reader.data)
+    raw = reader.take(header.size)
+    if any(not field.name or _match(field.raw, opened) for field in header.fields):
+        raise MimeError(Reason.MALFORMED, "header of a MIME part has a line that is no field")
+    default = _DIGEST_PART if opened and opened[-1].type == "multipart/digest" else TEXT_PLAIN
+    types, encodings = header.all("Content-Type"), header.all("Content-Transfer-Encoding")
+    if len(types) > 1 or len(encodings) > 1:
+        raise MimeError(Reason.MALFORMED, "Content-Type or Content-Transfer-Encoding given twice")
+    kind = parse_content_type(types[0].value) if types else default
+    encoding = parse_transfer_encoding(encodings[0].value if encodings else None)
+    return Head(raw, header, kind, encoding, Kind.FIXED if fixed else _kind(kind.type, encoding))
+
+
+def _kind(name: str, encoding: str) -> Kind:
+    if name.startswith("multipart/"):
+        if encoding not in IDENTITY:  # RFC 2045 6.4
+            raise MimeError(Reason.MALFORMED, "multipart with a transfer encoding")
+        return Kind.FIXED if name in {"multipart/signed", "multipart/encrypted"} else Kind.MULTIPART
+    if encoding not in IDENTITY:
+        return Kind.FIXED
+    if name in {"message/rfc822", "message/news"}:
+        return Kind.MESSAGE
+    # RFC 2046 5.2: other message types are 7bit, but for those of RFC 6532 and 6533, which take any encoding
+    return Kind.FIXED if name.startswith("message/") and not name.startswith("message/global") else Kind.LEAF
+
+
+def _open(head: Head, fixed: bool) -> _Open:
+    boundary = head.type.boundary
+    if boundary is None:
+        raise MimeError(Reason.MALFORMED, "multipart without a boundary")
+    return _Open(boundary, head.type.type, fixed)
+
+
+def _until_delimiter(reader: _Reader, opened: list[_Open]) -> Iterator[bytes]:
+    """Content up to the next delimiter line, which is then at the start of ``reader.data``; to the end where there is none."""
+    while not reader.ended and len(reader.data) < _LONGEST_DELIMITER:
+        reader.fill()
+    if _match(reader.data[:_LONGEST_DELIMITER], opened):
+        return
+    at = 0
+    while True:
+        at = reader.data.find(b"\r\n--", at)
+        if at >= 0 and not reader.ended and len(reader.data) - at < _LONGEST_DELIMITER:
+            if at:
+                yield reader.take(at)
+            at = 0
+            reader.fill()
+        elif at >= 0:
+            if _match(reader.data[at + 2 : at + _LONGEST_DELIMITER], opened):
+                if at:
+                    yield reader.take(at)
+                return
+            at += 2
+        elif reader.ended:
+            if reader.data:
+                yield reader.take(len(reader.data))
+            return
+        else:
+            keep = len(reader.data) - 3
+            if keep > 0:
+                yield reader.take(keep - (reader.data[keep - 1] == 0x0D))
+            at = 0
+            reader.fill()
+
+
+def _delimiter(data: bytes, opened: list[_Open]) -> tuple[int, int, bool]:
+    """Length of the delimiter at the start of ``data``, the index of its multipart, and whether it closes it."""
+    lead = 2 if data.startswith(b"\r\n") else 0
+    found = _match(data[lead : lead + _LONGEST_DELIMITER], opened)
+    if found is None:
+        raise MimeError(Reason.MALFORMED, "delimiter expected")
+    length, level, closing = found
+    return lead + length, level, closing
+
+
+def _match(data: bytes, opened: list[_Open]) -> tuple[int, int, bool] | None:
+    """The delimiter line ``data`` begins with: its length with CRLF, the index of its multipart, and whether it closes it."""
+    if not data.startswith(b"--"):
+        return None
+    end = data.find(b"\r\n")
+    line = data if end < 0 else data[:end]
+    for level in range(len(opened) - 1, -1, -1):
+        boundary = opened[level].boundary
+        if line.startswith(boundary, 2):
+            rest = line[2 + len(boundary) :].rstrip(b" \t")
+            if rest in (b"", b"--"):
+                return len(line) + (0 if end < 0 else 2), level, rest == b"--"
+    return None
