@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final, get_args, get_origin
 
+from gateway.config.kinds import Reading
 from gateway.config.lines import Lines
-from gateway.config.material import material
 from gateway.config.mistake import ConfigError, Finding, KeyPath, Mistake, dotted, one_of, shown
-from gateway.config.model import Config, Rule, Zone
-from gateway.config.references import Tree, references
+from gateway.config.model import Config, Zone
+from gateway.config.references import references, repeated
 from gateway.config.shape import take
 
 MAX_FILE: Final = 32 * 1024 * 1024
@@ -34,17 +34,17 @@ def load(path: Path, generation: int = 0) -> Config:
     mistakes = [mistake for source in (main, *zones.values()) for mistake in source.mistakes]
     if main.data is None:
         raise ConfigError(mistakes)
-    tree, findings = _build(main, zones)
-    findings += references(tree)
-    findings += material(tree.config)
+    config, findings = _build(main, zones)
+    findings += repeated({**main.data, "zone": {name: source.data for name, source in zones.items()}})
+    findings += references(config, has_token="token" in main.data)
     for finding in findings:
         source, inner = main, finding.path
-        if inner[:1] == ("zone",) and str(inner[1]) in zones:
+        if len(inner) > 1 and inner[0] == "zone" and inner[1] in zones:
             source, inner = zones[str(inner[1])], inner[2:]
         mistakes.append(source.mistake(inner, finding.found, finding.allowed))
     if mistakes:
         raise ConfigError(mistakes)
-    return tree.config.model_copy(update={"generation": generation})
+    return config.model_copy(update={"generation": generation})
 
 
 @dataclass(slots=True)
@@ -77,7 +77,7 @@ class _Source:
         except ValueError as error:
             told = re.fullmatch(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)", str(error), re.DOTALL)
             line = int(told[2] or text.count("\n") + 1) if told else 1
-            source._broken(line, told[1] if told else "a number too long", "TOML (https://toml.io)")
+            source._broken(line, f"broken TOML ({told[1]})" if told else "a number too long", "TOML (https://toml.io)")
         except RecursionError:
             source._broken(1, "values nested too deep", "TOML (https://toml.io)")
         return source
@@ -90,52 +90,39 @@ class _Source:
         self.mistakes.append(Mistake(self.file, line, "", found, allowed))
 
 
-def _build(main: _Source, zones: dict[str, _Source]) -> tuple[Tree, list[Finding]]:
-    """Every section by itself, so that one mistake hides no other."""
-    data, base, findings = main.data or {}, main.file.parent, list[Finding]()
+def _build(main: _Source, zones: dict[str, _Source]) -> tuple[Config, list[Finding]]:
+    """A configuration of the sections that are right, and what is wrong with the others. Each is read by itself, so that one
+    mistake hides no other.
+    """
+    data, findings = main.data or {}, list[Finding]()
     known = Config.model_fields.keys() - _NOT_IN_FILE
     for key in data.keys() - known:
         allowed = "zones in files of their own, zones/NAME.toml" if key == "zone" else one_of(known, key, "a section or key")
         findings.append(Finding((key,), "an unknown key", allowed))
+    names = {key: set(data[key]) for key in known if isinstance(data.get(key), dict)} | {"zone": set(zones)}
+    reading = Reading(main.file.parent, names)
     good: dict[str, Any] = {}
-    rules: list[tuple[int, Rule]] = []
-    names: dict[str, set[str]] = {"zone": set(zones)}
     for key in known:
-        if key not in data:
-            if Config.model_fields[key].is_required():
-                findings.append(Finding((key,), "nothing", _required(key)))
-            continue
-        kind = _inner(key)
-        if kind is not None and isinstance(data[key], dict) and (data[key] or not Config.model_fields[key].is_required()):
-            names[key] = set(data[key])
-            good[key] = dict(_sections(kind, key, data[key], base, findings))
-        elif key == "rule" and isinstance(data[key], list):
-            for number, each in enumerate(data[key]):
-                rule, wrong = take(Rule, each, (key, number), base)
-                findings += wrong
-                rules += [] if rule is None else [(number, rule)]
+        each, value = _inner(key), data.get(key)
+        required = Config.model_fields[key].is_required()
+        if value is None or (value == {} and required):
+            findings += [Finding((key,), "nothing", _required(key))] if required else []
+        elif each is not None and isinstance(value, dict):
+            good[key] = dict(_sections(each, key, value, reading, findings))
         else:
-            names[key] = set()
-            value, wrong = take(_annotation(key), data[key], (key,), base)
+            good[key], wrong = take(_annotation(key), value, (key,), reading)
             findings += wrong
-            if not wrong:
-                good[key] = value
-    good["zone"] = {}
-    for name, source in zones.items():
-        findings += _named("zone", name)
-        if source.data is not None:
-            zone, wrong = take(Zone, source.data, ("zone", name), source.file.parent)
-            findings += wrong
-            good["zone"] |= {} if zone is None else {name: zone}
-    good["rule"] = tuple(rule for _, rule in rules)
-    missing: dict[str, Any] = {key: {} for key in known if key not in good and _inner(key) is not None}
-    return Tree(Config.model_construct(**missing, **good), names, rules), findings
+    written = {name: source.data for name, source in zones.items() if source.data is not None}
+    good["zone"] = dict(_sections(Zone, "zone", written, Reading(main.file.parent / ZONES, names), findings))
+    right = {key: value for key, value in good.items() if value is not None}
+    absent: dict[str, Any] = {key: {} for key in known if key not in right and _inner(key) is not None}
+    return Config.model_construct(**absent, **right), findings
 
 
-def _sections(kind: object, key: str, data: dict[str, Any], base: Path, findings: list[Finding]) -> Iterator[tuple[str, Any]]:
+def _sections(kind: object, key: str, data: dict[str, Any], reading: Reading, findings: list[Finding]) -> Iterator[tuple[str, Any]]:
     for name, each in data.items():
         findings += _named(key, name)
-        section, wrong = take(kind, each, (key, name), base)
+        section, wrong = take(kind, each, (key, name), reading)
         findings += wrong
         if section is not None:
             yield name, section

@@ -49,7 +49,7 @@ class Finding(NamedTuple):
 def shown(value: object, path: KeyPath = ()) -> str:
     """``value`` as an administrator wrote it, cut to a line. What stands where a secret is meant is never shown."""
     if isinstance(value, dict):
-        return "a table with " + ", ".join(f"{key}" for key in value) if value else "an empty table"
+        return "a section with " + ", ".join(map(str, value)) if value else "an empty section"
     if isinstance(value, list | tuple):
         return f"a list of {len(value)}"
     if not _SECRET.isdisjoint(path):

@@ -8,30 +8,36 @@ from __future__ import annotations
 
 from enum import StrEnum
 from functools import cached_property
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from gateway.mail.address import AddressError, normal_domain
+from gateway.config.kinds import (
+    CertificateFile,
+    DirectoryName,
+    Domain,
+    File,
+    Folder,
+    Host,
+    KeyName,
+    Mailbox,
+    Megabytes,
+    Network,
+    Numeric,
+    OrganisationName,
+    Pattern,
+    Port,
+    PresentFile,
+    RouteName,
+    RsaKeyFile,
+    RuleName,
+    TextFile,
+    TlsKeyFile,
+    TlsName,
+    ZoneName,
+    ZonePattern,
+)
 from gateway.mail.envelope import Direction, Role
-
-
-def _domain(text: str) -> str:
-    try:
-        return normal_domain(text)
-    except AddressError as error:
-        raise ValueError("not a domain name") from error
-
-
-def _absolute(path: Path, info: ValidationInfo) -> Path:
-    return (info.context or Path()) / path
-
-
-Domain = Annotated[str, AfterValidator(_domain)]
-File = Annotated[Path, AfterValidator(_absolute)]
-Port = Annotated[int, Field(ge=1, le=65535)]
-Megabytes = Annotated[int, Field(ge=1, le=2048)]
 
 
 class Section(BaseModel):
@@ -43,7 +49,7 @@ class Section(BaseModel):
 class Secret(Section):
     """Where a secret comes from: exactly one of a file, an environment variable, a systemd credential."""
 
-    file: File | None = None
+    file: PresentFile | None = None
     environment: str | None = None
     credential: str | None = None
 
@@ -57,7 +63,7 @@ class Secret(Section):
 class Token(Section):
     """The PKCS#11 token. ``environment`` is set for the key agents alone (``SOFTHSM2_CONF`` and the like)."""
 
-    module: File
+    module: PresentFile
     label: str
     pin: Secret
     environment: dict[str, str] = {}
@@ -86,13 +92,13 @@ class Key(Section):
     """
 
     purpose: KeyPurpose
-    organisation: str | None = None
+    organisation: OrganisationName | None = None
     store: KeyStore = KeyStore.TOKEN
-    certificate: File | None = None
-    public_key: File | None = None
-    file: File | None = None
+    certificate: CertificateFile | None = None
+    public_key: RsaKeyFile | None = None
+    file: PresentFile | None = None
     passphrase: Secret | None = None
-    addresses: tuple[str, ...] = ()
+    addresses: tuple[Mailbox, ...] = ()
     retired: bool = False
 
     @model_validator(mode="after")
@@ -118,20 +124,20 @@ class TlsMode(StrEnum):
 class TlsIdentity(Section):
     """``[tls.NAME]``: a TLS certificate (PEM, leaf first) and its key file; never a key used for mail."""
 
-    certificate: File
-    key: File
+    certificate: CertificateFile
+    key: TlsKeyFile
 
 
 class Listener(Section):
     """``[listener.NAME]``: where we accept SMTP, and from whom. ``zone`` belongs to the role ``zone`` and is required there."""
 
-    address: str
+    address: Numeric
     port: Annotated[int, Field(ge=0, le=65535)]
     role: Role
     tls: TlsMode = TlsMode.NONE
-    identity: str | None = None
-    zone: str | None = None
-    organisation: str | None = None
+    identity: TlsName | None = None
+    zone: ZoneName | None = None
+    organisation: OrganisationName | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -149,8 +155,8 @@ class Listener(Section):
 class Client(Section):
     """``[client.NAME]``: one of our own mail servers, known by its network, and the domains it may sign for."""
 
-    networks: tuple[str, ...] = Field(min_length=1)
-    organisation: str
+    networks: tuple[Network, ...] = Field(min_length=1)
+    organisation: OrganisationName
     may_send_for: tuple[Domain, ...] = Field(min_length=1)
     require_tls: bool = False
 
@@ -166,11 +172,11 @@ class Route(Section):
     """``[route.NAME]``: a next hop. ``anchors`` is a PEM file its certificate must lead to; without it the system's own list."""
 
     kind: RouteKind = RouteKind.HOST
-    host: str | None = None
+    host: Host | None = None
     port: Port = 25
     tls: TlsMode = TlsMode.NONE
-    anchors: File | None = None
-    identity: str | None = None
+    anchors: CertificateFile | None = None
+    identity: TlsName | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -183,7 +189,7 @@ class Recipients(Section):
     """How our recipients are known before 250: a file of addresses and ``@domain`` lines, or call-forward to the mail server."""
 
     source: Literal["call-forward", "list"] = "call-forward"
-    file: File | None = None
+    file: TextFile | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -221,11 +227,11 @@ class Organisation(Section):
     """
 
     domains: tuple[Domain, ...] = Field(min_length=1)
-    mail_server: str
-    outbound: str | None = None
-    anchors: File | None = None
+    mail_server: RouteName
+    outbound: RouteName | None = None
+    anchors: CertificateFile | None = None
     revocation: Revocation = Revocation.SOFT
-    directories: tuple[str, ...] = ()
+    directories: tuple[DirectoryName, ...] = ()
     recipients: Recipients = Recipients()
     inbound: Inbound = Inbound()
 
@@ -241,11 +247,11 @@ class Directory(Section):
     """``[directory.NAME]``: a folder of certificates (PEM or DER files), or an LDAP server (``ldap://`` or ``ldaps://``)."""
 
     kind: DirectoryKind
-    path: File | None = None
+    path: Folder | None = None
     uri: str | None = None
     base: str = ""
     starttls: bool = False
-    anchors: File | None = None
+    anchors: CertificateFile | None = None
     bind_dn: str | None = None
     password: Secret | None = None
     deadline_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
@@ -294,10 +300,10 @@ class When(Section):
     """
 
     direction: Literal[Direction.OUTBOUND, Direction.INBOUND] | None = None
-    organisation: str | None = None
-    sender: tuple[str, ...] = ()
-    recipient: tuple[str, ...] = ()
-    zone: str | None = None
+    organisation: OrganisationName | None = None
+    sender: tuple[Pattern, ...] = ()
+    recipient: tuple[Pattern, ...] = ()
+    zone: ZonePattern | None = None
     header: HeaderTrigger | None = None
     subject: str | None = None
 
@@ -305,7 +311,7 @@ class When(Section):
 class Rule(Section):
     """``[[rule]]``: the first whose ``when`` holds decides."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
+    name: RuleName
     when: When = When()
     protect: Protection
     missing: Missing = Missing.REFUSE
@@ -324,7 +330,7 @@ class ZonePeer(Section):
 
     name: str
     domains: tuple[Domain, ...] = Field(min_length=1)
-    host: str
+    host: Host
     port: Port = 465
     tls: Literal[TlsMode.IMPLICIT, TlsMode.STARTTLS] = TlsMode.IMPLICIT
     names: tuple[Domain, ...] = ()
@@ -340,10 +346,10 @@ class ZonePeer(Section):
 class Zone(Section):
     """``zones/NAME.toml``: a trust zone. ``identity`` names the [tls] section we show as a client."""
 
-    anchors: File
-    identity: str
+    anchors: CertificateFile
+    identity: TlsName
     revocation: Revocation = Revocation.HARD
-    directories: tuple[str, ...] = ()
+    directories: tuple[DirectoryName, ...] = ()
     peer: tuple[ZonePeer, ...] = ()
 
 
@@ -380,14 +386,14 @@ class Processes(Section):
 class Endpoint(Section):
     """Where metrics are served over HTTP."""
 
-    address: str = "127.0.0.1"
+    address: Numeric = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 9464
 
 
 class Fetching(Section):
     """Limits of what we fetch because a certificate says so. ``allow_private`` lists networks of our own that serve CRLs."""
 
-    allow_private: tuple[str, ...] = ()
+    allow_private: tuple[Network, ...] = ()
     deadline_seconds: Annotated[float, Field(gt=0, le=120)] = 10.0
     megabytes: Megabytes = 20
 
@@ -398,7 +404,7 @@ class Config(Section):
     hostname: Domain
     state: File
     run: File
-    spool_key: str
+    spool_key: KeyName
     token: Token | None = None
     organisation: dict[str, Organisation] = Field(min_length=1)
     key: dict[str, Key] = Field(min_length=1)

@@ -4,28 +4,41 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from gateway.config.kinds import Reading
 from gateway.config.mistake import Finding, KeyPath, one_of, shown
 
 _PREFIXES: Final = ("Input should be ", "Value error, ")
+_WORDS: Final = {
+    "string_type": "a text in quotes",
+    "path_type": "a file name in quotes",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    "dict_type": "a section",
+    "model_type": "a section",
+    "too_short": "at least one",
+}
 
 
-def take(kind: Any, value: object, path: KeyPath, base: Path) -> tuple[Any, list[Finding]]:  # noqa: ANN401 - any type of model.py
-    """``value`` as ``kind``, a type of ``model``, or None and what is wrong with it. Relative files are taken from ``base``.
+def take(kind: Any, value: object, path: KeyPath, reading: Reading) -> tuple[Any, list[Finding]]:  # noqa: ANN401 - a type of model.py
+    """``value`` as ``kind``, or None and what is wrong with it.
 
     Types are taken at their word, as in JSON: "25" is no number and 1 is no boolean.
     """
     adapter: TypeAdapter[Any] = TypeAdapter(kind)
     try:
-        return adapter.validate_json(json.dumps(value, default=str), strict=True, context=base), []
+        return adapter.validate_json(json.dumps(value, default=str), strict=True, context=reading), []
     except ValidationError as error:
-        return None, [_finding(kind, path, detail) for detail in error.errors(include_url=False)]
+        # A list of wrong things is empty once they are taken out, which says nothing more
+        details = [each for each in error.errors(include_url=False) if each["type"] != "too_short" or not each["input"]]
+        return None, [_finding(kind, path, detail) for detail in details]
     except (RecursionError, ValueError):
         return None, [Finding(path, "a value too large or too deep to read", "values of ordinary size")]
 
@@ -40,10 +53,10 @@ def _finding(kind: object, path: KeyPath, error: ErrorDetails) -> Finding:
         case "missing":
             return Finding(where, "nothing", "a value: this key is required")
         case _:
-            allowed = error["msg"]
+            allowed = _WORDS.get(error["type"], error["msg"])
             for prefix in _PREFIXES:
                 allowed = allowed.removeprefix(prefix)
-            return Finding(where, shown(error["input"], where), allowed)
+            return Finding(where, error.get("ctx", {}).get("found") or shown(error["input"], where), allowed)
 
 
 def _keys(kind: object, path: KeyPath) -> set[str]:

@@ -1,0 +1,214 @@
+"""The kinds of values a section may hold beyond plain text and numbers, each with its own check.
+
+What a value is by itself is always checked. Whether a name leads to a section, and a file holds what it is named for, is
+checked where ``load`` gives a :class:`Reading` as the context of validation.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Annotated, Final, TypeVar
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from pydantic import AfterValidator, Field, ValidationInfo
+from pydantic_core import PydanticCustomError
+
+from gateway.config.mistake import one_of
+from gateway.mail.address import AddressError, normal_domain, parse_address
+
+MAX_FILE: Final = 16 * 1024 * 1024
+_RULE: Final = re.compile(r"[a-z0-9][a-z0-9_.-]*")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What is known while a file is read: the directory its relative paths start from, and the names of all sections by kind."""
+
+    base: Path
+    names: Mapping[str, Collection[str]]
+
+
+def domain(text: str) -> str:
+    """``text`` in the form of :class:`gateway.mail.address.Address` domains."""
+    try:
+        return normal_domain(text)
+    except AddressError as error:
+        raise ValueError("a domain name") from error
+
+
+def numeric(text: str) -> str:
+    """``text``, which is an IP address."""
+    try:
+        ip_address(text)
+    except ValueError as error:
+        raise ValueError("an IP address, such as 127.0.0.1 or ::") from error
+    return text
+
+
+def host(text: str) -> str:
+    """``text``, which is an IP address or a host name."""
+    try:
+        ip_address(text)
+    except ValueError:
+        try:
+            return normal_domain(text)
+        except AddressError as error:
+            raise ValueError("a host name or an IP address") from error
+    return text
+
+
+def network(text: str) -> str:
+    """``text``, which is a network or one address."""
+    try:
+        ip_network(text)
+    except ValueError as error:
+        first = "host bits" in str(error)
+        raise ValueError("the first address of the network" if first else "a network such as 10.1.0.0/24 or fd00::/8") from error
+    return text
+
+
+def mailbox(text: str) -> str:
+    """``text``, which is one address."""
+    try:
+        parse_address(text)
+    except AddressError as error:
+        raise ValueError("an address, local@domain") from error
+    return text
+
+
+def pattern(text: str) -> str:
+    """``text``, which is an address or stands for all addresses of a domain."""
+    example = "any@" + text.removeprefix("@").removeprefix("*.") if text.startswith("@") else text
+    try:
+        parse_address(example)
+    except AddressError as error:
+        raise ValueError("local@domain, @domain or @*.domain") from error
+    return text
+
+
+def rule_name(text: str) -> str:
+    """``text``, which is a name that no default has."""
+    if not _RULE.fullmatch(text) or text.startswith(("default-", "report-")):
+        raise ValueError("lower-case letters, digits, '_', '-' and '.', not beginning with 'default-' or 'report-'")
+    return text
+
+
+def first_public_key(data: bytes) -> PublicKeyTypes:
+    """The public key of the first certificate of a PEM file."""
+    return x509.load_pem_x509_certificates(data)[0].public_key()
+
+
+def private_half(data: bytes) -> PublicKeyTypes:
+    """The public key that belongs to the private key of a PEM file."""
+    return serialization.load_pem_private_key(data, None).public_key()
+
+
+def rsa_public_key(data: bytes) -> RSAPublicKey:
+    """The RSA key of a PEM public key file."""
+    key = serialization.load_pem_public_key(data)
+    if not isinstance(key, RSAPublicKey):
+        raise TypeError("not RSA")
+    return key
+
+
+def contents(file: Path, parse: Callable[[bytes], T]) -> T:
+    """What ``parse`` makes of ``file``. Raises OSError where it cannot be read and ValueError where it is something else."""
+    with file.open("rb") as stream:
+        data = stream.read(MAX_FILE + 1)
+    if len(data) > MAX_FILE:
+        raise ValueError("too large")
+    try:
+        return parse(data)
+    except (TypeError, UnsupportedAlgorithm) as error:
+        raise ValueError("of another kind") from error
+
+
+def _absolute(path: Path, info: ValidationInfo) -> Path:
+    return info.context.base / path if isinstance(info.context, Reading) else path
+
+
+def _holding(parse: Callable[[bytes], object], allowed: str) -> AfterValidator:
+    def check(file: Path, info: ValidationInfo) -> Path:
+        if isinstance(info.context, Reading):
+            try:
+                contents(file, parse)
+            except OSError as error:
+                raise _wrong(f"{error.strerror}: {file}", allowed) from error
+            except ValueError as error:
+                raise _wrong(f"something else in {file}", allowed) from error
+        return file
+
+    return AfterValidator(check)
+
+
+def _present(file: Path, info: ValidationInfo) -> Path:
+    """Being kept from looking is no mistake: perhaps only the key agents may."""
+    if isinstance(info.context, Reading):
+        try:
+            found = "" if file.stat() and file.is_file() else f"no ordinary file: {file}"
+        except PermissionError:
+            found = ""
+        except (OSError, ValueError) as error:
+            found = f"{getattr(error, 'strerror', None) or 'no file name'}: {file}"
+        if found:
+            raise _wrong(found, "a file that is there")
+    return file
+
+
+def _folder(path: Path, info: ValidationInfo) -> Path:
+    if isinstance(info.context, Reading) and not path.is_dir():
+        raise _wrong(f"no directory {path}", "a directory that is there")
+    return path
+
+
+def _leads_to(kind: str, also: str | None = None) -> AfterValidator:
+    what = "the name of a file in zones/" if kind == "zone" else f"the name of a [{kind}.NAME] section"
+
+    def check(name: str, info: ValidationInfo) -> str:
+        names = info.context.names.get(kind, ()) if isinstance(info.context, Reading) else (name,)
+        if name not in names and name != also:
+            raise ValueError(one_of(names, name, what))
+        return name
+
+    return AfterValidator(check)
+
+
+def _wrong(found: str, allowed: str) -> PydanticCustomError:
+    return PydanticCustomError("wrong", "{allowed}", {"found": found, "allowed": allowed})
+
+
+Domain = Annotated[str, AfterValidator(domain)]
+Numeric = Annotated[str, AfterValidator(numeric)]
+Host = Annotated[str, AfterValidator(host)]
+Network = Annotated[str, AfterValidator(network)]
+Mailbox = Annotated[str, AfterValidator(mailbox)]
+Pattern = Annotated[str, AfterValidator(pattern)]
+RuleName = Annotated[str, AfterValidator(rule_name)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Megabytes = Annotated[int, Field(ge=1, le=2048)]
+
+File = Annotated[Path, AfterValidator(_absolute)]
+PresentFile = Annotated[File, AfterValidator(_present)]
+Folder = Annotated[File, AfterValidator(_folder)]
+CertificateFile = Annotated[File, _holding(first_public_key, "a PEM file of certificates")]
+RsaKeyFile = Annotated[File, _holding(rsa_public_key, "a PEM file with an RSA public key")]
+TlsKeyFile = Annotated[File, _holding(private_half, "a PEM private key without a passphrase")]
+TextFile = Annotated[File, _holding(bytes.decode, "a text in UTF-8")]
+
+KeyName = Annotated[str, _leads_to("key")]
+TlsName = Annotated[str, _leads_to("tls")]
+ZoneName = Annotated[str, _leads_to("zone")]
+ZonePattern = Annotated[str, _leads_to("zone", also="*")]
+RouteName = Annotated[str, _leads_to("route")]
+DirectoryName = Annotated[str, _leads_to("directory")]
+OrganisationName = Annotated[str, _leads_to("organisation")]
