@@ -25,7 +25,8 @@ from gateway.mail.address import Address
 from gateway.mail.envelope import Body, Envelope, Recipient
 from gateway.outcome import GatewayError, Reason
 from gateway.smtp.content import ChunkedContent, DotStuffedContent
-from gateway.smtp.hopreply import HopError, HopReply, ReplyReader
+from gateway.smtp.hopreply import HopError, ReplyReader
+from gateway.smtp.reply import Reply
 
 
 class Event(Enum):
@@ -38,7 +39,7 @@ class Event(Enum):
     BYE = auto()
 
 
-Answer = Callable[[HopReply], Event | None]
+Answer = Callable[[Reply], Event | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class ClientSession:
         self._accepted: list[int] = []
         self._size = 0
         self._content = ChunkedContent()
-        self.replies: list[HopReply | None] = []
+        self.replies: list[Reply | None] = []
         """One per recipient of the transaction, in its order; None where the hop has not said its last word."""
         self.answered = 0
         """How many whole replies have come in; a deadline watches it grow."""
@@ -108,7 +109,7 @@ class ClientSession:
             event = self._on_reply(reply)
         return event
 
-    def _on_reply(self, reply: HopReply) -> Event | None:
+    def _on_reply(self, reply: Reply) -> Event | None:
         self.answered += 1
         if reply.code == 421:
             return self._on_closing(reply)
@@ -118,7 +119,7 @@ class ClientSession:
         self._pump()
         return event or self._progress()
 
-    def _on_closing(self, reply: HopReply) -> Event:
+    def _on_closing(self, reply: Reply) -> Event:
         self.closing = True
         if not self._transaction:
             raise HopError(Reason.HOP_DEFERRED, str(reply))
@@ -143,7 +144,7 @@ class ClientSession:
 
     # Greeting, EHLO, STARTTLS
 
-    def _on_greeting(self, reply: HopReply) -> None:
+    def _on_greeting(self, reply: Reply) -> None:
         if reply.code != 220:
             raise HopError(Reason.HOP_DEFERRED, str(reply))
         self._say_hello()
@@ -152,7 +153,7 @@ class ClientSession:
         self._extensions = {}
         self._send(f"EHLO {self._name}", self._on_hello)
 
-    def _on_hello(self, reply: HopReply) -> Event | None:
+    def _on_hello(self, reply: Reply) -> Event | None:
         if reply.permanent:  # a server from before ESMTP (RFC 5321 3.2)
             self._send(f"HELO {self._name}", self._on_old_hello)
             return None
@@ -163,7 +164,7 @@ class ClientSession:
             self._extensions[keyword.upper()] = parameter.strip()
         return self._on_introduced()
 
-    def _on_old_hello(self, reply: HopReply) -> Event | None:
+    def _on_old_hello(self, reply: Reply) -> Event | None:
         if reply.code != 250:
             raise HopError(Reason.HOP_DEFERRED, str(reply))
         return self._on_introduced()
@@ -177,7 +178,7 @@ class ClientSession:
         self._send("STARTTLS", self._on_starttls)
         return None
 
-    def _on_starttls(self, reply: HopReply) -> Event:
+    def _on_starttls(self, reply: Reply) -> Event:
         if reply.code != 220:
             raise HopError(Reason.TLS_FAILED, str(reply))
         if self._reader.unread:
@@ -246,25 +247,25 @@ class ClientSession:
             words += [f"ORCPT={recipient.orcpt}"] if recipient.orcpt else []
         return " ".join(words)
 
-    def _on_mail(self, reply: HopReply) -> None:
-        if not _final(reply).positive:
+    def _on_mail(self, reply: Reply) -> None:
+        if not _final(reply).done:
             self._settle(reply)
             self._unsent.clear()
 
-    def _on_rcpt(self, index: int, reply: HopReply) -> None:
+    def _on_rcpt(self, index: int, reply: Reply) -> None:
         if self.replies[index] is not None:  # MAIL was refused, and this is only the echo of that
             return
-        if _final(reply).positive:
+        if _final(reply).done:
             self._accepted.append(index)
-        elif reply.code == 552 and reply.status in (None, "5.5.3"):
-            self.replies[index] = HopReply(452, reply.lines)  # "too many recipients" of RFC 821 (RFC 5321 4.5.3.1.10)
+        elif reply.code == 552 and reply.enhanced in ("", "5.5.3"):
+            self.replies[index] = Reply(452, "", reply.lines)  # "too many recipients" of RFC 821 (RFC 5321 4.5.3.1.10)
         else:
             self.replies[index] = reply
 
-    def _on_probe(self, reply: HopReply) -> None:
+    def _on_probe(self, reply: Reply) -> None:
         self.replies[0] = _final(reply)
 
-    def _on_data(self, reply: HopReply) -> Event | None:
+    def _on_data(self, reply: Reply) -> Event | None:
         if reply.code == 354:
             return self._on_go_ahead()
         if reply.code // 100 not in (4, 5):
@@ -289,11 +290,11 @@ class ClientSession:
         self._expected.append(self._on_content)
         return self._content.finalize()
 
-    def _on_content(self, reply: HopReply) -> None:
+    def _on_content(self, reply: Reply) -> None:
         self._settle(_final(reply))
-        self._unfinished = not reply.positive
+        self._unfinished = not reply.done
 
-    def _settle(self, reply: HopReply) -> None:
+    def _settle(self, reply: Reply) -> None:
         """``reply`` is the last word for every recipient that has none."""
         self.replies = [known or reply for known in self.replies]
         self._accepted = []
@@ -317,13 +318,13 @@ class ClientSession:
         self._pump()
 
 
-def _final(reply: HopReply) -> HopReply:
+def _final(reply: Reply) -> Reply:
     """``reply``, where it can be the answer to a command that asks for no more."""
     if reply.code // 100 == 3:
         raise HopError(Reason.HOP_DEFERRED, f"out of place: {reply}")
     return reply
 
 
-def _must_succeed(reply: HopReply) -> None:
-    if not reply.positive:
+def _must_succeed(reply: Reply) -> None:
+    if not reply.done:
         raise HopError(Reason.HOP_DEFERRED, str(reply))

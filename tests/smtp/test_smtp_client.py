@@ -13,7 +13,8 @@ from gateway.mail.address import parse_address
 from gateway.mail.envelope import Body, Envelope, Recipient
 from gateway.outcome import GatewayError, Reason
 from gateway.smtp.client import ClientSession, Event
-from gateway.smtp.hopreply import MAX_LINES, HopError, HopReply
+from gateway.smtp.hopreply import HopError
+from gateway.smtp.reply import MAX_LINES, Reply
 
 NAME = "gateway.hospital.example"
 MESSAGE = b"Subject: x\r\n\r\n.dot\r\n..two\r\nend\r\n"
@@ -43,7 +44,7 @@ class Player:
         self.message = message
         self.said = b""
         self.events: list[Event] = []
-        self.replies: list[list[HopReply | None]] = []
+        self.replies: list[list[Reply | None]] = []
 
     def hear(self, data: bytes) -> None:
         event = self.session.receive(data)
@@ -147,7 +148,7 @@ def test_pipelining_sends_the_envelope_at_once_and_answers_each_recipient(play: 
         message=b"1234\r\n",
     )
     assert codes(player) == [[250, 450, 550]]
-    assert [reply and reply.status for reply in player.replies[0]] == [None, "4.2.1", "5.1.1"]
+    assert [reply and reply.enhanced for reply in player.replies[0]] == ["", "4.2.1", "5.1.1"]
 
 
 def test_a_go_ahead_after_all_recipients_were_refused_gets_an_empty_message(play: Play) -> None:
@@ -241,7 +242,7 @@ def test_a_refused_data_and_a_refused_content_speak_for_every_accepted_recipient
         message=b"x",
     )
     assert codes(player) == [[550, 452], [554]]
-    assert str(player.replies[1][0]) == "554 5.7.1 we do not 5.7.1 want this"
+    assert str(player.replies[1][0]) == "554 5.7.1 we do not"
 
 
 def test_starttls_starts_over_and_forgets_what_was_offered_in_clear(play: Play) -> None:
@@ -409,7 +410,7 @@ HELLO = b"220 mx\r\n"
 BROKEN = {
     "not a reply": (b"SSH-2.0-OpenSSH\r\n", Reason.HOP_DEFERRED),
     "bare LF": (b"220 mx\n" + b"x" * 3000, Reason.HOP_DEFERRED),
-    "code out of range": (b"299 mx\r\n", Reason.HOP_DEFERRED),
+    "code out of range": (b"120 mx\r\n", Reason.HOP_DEFERRED),
     "code changes within a reply": (b"220-mx\r\n250 mx\r\n", Reason.HOP_DEFERRED),
     "a line of 1 MB": (b"220 " + b"x" * 2**20, Reason.HOP_DEFERRED),
     "a reply of 1 MB": (b"220-x\r\n" * (2**20 // 7), Reason.HOP_DEFERRED),
@@ -537,4 +538,4 @@ def test_a_reply_may_have_many_lines_and_shows_no_control_characters() -> None:
     reply = session.replies[0]
     assert reply is not None
     assert "\x1b" not in str(reply)
-    assert len(str(reply)) <= 500
+    assert len(reply.lines) == MAX_LINES

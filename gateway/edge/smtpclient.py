@@ -1,0 +1,199 @@
+"""A connection to a next hop: a socket, TLS, deadlines, and a :class:`gateway.smtp.client.ClientSession` between them."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.config.model import TlsMode
+from gateway.edge.smtplink import Link
+from gateway.edge.tls import describe, peer_chain
+from gateway.mail.address import Address
+from gateway.mail.body import Body
+from gateway.mail.envelope import Envelope
+from gateway.outcome import GatewayError, Reason
+from gateway.smtp.client import ClientSession, Event
+from gateway.smtp.hopreply import HopError
+from gateway.smtp.reply import Reply
+
+SMALL: Final = 64 * 1024  # bodies up to this size are read inline, larger ones by a thread (in pieces, one at a time)
+
+Verify = Callable[[tuple[bytes, ...]], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Seconds. After RFC 5321 4.5.3.2, whose figures are the least a client should wait for a reply."""
+
+    connect: float = 30.0
+    handshake: float = 30.0
+    reply: float = 300.0
+    block: float = 180.0
+    content: float = 1800.0
+    acceptance: float = 600.0
+    goodbye: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to connect: ``address`` (or a name to look up) and ``port``; ``host`` is the name TLS asks for and people read."""
+
+    host: str
+    address: str
+    port: int
+    tls: TlsMode
+    context: ssl.SSLContext | None = None
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """How a transaction ended: the last word for each recipient, None where ``failure`` came before one.
+
+    ``untouched``: the failure came before any byte of the message was sent, so sending again cannot make a second copy.
+    """
+
+    replies: tuple[Reply | None, ...]
+    failure: GatewayError | None = None
+    untouched: bool = False
+
+
+class Connection:
+    """An open session with a next hop. One user at a time; whoever opened it closes it."""
+
+    def __init__(self, target: Target, link: Link, session: ClientSession, deadlines: Deadlines) -> None:
+        self.target = target
+        self.session = session
+        self.tls = ""
+        """Protocol and cipher, "" in clear."""
+        self._link = link
+        self._deadlines = deadlines
+
+    @classmethod
+    async def open(cls, target: Target, name: str, deadlines: Deadlines, verify: Verify | None) -> Connection:
+        """Connect, secure, say EHLO as ``name``. ``verify`` sees the peer's certificates before any command goes over TLS and
+        raises where they are not to be believed.
+
+        Raises :class:`GatewayError` (HOP_UNREACHABLE, TLS_FAILED, HOP_DEFERRED). There is no way back to clear from here.
+        """
+        try:
+            async with asyncio.timeout(deadlines.connect):
+                _, link = await asyncio.get_running_loop().create_connection(Link, target.address, target.port)
+        except TimeoutError as error:
+            raise HopError(Reason.HOP_UNREACHABLE, f"{target}: no answer in {deadlines.connect:g} s") from error
+        except OSError as error:
+            raise HopError(Reason.HOP_UNREACHABLE, f"{target}: {error.strerror or type(error).__name__}") from error
+        connection = cls(target, link, ClientSession(name, starttls=target.tls is TlsMode.STARTTLS), deadlines)
+        try:
+            await connection._greet(verify)
+        except GatewayError as error:
+            await connection.abort()
+            raise HopError(error.reason, f"{target}: {error.detail}") from error
+        except BaseException:
+            await connection.abort()
+            raise
+        return connection
+
+    async def _greet(self, verify: Verify | None) -> None:
+        if self.target.tls is TlsMode.IMPLICIT:
+            await self._secure(verify)
+        event = await self._next(self._deadlines.reply)
+        if event is Event.SECURE:
+            await self._secure(verify)
+            self.session.secured()
+            await self._next(self._deadlines.reply)
+
+    async def _secure(self, verify: Verify | None) -> None:
+        assert self.target.context is not None  # noqa: S101 - every target with TLS has one
+        tls = await self._link.start_tls(self.target.context, self.target.host, self._deadlines.handshake)
+        if verify is not None:
+            await verify(peer_chain(tls))
+        self.tls = describe(tls)
+
+    async def _next(self, deadline: float) -> Event:
+        """Send what is to be sent and read until something has happened. ``deadline`` is for each whole reply."""
+        session, loop = self.session, asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(deadline) as patience:
+                while True:
+                    self._link.write(session.output())
+                    answered = session.answered
+                    event = session.receive(await self._link.read())
+                    if event is not None:
+                        return event
+                    if session.answered > answered:
+                        patience.reschedule(loop.time() + deadline)
+        except TimeoutError as error:
+            raise HopError(Reason.HOP_UNREACHABLE, f"no reply in {deadline:g} s") from error
+
+    async def send(self, envelope: Envelope, body: Body) -> Sent:
+        """One mail. Never raises but for our own faults: what went wrong is in the answer, and the connection then useless.
+
+        Raises :class:`GatewayError` where the spool cannot give the body, MALFORMED where it cannot be sent by SMTP.
+        """
+        self.session.begin(envelope, body.size)
+        content_begun = False
+        try:
+            if await self._next(self._deadlines.reply) is Event.BODY:
+                content_begun = True
+                await self._content(body)
+                await self._next(self._deadlines.acceptance)
+        except HopError as error:
+            return Sent(tuple(self.session.replies), error, untouched=not content_begun)
+        return Sent(tuple(self.session.replies), untouched=not content_begun)
+
+    async def _content(self, body: Body) -> None:
+        session, link = self.session, self._link
+        if body.size <= SMALL:
+            pieces = [session.output(), *(session.content(chunk) for chunk in body.chunks()), session.end_of_content()]
+            link.write(b"".join(pieces))
+            return
+        link.write(session.output())
+        try:
+            async with asyncio.timeout(self._deadlines.content):
+                chunks = body.chunks()
+                while (data := await asyncio.to_thread(self._content_of, chunks)) is not None:
+                    link.write(data)
+                    async with asyncio.timeout(self._deadlines.block):
+                        await link.drain()
+        except TimeoutError as error:
+            raise HopError(Reason.HOP_UNREACHABLE, "the next hop reads too slowly") from error
+        link.write(session.end_of_content())
+
+    def _content_of(self, chunks: Iterator[bytes]) -> bytes | None:
+        chunk = next(chunks, None)
+        return None if chunk is None else self.session.content(chunk)
+
+    async def probe(self, recipient: Address) -> Reply:
+        """The hop's word on ``recipient``. Raises :class:`HopError`; the connection is then useless."""
+        self.session.probe(recipient)
+        await self._next(self._deadlines.reply)
+        reply = self.session.replies[0]
+        assert reply is not None  # noqa: S101 - DONE says so
+        return reply
+
+    @property
+    def reusable(self) -> bool:
+        """Whether another mail may be tried on it: the hop has neither hung up nor said anything unasked."""
+        return self._link.quiet and not self.session.closing
+
+    async def quit(self) -> None:
+        """Say QUIT, wait a moment for the answer, close."""
+        try:
+            if self.reusable:
+                self.session.quit()
+                await self._next(self._deadlines.goodbye)
+        except HopError:
+            pass  # there was no more to say
+        finally:
+            await self.abort()
+
+    async def abort(self) -> None:
+        """Close without a word. Returns when the socket is gone."""
+        self._link.abort()
+        await self._link.lost

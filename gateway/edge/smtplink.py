@@ -1,0 +1,134 @@
+"""A socket to a next hop as a few awaitables, with TLS put on it when asked."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import Final
+
+from gateway.outcome import Reason
+from gateway.smtp.hopreply import HopError
+
+_INBOX: Final = 256 * 1024  # how much a hop may say before we have read it
+
+
+class Link(asyncio.Protocol):
+    """A socket as two awaitables: ``read`` what came, ``drain`` what goes."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport
+        self._inbox = bytearray()
+        self._wake: asyncio.Future[None] | None = None
+        self._paused: asyncio.Future[None] | None = None
+        self._ended = False
+        self._error: Exception | None = None
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport; also called for the one that TLS puts in its place."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what create_connection promises
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Keep, and wake the reader."""
+        self._inbox += data
+        if len(self._inbox) > _INBOX:
+            self._transport.abort()
+        self._rouse()
+
+    def eof_received(self) -> None:
+        """The hop hung up; the transport closes itself."""
+        self._ended = True
+        self._rouse()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing comes or goes any more."""
+        self._ended = True
+        self._error = exc
+        self._rouse()
+        if self._paused is not None and not self._paused.done():
+            self._paused.set_result(None)
+        if not self.lost.done():
+            self.lost.set_result(None)
+
+    def pause_writing(self) -> None:
+        """The hop reads slower than we write."""
+        self._paused = asyncio.get_running_loop().create_future()
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        if self._paused is not None and not self._paused.done():
+            self._paused.set_result(None)
+        self._paused = None
+
+    def _rouse(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether the hop has neither said anything unread nor hung up."""
+        return not self._inbox and not self._ended
+
+    async def read(self) -> bytes:
+        """What came; ``b""`` when the hop has hung up. Raises :class:`HopError` where the connection broke."""
+        if self.quiet:
+            self._wake = asyncio.get_running_loop().create_future()
+            await self._wake
+        data = bytes(self._inbox)
+        self._inbox.clear()
+        if not data and self._error is not None:
+            raise _broken(self._error)
+        return data
+
+    def write(self, data: bytes) -> None:
+        """Send; ``drain`` after it."""
+        if data:
+            self._transport.write(data)
+
+    async def drain(self) -> None:
+        """Wait until there is room for more. Raises :class:`HopError` where the connection broke."""
+        if self._paused is not None:
+            await self._paused
+        if self.lost.done():
+            raise _broken(self._error)
+
+    async def start_tls(self, context: ssl.SSLContext, host: str, deadline: float) -> ssl.SSLObject:
+        """Put TLS on the connection. Raises :class:`HopError` (TLS_FAILED)."""
+        if not self.quiet:
+            raise HopError(Reason.TLS_FAILED, "the next hop speaks in clear where TLS begins")
+        loop = asyncio.get_running_loop()
+        try:
+            transport = await loop.start_tls(
+                self._transport, self, context, server_hostname=host, ssl_handshake_timeout=deadline, ssl_shutdown_timeout=5.0
+            )
+        except (OSError, ValueError) as error:
+            raise HopError(Reason.TLS_FAILED, _tls_trouble(error)) from error
+        if transport is None:
+            raise HopError(Reason.TLS_FAILED, "the next hop hung up in the handshake")
+        self._transport = transport
+        tls: ssl.SSLObject = transport.get_extra_info("ssl_object")
+        return tls
+
+    def close(self) -> None:
+        """Close when everything written is sent."""
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Close now."""
+        self._transport.abort()
+
+
+def _broken(error: Exception | None) -> HopError:
+    if isinstance(error, ssl.SSLError):  # in TLS 1.3 a refused client certificate shows only after the handshake
+        return HopError(Reason.TLS_FAILED, _tls_trouble(error))
+    return HopError(Reason.HOP_UNREACHABLE, f"connection lost: {type(error).__name__ if error else 'closed'}")
+
+
+def _tls_trouble(error: Exception) -> str:
+    """What OpenSSL says, without the file and line of its source."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {error.reason or error}"
+    return f"TLS handshake: {error or type(error).__name__}"
