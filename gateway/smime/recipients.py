@@ -1,0 +1,106 @@
+"""Writes RecipientInfos (RFC 5652 6.2): one content-encryption key wrapped for each reader, by the kind of the reader's key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.kdf.x963kdf import X963KDF
+from cryptography.hazmat.primitives.keywrap import aes_key_wrap
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from gateway.outcome import GatewayError, Reason
+from gateway.smime import der
+from gateway.smime.algorithms import AES256_WRAP, CURVES, ECDH_OF_CURVE, HASHES, RSA_ENCRYPTION, KeyTransport, oaep_identifier
+from gateway.smime.certificate import Identified, identified
+from gateway.smime.keys import Digest
+
+WRAP_LENGTH: Final = 32
+KEY_AGREEMENT: Final = der.CONTEXT_CONSTRUCTED + 1
+_WRAP: Final = der.sequence(der.oid(AES256_WRAP))
+_RSA: Final = der.sequence(der.oid(RSA_ENCRYPTION), der.NULL)
+_MGF: Final = padding.MGF1(HASHES[Digest.SHA256])
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Somebody to encrypt to. ``certificate`` is DER and was judged usable; ``transport`` counts for RSA keys."""
+
+    certificate: bytes
+    transport: KeyTransport = KeyTransport.PKCS1
+
+
+def recipient_infos(readers: Sequence[Reader], key: bytes) -> bytes:
+    """RecipientInfos: the SET OF them, for ``key``. Raises :class:`GatewayError` for no readers or a key we do not encrypt to.
+
+    The randomness of paddings and ephemeral keys is the cryptographic library's own.
+    """
+    if not readers:
+        raise GatewayError(Reason.NO_CERTIFICATE, "encryption to nobody")
+    return der.set_of(*(_recipient_info(reader, key) for reader in readers))
+
+
+def version(readers: Sequence[Reader]) -> int:
+    """The CMSVersion of EnvelopedData (RFC 5652 6.1): 2 as soon as a key is agreed on."""
+    return 2 if any(isinstance(identified(reader.certificate).key, ec.EllipticCurvePublicKey) for reader in readers) else 0
+
+
+def read_readers(infos: bytes) -> list[bytes]:
+    """The IssuerAndSerialNumber of each RecipientInfo in the DER of RecipientInfos, in its order.
+
+    Reads the two forms we write. Raises :class:`GatewayError` (MALFORMED) for any other.
+    """
+    found: list[bytes] = []
+    for info in der.read(infos):
+        fields = list(info)
+        if info.tag == der.SEQUENCE and len(fields) == 4:
+            found.append(fields[1].raw)
+        elif info.tag == KEY_AGREEMENT and len(fields) == 4:
+            found.extend(next(iter(encrypted)).raw for encrypted in fields[3])
+        else:
+            raise GatewayError(Reason.MALFORMED, "unexpected form of RecipientInfo")
+    return found
+
+
+def _recipient_info(reader: Reader, key: bytes) -> bytes:
+    person = identified(reader.certificate)
+    if isinstance(person.key, rsa.RSAPublicKey):
+        return _transported(person, person.key, reader.transport, key)
+    return _agreed(person, person.key, key)
+
+
+def _transported(person: Identified, public: rsa.RSAPublicKey, transport: KeyTransport, key: bytes) -> bytes:
+    """KeyTransRecipientInfo (RFC 5652 6.2.1)."""
+    if transport is KeyTransport.OAEP_SHA256:
+        algorithm = oaep_identifier(Digest.SHA256)
+        wrapped = public.encrypt(key, padding.OAEP(_MGF, HASHES[Digest.SHA256], None))
+    else:
+        algorithm = _RSA
+        wrapped = public.encrypt(key, padding.PKCS1v15())
+    return der.sequence(der.integer(0), person.issuer_and_serial, algorithm, der.octet_string(wrapped))
+
+
+def _agreed(person: Identified, public: ec.EllipticCurvePublicKey, key: bytes) -> bytes:
+    """KeyAgreeRecipientInfo with an ephemeral key of ours (RFC 5753 3.1)."""
+    curve = public.curve.name
+    ephemeral = ec.generate_private_key(public.curve)
+    secret = ephemeral.exchange(ec.ECDH(), public)
+    derived = X963KDF(HASHES[CURVES[curve]], WRAP_LENGTH, shared_info()).derive(secret)
+    originator = der.read(ephemeral.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+    encrypted = der.sequence(person.issuer_and_serial, der.octet_string(aes_key_wrap(derived, key)))
+    return der.element(
+        KEY_AGREEMENT,
+        der.integer(3),
+        # OriginatorPublicKey is a SubjectPublicKeyInfo under the tag [1]; its curve is named (RFC 5753 3.1.1)
+        der.element(der.CONTEXT_CONSTRUCTED + 0, der.element(der.CONTEXT_CONSTRUCTED + 1, originator.content)),
+        der.sequence(der.oid(ECDH_OF_CURVE[curve]), _WRAP),
+        der.sequence(encrypted),
+    )
+
+
+def shared_info() -> bytes:
+    """ECC-CMS-SharedInfo (RFC 5753 7.2) for an AES-256 key-wrap key and no ukm."""
+    length = der.element(der.CONTEXT_CONSTRUCTED + 2, der.octet_string((WRAP_LENGTH * 8).to_bytes(4)))
+    return der.sequence(_WRAP, length)
