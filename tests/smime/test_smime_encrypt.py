@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from asn1crypto import cms
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.outcome import GatewayError, Reason
+from gateway.smime import der
+from gateway.smime.algorithms import ContentCipher, KeyTransport
+from gateway.smime.encrypt import Encryptor, check_head
+from gateway.smime.recipients import Reader, read_readers, recipient_infos
+from tests.pki import Ca, Issued, short_rsa
+from tests.smime.openssl import decrypt
+
+CONTENT = "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\nRésultat : œdème\r\n.\r\n".encode()
+KINDS = ["rsa2048", "rsa4096", "p256", "p384", "p521"]
+
+
+@pytest.fixture(scope="module")
+def readers() -> dict[str, Issued]:
+    root = Ca.root()
+    return {kind: root.reader(f"{kind}@laboratory.example", kind) for kind in KINDS}
+
+
+def encrypted(to: Sequence[Reader], content: bytes, cipher: ContentCipher = ContentCipher.AES256_CBC, piece: int = 4096) -> bytes:
+    encryptor = Encryptor(to, len(content), os.urandom, cipher)
+    pieces = [encryptor.update(content[start : start + piece]) for start in range(0, len(content), piece)]
+    return b"".join([encryptor.begin(), *pieces, encryptor.finalize()])
+
+
+@pytest.mark.parametrize("cipher", ContentCipher)
+@pytest.mark.parametrize("kind", KINDS)
+def test_openssl_decrypts_for_every_kind_of_key(
+    readers: dict[str, Issued], tmp_path: Path, kind: str, cipher: ContentCipher
+) -> None:
+    certificate, key = readers[kind].write(tmp_path, "reader")
+    assert decrypt(encrypted([Reader(readers[kind].der)], CONTENT, cipher), certificate, key) == CONTENT
+
+
+@pytest.mark.parametrize("cipher", ContentCipher)
+def test_openssl_decrypts_oaep(readers: dict[str, Issued], tmp_path: Path, cipher: ContentCipher) -> None:
+    certificate, key = readers["rsa2048"].write(tmp_path, "reader")
+    structure = encrypted([Reader(readers["rsa2048"].der, KeyTransport.OAEP_SHA256)], CONTENT, cipher)
+    assert decrypt(structure, certificate, key) == CONTENT
+
+
+def test_every_one_of_several_readers_decrypts(readers: dict[str, Issued], tmp_path: Path) -> None:
+    structure = encrypted([Reader(issued.der) for issued in readers.values()], CONTENT)
+    for name, issued in readers.items():
+        certificate, key = issued.write(tmp_path, name)
+        assert decrypt(structure, certificate, key) == CONTENT
+
+
+@pytest.mark.parametrize("cipher", ContentCipher)
+@pytest.mark.parametrize("size", [0, 1, 15, 16, 17, 127, 128, 255, 256, 65535, 65536, 200_000])
+def test_every_length_decrypts(readers: dict[str, Issued], tmp_path: Path, size: int, cipher: ContentCipher) -> None:
+    certificate, key = readers["p256"].write(tmp_path, "reader")
+    content = os.urandom(size)
+    assert decrypt(encrypted([Reader(readers["p256"].der)], content, cipher), certificate, key) == content
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 70_000), st.integers(1, 70_000), st.sampled_from(list(ContentCipher)))
+def test_structure_is_der_of_the_announced_lengths(
+    readers: dict[str, Issued], size: int, piece: int, cipher: ContentCipher
+) -> None:
+    """Another library reads it strictly and writes the same bytes."""
+    structure = encrypted([Reader(readers["p256"].der)], bytes(size), cipher, piece)
+    info = cms.ContentInfo.load(structure, strict=True)
+    assert info.dump(force=True) == structure
+    kinds = {ContentCipher.AES256_CBC: "enveloped_data", ContentCipher.AES256_GCM: "authenticated_enveloped_data"}
+    assert info["content_type"].native == kinds[cipher]
+
+
+def test_versions_are_those_of_the_rfc(readers: dict[str, Issued]) -> None:
+    """RFC 5652 6.1: 0 with key transport alone, 2 as soon as a key is agreed on."""
+    for kind, wanted in (("rsa2048", "v0"), ("p256", "v2")):
+        info = cms.ContentInfo.load(encrypted([Reader(readers[kind].der)], CONTENT))
+        assert info["content"]["version"].native == wanted
+
+
+def test_keys_and_starts_are_never_used_twice(readers: dict[str, Issued]) -> None:
+    one, two = (encrypted([Reader(readers["p256"].der)], CONTENT) for _ in range(2))
+    parameters = [
+        cms.ContentInfo.load(it)["content"]["encrypted_content_info"]["content_encryption_algorithm"].native for it in (one, two)
+    ]
+    assert parameters[0]["parameters"] != parameters[1]["parameters"]
+
+
+def test_same_reader_twice_is_one_recipient(readers: dict[str, Issued]) -> None:
+    reader = Reader(readers["p256"].der)
+    info = cms.ContentInfo.load(encrypted([reader, reader], CONTENT))
+    assert len(info["content"]["recipient_infos"]) == 1
+
+
+def test_encryption_to_nobody_is_refused() -> None:
+    with pytest.raises(GatewayError) as caught:
+        Encryptor([], 10, os.urandom)
+    assert caught.value.reason is Reason.NO_CERTIFICATE
+
+
+def test_weak_key_is_refused() -> None:
+    with pytest.raises(GatewayError) as caught:
+        Encryptor([Reader(short_rsa(Ca.root()).der)], 10, os.urandom)
+    assert caught.value.reason is Reason.WEAK_ALGORITHM
+
+
+@pytest.mark.parametrize("given", [9, 11])
+def test_content_of_another_length_is_our_own_mistake(readers: dict[str, Issued], given: int) -> None:
+    encryptor = Encryptor([Reader(readers["p256"].der)], 10, os.urandom)
+    encryptor.update(bytes(given))
+    with pytest.raises(GatewayError) as caught:
+        encryptor.finalize()
+    assert caught.value.reason is Reason.OWN_WORK_WRONG
+
+
+def test_head_for_other_readers_is_our_own_mistake(readers: dict[str, Issued]) -> None:
+    planned = [Reader(readers["p256"].der), Reader(readers["rsa2048"].der)]
+    head = Encryptor(planned, 10, os.urandom).begin()
+    check_head(head, planned)
+    for others in (planned[:1], [*planned, Reader(readers["p384"].der)], [Reader(readers["p521"].der), planned[0]], []):
+        with pytest.raises(GatewayError) as caught:
+            check_head(head, others)
+        assert caught.value.reason is Reason.OWN_WORK_WRONG
+    with pytest.raises(GatewayError):
+        check_head(head[:40], planned)
+
+
+def test_readers_of_an_unknown_form_are_not_taken_for_ours(readers: dict[str, Issued]) -> None:
+    infos = recipient_infos([Reader(readers["p256"].der)], bytes(32))
+    assert len(read_readers(infos)) == 1
+    with pytest.raises(GatewayError):
+        read_readers(der.set_of(der.element(der.CONTEXT_CONSTRUCTED + 2, der.integer(4))))
