@@ -6,11 +6,10 @@ reference leads somewhere. Paths are absolute once loaded: relative ones are tak
 
 from __future__ import annotations
 
-from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from gateway.config.kinds import (
     CertificateFile,
@@ -21,43 +20,59 @@ from gateway.config.kinds import (
     Host,
     KeyName,
     Mailbox,
-    Megabytes,
     Network,
     Numeric,
     OrganisationName,
-    Pattern,
     Port,
     PresentFile,
     RouteName,
     RsaKeyFile,
-    RuleName,
     TextFile,
     TlsKeyFile,
     TlsName,
     ZoneName,
-    ZonePattern,
 )
-from gateway.mail.envelope import Direction, Role
+from gateway.config.numbers import Endpoint, Fetching, Limits, Processes, Retry
+from gateway.config.rule import HeaderTrigger, Rule, When
+from gateway.config.section import Secret, Section
+from gateway.config.words import DirectoryKind, KeyPurpose, KeyStore, Missing, Protection, Revocation, RouteKind, TlsMode, Unopened
+from gateway.config.zone import Zone, ZonePeer
+from gateway.mail.envelope import Role
 
-
-class Section(BaseModel):
-    """What every section is: frozen, and refusing keys it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Secret(Section):
-    """Where a secret comes from: exactly one of a file, an environment variable, a systemd credential."""
-
-    file: PresentFile | None = None
-    environment: str | None = None
-    credential: str | None = None
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if sum(source is not None for source in (self.file, self.environment, self.credential)) != 1:
-            raise ValueError("give exactly one of file, environment, credential")
-        return self
+__all__ = [
+    "Client",
+    "Config",
+    "Directory",
+    "DirectoryKind",
+    "Endpoint",
+    "Fetching",
+    "HeaderTrigger",
+    "Inbound",
+    "Key",
+    "KeyPurpose",
+    "KeyStore",
+    "Limits",
+    "Listener",
+    "Missing",
+    "Organisation",
+    "Processes",
+    "Protection",
+    "Recipients",
+    "Retry",
+    "Revocation",
+    "Route",
+    "RouteKind",
+    "Rule",
+    "Secret",
+    "Section",
+    "TlsIdentity",
+    "TlsMode",
+    "Token",
+    "Unopened",
+    "When",
+    "Zone",
+    "ZonePeer",
+]
 
 
 class Token(Section):
@@ -66,22 +81,7 @@ class Token(Section):
     module: PresentFile
     label: str
     pin: Secret
-    environment: dict[str, str] = {}
-
-
-class KeyPurpose(StrEnum):
-    """One key, one purpose."""
-
-    SIGN = "sign"
-    DECRYPT = "decrypt"
-    SPOOL = "spool"
-
-
-class KeyStore(StrEnum):
-    """Where a private key lives."""
-
-    TOKEN = "token"  # noqa: S105 - the name of a place
-    FILE = "file"
+    environment: dict[str, str] = Field(default_factory=dict)
 
 
 class Key(Section):
@@ -111,14 +111,6 @@ class Key(Section):
         elif self.certificate is None or self.organisation is None:
             raise ValueError("certificate and organisation are required")
         return self
-
-
-class TlsMode(StrEnum):
-    """How TLS begins on a connection."""
-
-    NONE = "none"
-    STARTTLS = "starttls"
-    IMPLICIT = "implicit"
 
 
 class TlsIdentity(Section):
@@ -161,13 +153,6 @@ class Client(Section):
     require_tls: bool = False
 
 
-class RouteKind(StrEnum):
-    """How the next hop is found."""
-
-    HOST = "host"
-    MX = "mx"
-
-
 class Route(Section):
     """``[route.NAME]``: a next hop. ``anchors`` is a PEM file its certificate must lead to; without it the system's own list."""
 
@@ -198,26 +183,11 @@ class Recipients(Section):
         return self
 
 
-class Unopened(StrEnum):
-    """What to do with inbound S/MIME that could not be opened."""
-
-    HOLD = "hold"
-    DELIVER = "deliver"
-
-
 class Inbound(Section):
     """What an inbound verdict means for an organisation."""
 
     unopened: Unopened = Unopened.HOLD
     signature: Literal["strip", "keep"] = "strip"
-
-
-class Revocation(StrEnum):
-    """What an unknown revocation status means: never trusted, trusted but marked, not asked at all."""
-
-    HARD = "hard"
-    SOFT = "soft"
-    UNSAFE_OFF = "unsafe_off"
 
 
 class Organisation(Section):
@@ -234,13 +204,6 @@ class Organisation(Section):
     directories: tuple[DirectoryName, ...] = ()
     recipients: Recipients = Recipients()
     inbound: Inbound = Inbound()
-
-
-class DirectoryKind(StrEnum):
-    """What kind of place certificates are looked up in."""
-
-    FOLDER = "folder"
-    LDAP = "ldap"
 
 
 class Directory(Section):
@@ -267,137 +230,6 @@ class Directory(Section):
         return self
 
 
-class Protection(StrEnum):
-    """What a rule asks for. Plaintext is only ever had under the name ``unprotected``."""
-
-    BOTH = "both"
-    SIGN = "sign"
-    ENCRYPT = "encrypt"
-    UNPROTECTED = "unprotected"
-
-
-class Missing(StrEnum):
-    """What becomes of a recipient without a usable certificate. ``unprotected`` makes the rule opportunistic."""
-
-    REFUSE = "refuse"
-    HOLD = "hold"
-    DEFER = "defer"
-    UNPROTECTED = "unprotected"
-
-
-class HeaderTrigger(Section):
-    """A header field that must be there and, where ``contains`` is given, hold that text in any case."""
-
-    name: Annotated[str, Field(pattern=r"^[!-9;-~]+$")]
-    contains: str = ""
-
-
-class When(Section):
-    """All that is given must hold. Addresses are ``local@domain``, ``@domain`` or ``@*.domain``; ``zone = '*'`` is any zone.
-
-    ``sender`` is the reverse-path. ``zone`` is the recipient's, or for inbound mail that of the peer that brought it. Without
-    ``direction`` a rule is about outbound mail.
-    """
-
-    direction: Literal[Direction.OUTBOUND, Direction.INBOUND] | None = None
-    organisation: OrganisationName | None = None
-    sender: tuple[Pattern, ...] = ()
-    recipient: tuple[Pattern, ...] = ()
-    zone: ZonePattern | None = None
-    header: HeaderTrigger | None = None
-    subject: str | None = None
-
-
-class Rule(Section):
-    """``[[rule]]``: the first whose ``when`` holds decides."""
-
-    name: RuleName
-    when: When = When()
-    protect: Protection
-    missing: Missing = Missing.REFUSE
-
-    @model_validator(mode="after")
-    def _possible(self) -> Self:
-        if self.when.direction is Direction.INBOUND and self.protect is not Protection.UNPROTECTED:
-            raise ValueError("an inbound rule can only say protect = 'unprotected': leave this mail alone")
-        return self
-
-
-class ZonePeer(Section):
-    """``[[peer]]`` of a zone: another gateway. ``names`` are DNS names its certificate must show (one is enough), ``dn`` the full
-    subject (RFC 4514); at least one of the two, and if both are given both must hold.
-    """
-
-    name: str
-    domains: tuple[Domain, ...] = Field(min_length=1)
-    host: Host
-    port: Port = 465
-    tls: Literal[TlsMode.IMPLICIT, TlsMode.STARTTLS] = TlsMode.IMPLICIT
-    names: tuple[Domain, ...] = ()
-    dn: str | None = None
-
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        if not self.names and self.dn is None:
-            raise ValueError("give names or dn, else any certificate of the zone would be this peer")
-        return self
-
-
-class Zone(Section):
-    """``zones/NAME.toml``: a trust zone. ``identity`` names the [tls] section we show as a client."""
-
-    anchors: CertificateFile
-    identity: TlsName
-    revocation: Revocation = Revocation.HARD
-    directories: tuple[DirectoryName, ...] = ()
-    peer: tuple[ZonePeer, ...] = ()
-
-
-class Limits(Section):
-    """Named limits; what each guards is in docs/limits.md."""
-
-    message_megabytes: Megabytes = 50
-    recipients: Annotated[int, Field(ge=1, le=10000)] = 1000
-    connections: Annotated[int, Field(ge=1)] = 500
-    connections_per_address: Annotated[int, Field(ge=1)] = 50
-    command_seconds: Annotated[float, Field(gt=0)] = 300.0
-    message_seconds: Annotated[float, Field(gt=0)] = 1800.0
-    errors: Annotated[int, Field(ge=1)] = 10
-    received: Annotated[int, Field(ge=1)] = 50
-    free_megabytes: Annotated[int, Field(ge=0)] = 200
-
-
-class Retry(Section):
-    """When a deferred mail is tried again, and when it is given up."""
-
-    first_seconds: Annotated[float, Field(gt=0)] = 60.0
-    longest_seconds: Annotated[float, Field(gt=0)] = 3600.0
-    give_up_hours: Annotated[float, Field(gt=0)] = 120.0
-
-
-class Processes(Section):
-    """How many of each; 0 workers means one for each core."""
-
-    workers: Annotated[int, Field(ge=0, le=64)] = 0
-    sign_agents: Annotated[int, Field(ge=1, le=64)] = 1
-    unwrap_agents: Annotated[int, Field(ge=1, le=64)] = 1
-
-
-class Endpoint(Section):
-    """Where metrics are served over HTTP."""
-
-    address: Numeric = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 9464
-
-
-class Fetching(Section):
-    """Limits of what we fetch because a certificate says so. ``allow_private`` lists networks of our own that serve CRLs."""
-
-    allow_private: tuple[Network, ...] = ()
-    deadline_seconds: Annotated[float, Field(gt=0, le=120)] = 10.0
-    megabytes: Megabytes = 20
-
-
 class Config(Section):
     """The whole tree."""
 
@@ -408,13 +240,13 @@ class Config(Section):
     token: Token | None = None
     organisation: dict[str, Organisation] = Field(min_length=1)
     key: dict[str, Key] = Field(min_length=1)
-    tls: dict[str, TlsIdentity] = {}
+    tls: dict[str, TlsIdentity] = Field(default_factory=dict)
     listener: dict[str, Listener] = Field(min_length=1)
-    client: dict[str, Client] = {}
+    client: dict[str, Client] = Field(default_factory=dict)
     route: dict[str, Route] = Field(min_length=1)
-    directory: dict[str, Directory] = {}
+    directory: dict[str, Directory] = Field(default_factory=dict)
     rule: tuple[Rule, ...] = ()
-    zone: dict[str, Zone] = {}
+    zone: dict[str, Zone] = Field(default_factory=dict)
     limits: Limits = Limits()
     retry: Retry = Retry()
     processes: Processes = Processes()
@@ -430,7 +262,7 @@ class Config(Section):
     @cached_property
     def peers(self) -> dict[str, tuple[str, str]]:
         """The zone and peer of each domain in a zone; of several zones the first in the configuration."""
-        found: dict[str, tuple[str, str]] = {}
+        found: dict[str, tuple[str, str]] = Field(default_factory=dict)
         for name, zone in self.zone.items():
             for peer in zone.peer:
                 for domain in peer.domains:

@@ -1,0 +1,55 @@
+"""The sections that are numbers with sensible values: limits, times, processes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from gateway.config.kinds import Megabytes, Network, Numeric
+from gateway.config.section import Section
+
+
+class Limits(Section):
+    """Named limits; what each guards is in docs/limits.md."""
+
+    message_megabytes: Megabytes = 50
+    recipients: Annotated[int, Field(ge=1, le=10000)] = 1000
+    connections: Annotated[int, Field(ge=1)] = 500
+    connections_per_address: Annotated[int, Field(ge=1)] = 50
+    command_seconds: Annotated[float, Field(gt=0)] = 300.0
+    message_seconds: Annotated[float, Field(gt=0)] = 1800.0
+    errors: Annotated[int, Field(ge=1)] = 10
+    received: Annotated[int, Field(ge=1)] = 50
+    free_megabytes: Annotated[int, Field(ge=0)] = 200
+
+
+class Retry(Section):
+    """When a deferred mail is tried again, and when it is given up."""
+
+    first_seconds: Annotated[float, Field(gt=0)] = 60.0
+    longest_seconds: Annotated[float, Field(gt=0)] = 3600.0
+    give_up_hours: Annotated[float, Field(gt=0)] = 120.0
+
+
+class Processes(Section):
+    """How many of each; 0 workers means one for each core."""
+
+    workers: Annotated[int, Field(ge=0, le=64)] = 0
+    sign_agents: Annotated[int, Field(ge=1, le=64)] = 1
+    unwrap_agents: Annotated[int, Field(ge=1, le=64)] = 1
+
+
+class Endpoint(Section):
+    """Where metrics are served over HTTP."""
+
+    address: Numeric = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 9464
+
+
+class Fetching(Section):
+    """Limits of what we fetch because a certificate says so. ``allow_private`` lists networks of our own that serve CRLs."""
+
+    allow_private: tuple[Network, ...] = ()
+    deadline_seconds: Annotated[float, Field(gt=0, le=120)] = 10.0
+    megabytes: Megabytes = 20

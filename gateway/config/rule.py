@@ -1,0 +1,50 @@
+"""``[[rule]]``: what an administrator may say about a mail."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from gateway.config.kinds import OrganisationName, Pattern, RuleName, ZonePattern
+from gateway.config.section import Section
+from gateway.config.words import Missing, Protection
+from gateway.mail.envelope import Direction
+
+
+class HeaderTrigger(Section):
+    """A header field that must be there and, where ``contains`` is given, hold that text in any case."""
+
+    name: Annotated[str, Field(pattern=r"^[!-9;-~]+$")]
+    contains: str = ""
+
+
+class When(Section):
+    """All that is given must hold. Addresses are ``local@domain``, ``@domain`` or ``@*.domain``; ``zone = '*'`` is any zone.
+
+    ``sender`` is the reverse-path. ``zone`` is the recipient's, or for inbound mail that of the peer that brought it. Without
+    ``direction`` a rule is about outbound mail.
+    """
+
+    direction: Literal[Direction.OUTBOUND, Direction.INBOUND] | None = None
+    organisation: OrganisationName | None = None
+    sender: tuple[Pattern, ...] = ()
+    recipient: tuple[Pattern, ...] = ()
+    zone: ZonePattern | None = None
+    header: HeaderTrigger | None = None
+    subject: str | None = None
+
+
+class Rule(Section):
+    """``[[rule]]``: the first whose ``when`` holds decides."""
+
+    name: RuleName
+    when: When = When()
+    protect: Protection
+    missing: Missing = Missing.REFUSE
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.when.direction is Direction.INBOUND and self.protect is not Protection.UNPROTECTED:
+            raise ValueError("an inbound rule can only say protect = 'unprotected': leave this mail alone")
+        return self

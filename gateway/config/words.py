@@ -1,0 +1,75 @@
+"""The words a configuration may choose from."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class KeyPurpose(StrEnum):
+    """One key, one purpose."""
+
+    SIGN = "sign"
+    DECRYPT = "decrypt"
+    SPOOL = "spool"
+
+
+class KeyStore(StrEnum):
+    """Where a private key lives."""
+
+    TOKEN = "token"  # noqa: S105 - the name of a place
+    FILE = "file"
+
+
+class TlsMode(StrEnum):
+    """How TLS begins on a connection."""
+
+    NONE = "none"
+    STARTTLS = "starttls"
+    IMPLICIT = "implicit"
+
+
+class RouteKind(StrEnum):
+    """How the next hop is found."""
+
+    HOST = "host"
+    MX = "mx"
+
+
+class Unopened(StrEnum):
+    """What to do with inbound S/MIME that could not be opened."""
+
+    HOLD = "hold"
+    DELIVER = "deliver"
+
+
+class Revocation(StrEnum):
+    """What an unknown revocation status means: never trusted, trusted but marked, not asked at all."""
+
+    HARD = "hard"
+    SOFT = "soft"
+    UNSAFE_OFF = "unsafe_off"
+
+
+class DirectoryKind(StrEnum):
+    """What kind of place certificates are looked up in."""
+
+    FOLDER = "folder"
+    LDAP = "ldap"
+
+
+class Protection(StrEnum):
+    """What a rule asks for. Plaintext is only ever had under the name ``unprotected``."""
+
+    BOTH = "both"
+    SIGN = "sign"
+    ENCRYPT = "encrypt"
+    UNPROTECTED = "unprotected"
+
+
+class Missing(StrEnum):
+    """What becomes of a recipient without a usable certificate. ``unprotected`` makes the rule opportunistic."""
+
+    REFUSE = "refuse"
+    HOLD = "hold"
+    DEFER = "defer"
+    UNPROTECTED = "unprotected"

@@ -1,0 +1,41 @@
+"""``zones/NAME.toml``: a trust zone and its peers."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from gateway.config.kinds import CertificateFile, DirectoryName, Domain, Host, Port, TlsName
+from gateway.config.section import Section
+from gateway.config.words import Revocation, TlsMode
+
+
+class ZonePeer(Section):
+    """``[[peer]]`` of a zone: another gateway. ``names`` are DNS names its certificate must show (one is enough), ``dn`` the full
+    subject (RFC 4514); at least one of the two, and if both are given both must hold.
+    """
+
+    name: str
+    domains: tuple[Domain, ...] = Field(min_length=1)
+    host: Host
+    port: Port = 465
+    tls: Literal[TlsMode.IMPLICIT, TlsMode.STARTTLS] = TlsMode.IMPLICIT
+    names: tuple[Domain, ...] = ()
+    dn: str | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if not self.names and self.dn is None:
+            raise ValueError("give names or dn, else any certificate of the zone would be this peer")
+        return self
+
+
+class Zone(Section):
+    """``zones/NAME.toml``: a trust zone. ``identity`` names the [tls] section we show as a client."""
+
+    anchors: CertificateFile
+    identity: TlsName
+    revocation: Revocation = Revocation.HARD
+    directories: tuple[DirectoryName, ...] = ()
+    peer: tuple[ZonePeer, ...] = ()

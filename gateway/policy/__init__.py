@@ -1,0 +1,11 @@
+"""Who may send, and what becomes of a mail: ``identify`` and ``admit`` in the session, ``plan`` for each recipient.
+
+Pure: a configuration and facts in, a decision out. ``plan`` is asked at RCPT (the header not yet known), after DATA, by the
+flows and by ``explain``; it is always the same function. The page for administrators is ``docs/policy.md``.
+"""
+
+from gateway.policy.access import Admitted, Speaker, admit, admit_sender, identify
+from gateway.policy.plan import Plan, Undecided, is_automatic, plan
+from gateway.policy.rules import Known
+
+__all__ = ["Admitted", "Known", "Plan", "Speaker", "Undecided", "admit", "admit_sender", "identify", "is_automatic", "plan"]

@@ -1,0 +1,174 @@
+"""What becomes of one recipient's copy of a mail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.config.model import Config, Key, KeyPurpose, Missing, Protection
+from gateway.mail.address import Address, parse_address
+from gateway.mail.envelope import Direction, NextHop
+from gateway.mail.message import Header, from_address
+from gateway.outcome import GatewayError, Reason, Refuse
+from gateway.policy.rules import Known, matching
+
+DEFAULT_ZONE: Final = "default-zone"
+DEFAULT_OUTSIDE: Final = "default-outside"
+DEFAULT_UNPROTECTED: Final = "default-outside-unprotected"
+DEFAULT_INBOUND: Final = "default-inbound"
+REPORT: Final = "report-unprotected"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be done. ``rule`` is its name, ``zone`` that of the recipient, ``sign_key`` a key's name in the configuration.
+
+    ``sign_key`` is None where nothing is signed, and as long as the header is not known: the From chooses the key. Inbound,
+    ``protection`` UNPROTECTED means that the mail is left alone, anything else that it is opened and judged.
+    """
+
+    rule: str
+    protection: Protection
+    missing: Missing
+    hop: NextHop
+    zone: str | None = None
+    sign_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Undecided:
+    """The header must be known first. ``could_be`` is everything it may still become."""
+
+    could_be: tuple[Plan | Refuse, ...]
+
+
+def plan(config: Config, known: Known) -> Plan | Undecided | Refuse:
+    """What to do with one recipient's copy.
+
+    With the header unknown the answer is a refusal only where no header could change it.
+    """
+    if known.organisation not in config.organisation:
+        return Refuse(Reason.POLICY_REFUSE, f"organisation {known.organisation} is no longer configured")
+    if known.direction is Direction.INBOUND:
+        return _inbound(config, known)
+    hop, zone = _route(config, known)
+    if hop is None:
+        return Refuse(Reason.NO_ROUTE, f"{known.recipient.domain} is in no zone, and {known.organisation} has no outbound route")
+    if known.direction is Direction.REPORT:
+        return Plan(REPORT, Protection.UNPROTECTED, Missing.REFUSE, hop, zone)
+    answers = tuple(_finish(config, known, draft) for draft in _drafts(config, known, hop, zone))
+    if all(isinstance(answer, Refuse) for answer in answers):
+        return answers[-1]
+    return answers[0] if len(set(answers)) == 1 else Undecided(answers)
+
+
+def is_automatic(sender: Address | None, header: Header) -> bool:
+    """Whether the mail was sent by a program: a report, an automatic reply (RFC 3834), a mailing list (RFC 2919), bulk."""
+    answered = header.first("Auto-Submitted")
+    if sender is None or (answered is not None and answered.text.split(";")[0].strip().lower() != "no"):
+        return True
+    precedence = header.first("Precedence")
+    bulk = precedence is not None and precedence.text.strip().lower() in {"bulk", "list", "junk"}
+    return bulk or header.first("List-Id") is not None
+
+
+def _inbound(config: Config, known: Known) -> Plan | Undecided:
+    hop = NextHop(config.organisation[known.organisation].mail_server)
+    default = Plan(DEFAULT_INBOUND, Protection.BOTH, Missing.REFUSE, hop)
+    rules, decided = matching(config, known, known.zone)
+    could_be = [Plan(rule.name, rule.protect, rule.missing, hop) for rule in rules]
+    if not decided:
+        could_be.append(default)
+    return could_be[0] if len(could_be) == 1 else Undecided(tuple(could_be))
+
+
+def _route(config: Config, known: Known) -> tuple[NextHop | None, str | None]:
+    """The next hop of the recipient, and its zone. A report to a mailbox of ours goes to the mail server."""
+    organisation = config.organisation[known.organisation]
+    if known.direction is Direction.REPORT and known.recipient.domain in organisation.domains:
+        return NextHop(organisation.mail_server), None
+    found = config.peers.get(known.recipient.domain)
+    if found is not None:
+        zone, peer = found
+        return NextHop(peer, zone), zone
+    return (NextHop(organisation.outbound) if organisation.outbound else None), None
+
+
+def _drafts(config: Config, known: Known, hop: NextHop, zone: str | None) -> Iterator[Plan]:
+    """Every plan that may still be the one, in order; exactly one when the header is known."""
+    rules, decided = matching(config, known, zone)
+    for rule in rules:
+        yield Plan(rule.name, rule.protect, rule.missing, hop, zone)
+    if decided:
+        return
+    if zone is not None:
+        yield Plan(DEFAULT_ZONE, Protection.BOTH, Missing.REFUSE, hop, zone)
+        return
+    # Outside a zone only a certificate that names the From is shown: any other looks like a broken signature to its reader
+    if known.header is None:
+        personal = known.sender is not None and any(key.addresses for _, key in _sign_keys(config, known.organisation))
+    else:
+        author = _author(known.header)
+        personal = (
+            isinstance(author, Address)
+            and _personal_key(config, known.organisation, author) is not None
+            and not is_automatic(known.sender, known.header)
+        )
+    if personal:
+        yield Plan(DEFAULT_OUTSIDE, Protection.SIGN, Missing.REFUSE, hop)
+    if not personal or known.header is None:
+        yield Plan(DEFAULT_UNPROTECTED, Protection.UNPROTECTED, Missing.REFUSE, hop)
+
+
+def _finish(config: Config, known: Known, draft: Plan) -> Plan | Refuse:
+    """``draft`` with its signing key, or why it cannot be signed."""
+    if draft.protection not in (Protection.BOTH, Protection.SIGN):
+        return draft
+    if not any(_sign_keys(config, known.organisation)):
+        return Refuse(Reason.KEY_UNAVAILABLE, f"{known.organisation} has no key with purpose = 'sign'")
+    if known.header is None:
+        return draft
+    author = _author(known.header)
+    if isinstance(author, Refuse):
+        return author
+    if author.domain not in _own_domains(config, known):
+        return Refuse(
+            Reason.SENDER_NOT_ALLOWED, f"From is of {author.domain}, for which {known.client or 'nobody here'} may not sign"
+        )
+    key = _personal_key(config, known.organisation, author) or _common_key(config, known.organisation)
+    if key is None:
+        return Refuse(Reason.KEY_UNAVAILABLE, f"no key of {known.organisation} is for this From or for the whole organisation")
+    return Plan(draft.rule, draft.protection, draft.missing, draft.hop, draft.zone, key)
+
+
+def _author(header: Header) -> Address | Refuse:
+    try:
+        return from_address(header)
+    except GatewayError as error:
+        return Refuse(error.reason, error.detail)
+
+
+def _own_domains(config: Config, known: Known) -> tuple[str, ...]:
+    """The domains that may stand in the From of what we sign: those of the client; without one, those of the organisation."""
+    if known.client is None:
+        return config.organisation[known.organisation].domains
+    client = config.client.get(known.client)
+    return client.may_send_for if client else ()
+
+
+def _sign_keys(config: Config, organisation: str) -> Iterator[tuple[str, Key]]:
+    for name, key in config.key.items():
+        if key.purpose is KeyPurpose.SIGN and key.organisation == organisation and not key.retired:
+            yield name, key
+
+
+def _personal_key(config: Config, organisation: str, author: Address) -> str | None:
+    for name, key in _sign_keys(config, organisation):
+        if author.key in (parse_address(text).key for text in key.addresses):
+            return name
+    return None
+
+
+def _common_key(config: Config, organisation: str) -> str | None:
+    return next((name for name, key in _sign_keys(config, organisation) if not key.addresses), None)
