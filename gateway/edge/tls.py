@@ -1,0 +1,89 @@
+"""TLS where others connect to us: a context for each listener, and what OpenSSL says of the peer or of a handshake that failed.
+
+On a zone listener a client certificate is required and must lead to one of the zone's anchors: a fault of the chain ends as a
+TLS alert. Whether the certificate is *this* zone's peer, and not revoked, is decided above, where it can be answered in SMTP.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from typing import Any, Final
+
+from gateway.config.model import Config, Listener, TlsMode
+from gateway.outcome import GatewayError, Reason
+
+HANDSHAKE_SECONDS: Final = 30.0
+
+_DER: Final = 2  # _ssl.ENCODING_DER
+
+# X509_V_ERR_* of OpenSSL's x509_vfy.h
+_VERIFY: Final[Mapping[int, Reason]] = {
+    9: Reason.NOT_YET_VALID,
+    10: Reason.EXPIRED,
+    23: Reason.REVOKED,
+    26: Reason.EKU,
+    66: Reason.WEAK_ALGORITHM,  # the leaf's key
+    67: Reason.WEAK_ALGORITHM,  # an authority's key
+    68: Reason.WEAK_ALGORITHM,  # a digest
+}
+
+
+def server_contexts(config: Config) -> dict[str, ssl.SSLContext]:
+    """The context of every listener that has TLS, by its name.
+
+    Raises :class:`gateway.outcome.GatewayError` (TLS_FAILED) where a certificate, key or anchor file cannot be used.
+    """
+    return {
+        name: _server_context(config, name, listener)
+        for name, listener in config.listener.items()
+        if listener.tls is not TlsMode.NONE
+    }
+
+
+def _server_context(config: Config, name: str, listener: Listener) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    identity = config.tls[listener.identity or ""]
+    try:
+        context.load_cert_chain(identity.certificate, identity.key)
+        if listener.zone is not None:
+            _require_client_certificate(context, config, listener.zone)
+    except (OSError, ssl.SSLError) as error:
+        raise GatewayError(Reason.TLS_FAILED, f"listener {name}: cannot use [tls.{listener.identity}]: {error}") from error
+    return context
+
+
+def _require_client_certificate(context: ssl.SSLContext, config: Config, zone: str) -> None:
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(config.zone[zone].anchors)
+    context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN  # an anchor is one even when somebody signed it
+    # A resumed session brings no chain with it, and outlives a reload that took the anchor away
+    context.options |= ssl.OP_NO_TICKET
+    context.num_tickets = 0
+
+
+def describe(connection: ssl.SSLObject) -> str:
+    """Protocol and cipher of an established connection, for trace lines, audit and policy: never ""."""
+    cipher = connection.cipher()
+    return f"{connection.version()} {cipher[0] if cipher else 'unknown'}"
+
+
+def peer_chain(connection: ssl.SSLObject) -> tuple[bytes, ...]:
+    """The certificates the peer showed, DER, leaf first; empty where it showed none."""
+    if hasattr(connection, "get_unverified_chain"):  # from Python 3.13 on
+        return tuple(connection.get_unverified_chain())
+    inner: Any = connection._sslobj  # type: ignore[attr-defined]
+    return tuple(certificate.public_bytes(_DER) for certificate in inner.get_unverified_chain() or ())
+
+
+def explain_failure(error: BaseException) -> tuple[Reason, str]:
+    """Why a handshake failed, and the administrator's words for it."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _VERIFY.get(error.verify_code, Reason.CHAIN), f"{error.verify_message} (OpenSSL verify code {error.verify_code})"
+    if isinstance(error, ssl.SSLError) and error.reason == "PEER_DID_NOT_RETURN_A_CERTIFICATE":
+        return Reason.PEER_UNKNOWN, "no client certificate was shown"
+    if isinstance(error, ssl.SSLError):
+        return Reason.TLS_FAILED, str(error.reason or "TLS error")
+    return Reason.TLS_FAILED, str(error) or type(error).__name__

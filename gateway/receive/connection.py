@@ -1,0 +1,180 @@
+"""One connection as SMTP needs it: lines that end with CRLF in, replies out, both with backpressure and a time limit.
+
+Not asyncio's streams and not aiosmtpd's frame: ``docs/decisions/0003-smtp-in.md`` says why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Final, cast
+
+from gateway.edge.tls import HANDSHAKE_SECONDS, describe, peer_chain
+from gateway.smtp.command import MAX_LINE
+from gateway.smtp.reply import Reply
+
+CLOSE_SECONDS: Final = 10.0
+HIGH_WATER: Final = 256 * 1024  # octets received and not yet taken, beyond which the client has to wait
+
+BARE_LF: Final = Reply(521, "5.5.2", ("Lines end with CRLF",))
+LONG_LINE: Final = Reply(521, "5.5.2", ("Line too long",))
+
+
+class Gone(ConnectionError):  # noqa: N818 - says what happened
+    """The other side has hung up."""
+
+
+class Connection(asyncio.Protocol):
+    """``talk`` begins when the connection stands (under implicit TLS: after its handshake) and the connection ends with it.
+
+    ``address`` is the other side's, as text; ``seconds`` how long it may keep us waiting.
+    """
+
+    def __init__(self, talk: Callable[[Connection], Awaitable[None]], address: str, seconds: float) -> None:
+        self.address = address
+        self.tls = ""
+        """Protocol and cipher, or "" in clear."""
+        self.chain: tuple[bytes, ...] = ()
+        """The certificates the other side showed, DER, leaf first."""
+        self.task: asyncio.Task[None] | None = None
+        """The talk, once it began. Whoever made the connection awaits it."""
+        self._talk = talk
+        self._seconds = seconds
+        self._transport: asyncio.Transport | None = None
+        self._input = bytearray()
+        self._arrived = asyncio.Event()
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._closed = asyncio.Event()
+        self._ended = False
+        self._paused = False
+
+    # Called by the event loop
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection stands."""
+        self._use(cast(asyncio.Transport, transport))
+        self.task = asyncio.get_running_loop().create_task(self._run())
+
+    def data_received(self, data: bytes) -> None:
+        """Octets came."""
+        self._input += data
+        self._arrived.set()
+        if len(self._input) > HIGH_WATER and not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        """The other side will say no more. What it has said is still answered; TLS does not allow that."""
+        self._ended = True
+        self._arrived.set()
+        return not self.tls
+
+    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - why does not matter
+        """Nobody listens any more. The talk ends by itself: cancelled, it might leave a commit without an answer."""
+        self._ended = True
+        self._transport = None
+        self._arrived.set()
+        self._writable.set()
+        self._closed.set()
+
+    def pause_writing(self) -> None:
+        """The other side reads too slowly."""
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        """The other side has read."""
+        self._writable.set()
+
+    # Called by the talk
+
+    def line(self) -> bytes | Reply | None:
+        """The next line without its CRLF; None: not yet there; a reply: what came can be no line, and this must be the end."""
+        end = self._input.find(b"\r\n")
+        if end >= 0:
+            line = bytes(self._input[:end])
+            del self._input[: end + 2]
+            return line
+        if b"\n" in self._input:
+            return BARE_LF
+        return LONG_LINE if len(self._input) > MAX_LINE + 1 else None
+
+    def take(self, most: int | None = None) -> bytes:
+        """What has come, at most ``most`` octets of it; it may be nothing."""
+        data = bytes(self._input[:most])
+        del self._input[:most]
+        return data
+
+    def put_back(self, data: bytes) -> None:
+        """``data`` was taken and is to be read again."""
+        self._input[:0] = data
+
+    @property
+    def waiting(self) -> int:
+        """How many octets have come and not been taken."""
+        return len(self._input)
+
+    async def more(self) -> None:
+        """Waits until more octets have come, or ``wake``. Raises :class:`Gone`, and ``TimeoutError`` after ``seconds``."""
+        async with asyncio.timeout(self._seconds):
+            await self._writable.wait()
+            if self._ended or self._transport is None:
+                raise Gone
+            if self._paused:
+                self._paused = False
+                self._transport.resume_reading()
+            self._arrived.clear()
+            await self._arrived.wait()
+
+    def say(self, reply: Reply) -> None:
+        """Sends a reply, to nobody if the other side has gone."""
+        if self._transport is not None:
+            self._transport.write(reply.encode())
+
+    async def start_tls(self, context: ssl.SSLContext) -> None:
+        """The handshake of STARTTLS, behind the reply that invited it. Raises ``OSError`` (``ssl.SSLError``)."""
+        if self._transport is None:
+            raise Gone
+        # Not one await between the 220 and here: whatever the client sends now goes to the handshake
+        try:
+            upgraded = await asyncio.get_running_loop().start_tls(
+                self._transport, self, context, server_side=True, ssl_handshake_timeout=HANDSHAKE_SECONDS
+            )
+        except OSError:
+            self.connection_lost(None)  # the loop has closed it and tells nobody else
+            raise
+        if upgraded is None:
+            raise Gone
+        self._use(upgraded)
+
+    # Called by whoever made the connection
+
+    def wake(self) -> None:
+        """Lets ``more`` return."""
+        self._arrived.set()
+
+    async def closed(self) -> None:
+        """Returns when the last reply was sent and the connection is closed, or after a while."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._closed.wait()
+
+    def abort(self) -> None:
+        """Ends the connection now. A talk in the middle of a commit finishes it, unheard."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _use(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        secured = transport.get_extra_info("ssl_object")
+        if secured is not None:
+            self.tls, self.chain = describe(secured), peer_chain(secured)
+
+    async def _run(self) -> None:
+        try:
+            await self._talk(self)
+        finally:
+            if self._transport is not None:
+                self._transport.close()

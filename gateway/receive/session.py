@@ -1,0 +1,281 @@
+"""One SMTP session as its server (RFC 5321): reads commands, lets ``Transaction`` and ``policy`` decide, answers."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import traceback
+from collections.abc import Mapping
+from typing import Final
+
+import structlog
+
+from gateway.config.model import Config
+from gateway.edge.tls import explain_failure
+from gateway.events import MailRefused, PeerRejected
+from gateway.mail.address import Address
+from gateway.mail.envelope import Role
+from gateway.outcome import Defer, Reason, Refuse
+from gateway.policy import Speaker, admit_sender, identify
+from gateway.receive.connection import Connection, Gone
+from gateway.receive.content import Content, Endless, skip
+from gateway.receive.transaction import Transaction, World, message_limit
+from gateway.smtp.command import (
+    Bdat,
+    Command,
+    Data,
+    Hello,
+    MailFrom,
+    Nothing,
+    Quit,
+    RcptTo,
+    Reset,
+    StartTls,
+    Verify,
+    parse_command,
+)
+from gateway.smtp.reply import Reply, reply_to
+
+_EXTENSIONS: Final = ("PIPELINING", "8BITMIME", "SMTPUTF8", "DSN", "ENHANCEDSTATUSCODES", "CHUNKING")
+_OFFERED: Final = frozenset((*_EXTENSIONS, "SIZE"))
+_OK: Final = Reply(250, "2.0.0", ("OK",))
+_BYE: Final = Reply(221, "2.0.0", ("Bye",))
+_GO_ON: Final = Reply(354, "", ("End the message with <CRLF>.<CRLF>",))
+_READY: Final = Reply(220, "2.0.0", ("Ready for TLS",))
+_CANNOT_VERIFY: Final = Reply(252, "2.5.0", ("Send it, and it will be tried",))
+_NO_HELLO: Final = Reply(503, "5.5.1", ("Say EHLO first",))
+_NO_MAIL: Final = Reply(503, "5.5.1", ("Say MAIL first",))
+_NESTED: Final = Reply(503, "5.5.1", ("One mail at a time",))
+_MIXED: Final = Reply(503, "5.5.1", ("Chunks have begun",))
+_NO_RECIPIENTS: Final = Reply(554, "5.5.1", ("No valid recipients",))
+_NO_TLS: Final = Reply(502, "5.5.1", ("TLS not offered",))
+_SECURED: Final = Reply(503, "5.5.1", ("TLS has begun already",))
+_INJECTED: Final = Reply(521, "5.5.1", ("Nothing may follow STARTTLS",))
+_ENDLESS: Final = Reply(521, "5.3.4", ("Message much too large",))
+_SLOW: Final = Reply(421, "4.4.2", ("Too slow",))
+_LEAVING: Final = Reply(421, "4.3.2", ("Restarting, try again",))
+_ERRORS: Final = Reply(421, "4.7.0", ("Too many errors",))
+_INTERNAL: Final = Reply(451, "4.3.0", ("Internal error, try again later",))
+
+_log = structlog.get_logger()
+
+
+class Session:
+    """The dialogue on one connection to ``listener``.
+
+    ``contexts`` holds the TLS context of each listener that has one, ``draining`` is set when no new mail shall begin.
+    """
+
+    def __init__(self, world: World, listener: str, contexts: Mapping[str, ssl.SSLContext], draining: asyncio.Event) -> None:
+        self._world = world
+        self._listener = listener
+        self._contexts = contexts
+        self._draining = draining
+        self._hello: Hello | None = None
+        self._transaction: Transaction | None = None
+        self._content: Content | None = None
+        self._errors = 0
+        self._closing = False
+
+    async def talk(self, connection: Connection) -> None:
+        """From the greeting to the end. Raises nothing but cancellation."""
+        try:
+            await self._converse(connection)
+        except TimeoutError:
+            connection.say(_SLOW)
+        except Endless:
+            connection.say(_ENDLESS)
+        except ConnectionError:
+            pass
+        except Exception as error:  # whatever it is: the client hears "later", the log where, nobody the mail
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            _log.error("session failed", error=type(error).__name__, file=place.filename, line=place.lineno)
+            connection.say(_INTERNAL)
+        finally:
+            self._reset()
+
+    async def _converse(self, connection: Connection) -> None:
+        await self._announce(connection)
+        connection.say(Reply(220, "", (f"{self._world.config().hostname} ESMTP",)))
+        while not self._closing:
+            line = await self._line(connection)
+            reply = await self._answer(connection, line) if isinstance(line, bytes) else line
+            if reply is not None:
+                connection.say(reply)
+                self._closing = self._closing or reply.closing
+
+    async def _line(self, connection: Connection) -> bytes | Reply:
+        """The next command line, or the reply that ends the session in its place."""
+        while (line := connection.line()) is None:
+            if self._draining.is_set() and self._transaction is None:
+                return _LEAVING
+            await connection.more()
+        return line
+
+    async def _answer(self, connection: Connection, line: bytes) -> Reply | None:
+        offered = _OFFERED if self._hello is not None and self._hello.extended else frozenset[str]()
+        smtputf8 = self._transaction is not None and self._transaction.mail.smtputf8
+        command = parse_command(line, offered, smtputf8=smtputf8)
+        return self._count(command) if isinstance(command, Reply) else await self._obey(connection, command)
+
+    async def _obey(self, connection: Connection, command: Command) -> Reply | None:
+        match command:
+            case Hello():
+                return self._greet(connection, command)
+            case MailFrom():
+                return await self._mail(connection, command)
+            case RcptTo():
+                return await self._rcpt(connection, command)
+            case Data():
+                return await self._data(connection)
+            case Bdat():
+                return await self._bdat(connection, command)
+            case StartTls():
+                return await self._start_tls(connection)
+            case Reset():
+                self._reset()
+                return _OK
+            case Nothing():
+                return _OK
+            case Verify():
+                return _CANNOT_VERIFY
+            case Quit():
+                return _BYE
+
+    def _greet(self, connection: Connection, hello: Hello) -> Reply:
+        self._reset()
+        self._hello = hello
+        config = self._world.config()
+        if not hello.extended:
+            return Reply(250, "", (config.hostname,))
+        secure = ["STARTTLS"] if self._may_start_tls(connection) else []
+        return Reply(250, "", (config.hostname, f"SIZE {message_limit(config)}", *_EXTENSIONS, *secure))
+
+    async def _mail(self, connection: Connection, mail: MailFrom) -> Reply:
+        if self._hello is None:
+            return self._count(_NO_HELLO)
+        if self._transaction is not None:
+            return self._count(_NESTED)
+        config = self._world.config()
+        speaker = await self._speaker(connection, config)
+        if isinstance(speaker, Speaker):
+            limit = message_limit(config)
+            if mail.size is not None and mail.size > limit:
+                speaker = Refuse(Reason.TOO_LARGE, f"SIZE={mail.size} over {limit}")
+            else:
+                speaker = admit_sender(config, speaker, mail.sender) or speaker
+        if isinstance(speaker, Refuse | Defer):
+            return self._count(self._refuse(connection, speaker, mail))
+        self._transaction = Transaction(self._world, config, speaker, self._hello, mail)
+        return Reply(250, "2.1.0", ("Sender OK",))
+
+    async def _rcpt(self, connection: Connection, command: RcptTo) -> Reply:
+        transaction = self._transaction
+        if transaction is None or self._content is not None:
+            return self._count(_NO_MAIL if transaction is None else _MIXED)
+        refusal = await transaction.add(command.recipient)
+        if refusal is None:
+            return Reply(250, "2.1.5", ("Recipient OK",))
+        reply = self._refuse(connection, refusal, transaction.mail, command.recipient.address)
+        # Strangers guess addresses; the servers we know may well have many recipients of one mail refused
+        return self._count(reply) if transaction.role is Role.STRANGER else reply
+
+    async def _data(self, connection: Connection) -> Reply:
+        transaction = self._transaction
+        if transaction is None or self._content is not None:
+            return self._count(_NO_MAIL if transaction is None else _MIXED)
+        if not transaction.recipients:
+            return self._count(_NO_RECIPIENTS)
+        connection.say(_GO_ON)
+        content = Content(connection, transaction)
+        await content.read_data()
+        return await self._finish(connection, transaction, content)
+
+    async def _bdat(self, connection: Connection, command: Bdat) -> Reply:
+        transaction = self._transaction
+        if transaction is None or not transaction.recipients:
+            # RFC 3030 2: the octets come all the same, pipelined behind the command
+            await skip(connection, command.size, message_limit(self._world.config()))
+            return self._count(_NO_MAIL if transaction is None else _NO_RECIPIENTS)
+        content = self._content = self._content or Content(connection, transaction)
+        await content.read_chunk(command.size, last=command.last)
+        if command.last or content.fault:
+            return await self._finish(connection, transaction, content)
+        return Reply(250, "2.0.0", (f"{command.size} octets",))
+
+    async def _finish(self, connection: Connection, transaction: Transaction, content: Content) -> Reply:
+        """The message has come to its end, good or bad: it is durable, or nothing of it is kept."""
+        self._transaction = self._content = None
+        if content.fault:
+            transaction.discard()
+            self._refuse(connection, Refuse(content.fault.reason, content.fault), transaction.mail)
+            return content.fault.reply
+        accepted = await transaction.accept(content.size)
+        if isinstance(accepted, Defer):
+            return self._refuse(connection, accepted, transaction.mail)
+        return Reply(250, "2.0.0", (f"Accepted as {accepted}",))
+
+    async def _start_tls(self, connection: Connection) -> Reply | None:
+        if not self._may_start_tls(connection):
+            return self._count(_SECURED if connection.tls else _NO_TLS)
+        if connection.waiting:
+            return _INJECTED  # sent in clear, perhaps by somebody in between, to be read as if it had come under TLS
+        connection.say(_READY)
+        try:
+            await connection.start_tls(self._contexts[self._listener])
+        except OSError as error:
+            reason, detail = explain_failure(error)
+            self._reject(connection, reason, detail)
+            raise Gone from error
+        self._reset()
+        self._hello = None  # RFC 3207 4.2: nothing said before counts
+        await self._announce(connection)
+        return None
+
+    def _may_start_tls(self, connection: Connection) -> bool:
+        return not connection.tls and self._listener in self._contexts
+
+    async def _announce(self, connection: Connection) -> None:
+        """Says at once, to the audit, that the peer is none of the zone; the peer is told at MAIL."""
+        if connection.chain:
+            peer = await self._peer(connection, self._world.config())
+            if isinstance(peer, Refuse | Defer):
+                self._reject(connection, peer.reason, peer.detail)
+
+    async def _speaker(self, connection: Connection, config: Config) -> Speaker | Refuse | Defer:
+        peer = await self._peer(connection, config)
+        if isinstance(peer, Refuse | Defer):
+            return peer
+        return identify(config, self._listener, connection.address, connection.tls, peer)
+
+    async def _peer(self, connection: Connection, config: Config) -> str | Refuse | Defer | None:
+        place = config.listener.get(self._listener)
+        if place is None or place.zone is None or not connection.chain:
+            return None
+        return await self._world.peers.who(config, place.zone, connection.chain, self._world.now())
+
+    def _reject(self, connection: Connection, reason: Reason, detail: str) -> None:
+        self._world.observer.see(PeerRejected(listener=self._listener, address=connection.address, reason=reason, detail=detail))
+
+    def _refuse(self, connection: Connection, ending: Refuse | Defer, mail: MailFrom, recipient: Address | None = None) -> Reply:
+        self._world.observer.see(
+            MailRefused(
+                listener=self._listener,
+                address=connection.address,
+                reason=ending.reason,
+                sender=str(mail.sender or ""),
+                recipients=(str(recipient),) if recipient else (),
+                detail=ending.detail,
+            )
+        )
+        return reply_to(ending)
+
+    def _count(self, reply: Reply) -> Reply:
+        """``reply`` to a mistake of the client, or the end after too many of them."""
+        self._errors += 1
+        return _ERRORS if self._errors >= self._world.config().limits.errors else reply
+
+    def _reset(self) -> None:
+        if self._transaction is not None:
+            self._transaction.discard()
+        self._transaction = self._content = None

@@ -1,0 +1,201 @@
+"""One mail being received: who may send it, to whom, and its way into the spool. Knows no word of SMTP but the envelope.
+
+The configuration of the moment MAIL was said governs the whole transaction; a reload takes effect with the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Final, Protocol
+
+from gateway.config.model import Config
+from gateway.events import MailAccepted, Observer
+from gateway.mail.address import Address
+from gateway.mail.body import BodyWriter
+from gateway.mail.envelope import Arrival, Direction, Envelope, Recipient
+from gateway.mail.identifier import RANDOM_BYTES, MailId, make_mail_id
+from gateway.outcome import Defer, Deliver, GatewayError, Reason, Refuse
+from gateway.policy import Admitted, Known, Speaker, admit, plan
+from gateway.smtp.command import Hello, MailFrom
+from gateway.spool.store import Mail, Spool, Stage
+
+MEGABYTE: Final = 1024 * 1024
+
+
+class RecipientCheck(Protocol):
+    """Knows whether a mailbox of ours exists."""
+
+    async def known(self, organisation: str, address: Address, /) -> Deliver | Refuse | Defer:
+        """``Deliver``: it exists. ``Refuse`` (RECIPIENT_UNKNOWN): it does not. ``Defer`` (RECIPIENT_UNCHECKED): ask again later."""
+
+
+class Peers(Protocol):
+    """Knows a peer of a zone by its certificate."""
+
+    async def who(self, config: Config, zone: str, chain: Sequence[bytes], at: int, /) -> str | Refuse | Defer:
+        """The name of the peer that showed ``chain`` (DER, leaf first), or why it is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a session needs. ``config`` is asked anew for each connection and transaction; ``random`` gives that many bytes."""
+
+    config: Callable[[], Config]
+    spool: Spool
+    recipients: RecipientCheck
+    peers: Peers
+    observer: Observer
+    now: Callable[[], int]
+    random: Callable[[int], bytes]
+
+
+def message_limit(config: Config) -> int:
+    """The longest message taken, in octets."""
+    return config.limits.message_megabytes * MEGABYTE
+
+
+class Transaction:
+    """From MAIL to the end of the message. ``add`` recipients, ``open``, ``write``, then ``accept`` or ``discard``."""
+
+    def __init__(self, world: World, config: Config, speaker: Speaker, hello: Hello, mail: MailFrom) -> None:
+        self.mail = mail
+        self.recipients: list[Recipient] = []
+        self.limit = message_limit(config)
+        self.received = config.limits.received
+        self.seconds = config.limits.message_seconds
+        self.role = speaker.role
+        self._world = world
+        self._config = config
+        self._speaker = speaker
+        self._hello = hello
+        self._admitted: Admitted | None = None
+        self._writer: BodyWriter | None = None
+        self._failure: Defer | None = None
+        self._at = world.now()
+        self._id = make_mail_id(self._at, world.random(RANDOM_BYTES))
+
+    async def add(self, recipient: Recipient) -> Refuse | Defer | None:
+        """Takes a recipient; None means taken. All of one mail belong to one organisation and one direction."""
+        config, speaker, sender, address = self._config, self._speaker, self.mail.sender, recipient.address
+        if any(other.address == address for other in self.recipients):
+            return None
+        if len(self.recipients) >= config.limits.recipients:
+            return Refuse(Reason.TOO_MANY, f"over {config.limits.recipients} recipients")
+        admitted = admit(config, speaker, sender, address)
+        if isinstance(admitted, Refuse):
+            return admitted
+        if self._admitted not in (None, admitted):
+            return Refuse(Reason.TOO_MANY, f"recipient of {admitted.organisation} in a mail for another organisation")
+        if admitted.direction is Direction.INBOUND:
+            known = await self._world.recipients.known(admitted.organisation, address)
+            if not isinstance(known, Deliver):
+                return known
+        planned = plan(
+            config,
+            Known(admitted.organisation, admitted.direction, sender, address, None, client=speaker.client, zone=speaker.zone),
+        )
+        if isinstance(planned, Refuse):
+            return planned
+        self._admitted = admitted
+        self.recipients.append(recipient)
+        return None
+
+    def open(self) -> None:
+        """The message is about to come: begins its body with our trace line (RFC 5321 4.4)."""
+        try:
+            self._writer = self._world.spool.bodies.create()
+        except GatewayError as error:
+            self._failure = Defer(error.reason, error.detail)
+        self.write(self._trace_line())
+
+    def write(self, data: bytes) -> None:
+        """Appends to the body. Where that fails the rest is dropped, and ``accept`` will say so: a session stays in step."""
+        if self._writer is None or not data:
+            return
+        try:
+            self._writer.write(data)
+        except GatewayError as error:
+            self._failure = Defer(error.reason, error.detail)
+            self.discard()
+
+    def discard(self) -> None:
+        """Nothing of the message is kept."""
+        if self._writer is not None:
+            self._writer.discard()
+            self._writer = None
+
+    async def accept(self, size: int) -> MailId | Defer:
+        """The message (of ``size`` octets as sent) is complete: on return with an identifier it is durable, and 250 may be said.
+
+        Whatever ends this call but a plain refusal of the spool leaves the body alone: its row may be there already, and a
+        body without a row is swept when the spool starts.
+        """
+        writer, self._writer = self._writer, None
+        if writer is None or self._admitted is None:
+            return self._failure or Defer(Reason.SPOOL_UNAVAILABLE)
+        try:
+            body = writer.close()
+            await self._world.spool.accept(Mail(self._arrival(self._admitted), self._envelope(), body, Stage.FLOW))
+        except GatewayError as error:
+            writer.discard()
+            return Defer(error.reason, error.detail)
+        self._world.observer.see(
+            MailAccepted(
+                org=self._admitted.organisation,
+                mail=self._id,
+                listener=self._speaker.listener,
+                address=self._speaker.address,
+                direction=self._admitted.direction,
+                sender=str(self.mail.sender or ""),
+                recipients=tuple(str(recipient.address) for recipient in self.recipients),
+                size=size,
+                peer=self._speaker.peer or "",
+            )
+        )
+        return self._id
+
+    def _arrival(self, admitted: Admitted) -> Arrival:
+        return Arrival(
+            self._id,
+            self._at,
+            admitted.organisation,
+            admitted.direction,
+            self._speaker.role,
+            self._speaker.listener,
+            address=self._speaker.address,
+            helo=self._hello.name,
+            tls=self._speaker.tls,
+            client=self._speaker.client,
+            zone=self._speaker.zone,
+            peer=self._speaker.peer,
+        )
+
+    def _envelope(self) -> Envelope:
+        mail = self.mail
+        return Envelope(
+            mail.sender,
+            tuple(self.recipients),
+            body=mail.body,
+            smtputf8=mail.smtputf8,
+            require_tls=mail.require_tls,
+            ret=mail.ret,
+            envid=mail.envid,
+        )
+
+    def _trace_line(self) -> bytes:
+        """``for`` is given for a single recipient alone: with more it would tell each of the others (RFC 5321 7.2)."""
+        address = self._speaker.address
+        place = f"[IPv6:{address}]" if ":" in address else f"[{address}]"
+        protocol = "SMTP" if not self._hello.extended else "UTF8SMTP" if self.mail.smtputf8 else "ESMTP"  # RFC 6531 4.3
+        secured = "S" if self._speaker.tls and self._hello.extended else ""  # RFC 3848
+        cipher = f"\r\n\t({self._speaker.tls})" if self._speaker.tls else ""
+        only = self.recipients[0].address if len(self.recipients) == 1 else None
+        told = f"\r\n\tfor <{only}>" if only and (self.mail.smtputf8 or not only.needs_smtputf8) else ""
+        date = format_datetime(datetime.fromtimestamp(self._at // 1_000_000, UTC))
+        return (
+            f"Received: from {self._hello.name} ({place})\r\n\tby {self._config.hostname} with {protocol}{secured} id {self._id}"
+            f"{cipher}{told};\r\n\t{date}\r\n"
+        ).encode()
