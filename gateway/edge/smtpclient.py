@@ -13,7 +13,7 @@ from gateway.edge.smtplink import Link
 from gateway.edge.tls import describe, peer_chain
 from gateway.mail.address import Address
 from gateway.mail.body import Body
-from gateway.mail.envelope import Envelope
+from gateway.mail.envelope import Envelope, NextHop
 from gateway.outcome import GatewayError, Reason
 from gateway.smtp.client import ClientSession, Event
 from gateway.smtp.hopreply import HopError
@@ -39,13 +39,17 @@ class Deadlines:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to connect: ``address`` (or a name to look up) and ``port``; ``host`` is the name TLS asks for and people read."""
+    """Where to connect: ``address`` (or a name to look up) and ``port``; ``host`` is the name TLS asks for and people read.
+
+    ``context`` is there wherever ``tls`` is not NONE. ``peer`` is the zone peer whose certificate must be shown.
+    """
 
     host: str
     address: str
     port: int
     tls: TlsMode
     context: ssl.SSLContext | None = None
+    peer: NextHop | None = None
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
@@ -55,12 +59,12 @@ class Target:
 class Sent:
     """How a transaction ended: the last word for each recipient, None where ``failure`` came before one.
 
-    ``untouched``: the failure came before any byte of the message was sent, so sending again cannot make a second copy.
+    ``stale``: the hop took leave before any byte of the message was sent, so that sending again makes no second copy.
     """
 
     replies: tuple[Reply | None, ...]
     failure: GatewayError | None = None
-    untouched: bool = False
+    stale: bool = False
 
 
 class Connection:
@@ -73,6 +77,7 @@ class Connection:
         """Protocol and cipher, "" in clear."""
         self._link = link
         self._deadlines = deadlines
+        self._failed = False
 
     @classmethod
     async def open(cls, target: Target, name: str, deadlines: Deadlines, verify: Verify | None) -> Connection:
@@ -132,20 +137,22 @@ class Connection:
             raise HopError(Reason.HOP_UNREACHABLE, f"no reply in {deadline:g} s") from error
 
     async def send(self, envelope: Envelope, body: Body) -> Sent:
-        """One mail. Never raises but for our own faults: what went wrong is in the answer, and the connection then useless.
+        """One mail. What the hop did wrong is in the answer.
 
-        Raises :class:`GatewayError` where the spool cannot give the body, MALFORMED where it cannot be sent by SMTP.
+        Raises :class:`GatewayError` where the spool cannot give the body, and MALFORMED where SMTP cannot carry the mail; the
+        connection must then be aborted.
         """
         self.session.begin(envelope, body.size)
-        content_begun = False
+        content_begun, failure = False, None
         try:
             if await self._next(self._deadlines.reply) is Event.BODY:
                 content_begun = True
                 await self._content(body)
                 await self._next(self._deadlines.acceptance)
         except HopError as error:
-            return Sent(tuple(self.session.replies), error, untouched=not content_begun)
-        return Sent(tuple(self.session.replies), untouched=not content_begun)
+            failure, self._failed = error, True
+        gone = failure is not None or self.session.closing
+        return Sent(tuple(self.session.replies), failure, stale=gone and not content_begun)
 
     async def _content(self, body: Body) -> None:
         session, link = self.session, self._link
@@ -170,7 +177,7 @@ class Connection:
         return None if chunk is None else self.session.content(chunk)
 
     async def probe(self, recipient: Address) -> Reply:
-        """The hop's word on ``recipient``. Raises :class:`HopError`; the connection is then useless."""
+        """The hop's word on ``recipient``. Raises :class:`HopError`; the connection must then be aborted."""
         self.session.probe(recipient)
         await self._next(self._deadlines.reply)
         reply = self.session.replies[0]
@@ -179,8 +186,8 @@ class Connection:
 
     @property
     def reusable(self) -> bool:
-        """Whether another mail may be tried on it: the hop has neither hung up nor said anything unasked."""
-        return self._link.quiet and not self.session.closing
+        """Whether another mail may be tried on it: nothing failed, and the hop has neither hung up nor said anything unasked."""
+        return self._link.quiet and not self.session.closing and not self._failed
 
     async def quit(self) -> None:
         """Say QUIT, wait a moment for the answer, close."""

@@ -1,0 +1,102 @@
+"""Where a mail goes next: the names in the configuration become hosts, ports and TLS contexts.
+
+Asked anew for each delivery, of the configuration in force then: a corrected host helps the mail that waits.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from gateway.config.model import Config, Route, RouteKind, TlsMode
+from gateway.edge.smtpclient import Target
+from gateway.edge.tlsclient import peer_context, route_context
+from gateway.mail.envelope import NextHop
+from gateway.outcome import Defer, GatewayError, Reason, Refuse
+
+MAX_TARGETS: Final = 5  # how many addresses of a domain's mail exchanges are tried for one delivery
+
+
+class Resolver(Protocol):
+    """Knows the mail exchanges of a domain (``edge.dns``)."""
+
+    async def exchanges(self, domain: str, own_name: str, /) -> tuple[str, ...] | Refuse | Defer:
+        """Hosts, best first."""
+
+    async def addresses(self, host: str, /) -> tuple[str, ...]:
+        """Network addresses of a host. Raises :class:`GatewayError`."""
+
+
+class NextHops:
+    """Finds the targets of a next hop. TLS contexts are built once for each generation of the configuration."""
+
+    def __init__(self, config: Callable[[], Config], resolver: Resolver) -> None:
+        self._config = config
+        self._resolver = resolver
+        self._contexts: dict[str, ssl.SSLContext] = {}
+        self._of: Config | None = None
+
+    def by_mx(self, hop: NextHop) -> bool:
+        """Whether the way depends on the recipient's domain."""
+        route = None if hop.zone is not None else self._config().route.get(hop.name)
+        return route is not None and route.kind is RouteKind.MX
+
+    def fixed(self, hop: NextHop) -> Target:
+        """The peer of a zone, or the host of a route.
+
+        Raises :class:`GatewayError`: NO_ROUTE where the configuration no longer names it, TLS_FAILED where its files cannot be
+        used. Both wait for the administrator.
+        """
+        config = self._config()
+        if hop.zone is None:
+            return self._host(config, hop)
+        zone = config.zone.get(hop.zone)
+        peer = next((peer for peer in zone.peer if peer.name == hop.name), None) if zone else None
+        if zone is None or peer is None:
+            raise GatewayError(Reason.NO_ROUTE, f"no such next hop: {hop}")
+        context = self._context(config, f"zone:{hop.zone}", lambda: peer_context(zone.anchors, config.tls[zone.identity]))
+        return Target(peer.host, peer.host, peer.port, peer.tls, context, hop)
+
+    def _host(self, config: Config, hop: NextHop) -> Target:
+        route = config.route.get(hop.name)
+        if route is None or route.host is None:
+            raise GatewayError(Reason.NO_ROUTE, f"no such next hop: {hop}")
+        return Target(route.host, route.host, route.port, route.tls, self._route_context(config, hop, route))
+
+    async def of_domain(self, hop: NextHop, domain: str) -> tuple[Target, ...] | Refuse | Defer:
+        """The mail exchanges of ``domain``, best first, for a route that goes by MX. Raises as :meth:`fixed`."""
+        config = self._config()
+        route = config.route.get(hop.name)
+        if route is None or route.kind is not RouteKind.MX:  # changed since it was asked
+            raise GatewayError(Reason.NO_ROUTE, f"no such next hop: {hop}")
+        context = self._route_context(config, hop, route)
+        hosts = await self._resolver.exchanges(domain, config.hostname)
+        if not isinstance(hosts, tuple):
+            return hosts
+        targets: list[Target] = []
+        trouble = Defer(Reason.HOP_UNREACHABLE, f"{domain}: no mail exchange has an address")
+        for host in hosts:
+            try:
+                addresses = await self._resolver.addresses(host)
+            except GatewayError as error:
+                trouble = Defer(error.reason, error.detail)
+                continue
+            targets += [Target(host, address, route.port, route.tls, context) for address in addresses]
+            if len(targets) >= MAX_TARGETS:
+                break
+        return tuple(targets[:MAX_TARGETS]) or trouble
+
+    def _route_context(self, config: Config, hop: NextHop, route: Route) -> ssl.SSLContext | None:
+        if route.tls is TlsMode.NONE:
+            return None
+        identity = config.tls[route.identity] if route.identity is not None else None
+        return self._context(config, str(hop), lambda: route_context(route.anchors, identity))
+
+    def _context(self, config: Config, key: str, build: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+        if self._of is not config:
+            self._of = config
+            self._contexts = {}
+        if key not in self._contexts:
+            self._contexts[key] = build()
+        return self._contexts[key]
