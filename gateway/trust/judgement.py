@@ -25,6 +25,14 @@ class Assurance(StrEnum):
     HARVESTED = "harvested"
 
 
+class Revocation(StrEnum):
+    """What an unknown revocation status means: never trusted, trusted but marked, not asked at all."""
+
+    HARD = "hard"
+    SOFT = "soft"
+    UNSAFE_OFF = "unsafe_off"
+
+
 @dataclass(frozen=True, slots=True)
 class Trusted:
     """Believed. ``path`` is DER, anchor first, leaf last; ``marks`` are reasons that do not deny trust (REVOCATION_UNKNOWN
@@ -45,9 +53,14 @@ class Distrusted:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """Cannot say before these URLs (CRLs) have been fetched, or have failed and stand in the evidence as failed."""
+    """Cannot say before these URLs (CRLs) have been fetched, or have failed and stand in the evidence as failed.
+
+    ``issuers`` has, place by place, the DER of the certificate that must have signed the CRL: what somebody else signed is
+    not worth keeping. Every URL stands in a certificate that leads to an anchor.
+    """
 
     urls: tuple[str, ...]
+    issuers: tuple[bytes, ...]
 
 
 Judgement = Trusted | Distrusted | Needs

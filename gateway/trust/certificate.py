@@ -1,0 +1,283 @@
+"""What stands in a certificate, read once: plain facts, and the question whether they bind it to an address."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa, x448, x25519
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import ExtensionOID, NameOID
+
+from gateway.mail.address import Address, AddressError, normal_domain, parse_address
+from gateway.outcome import GatewayError, Reason
+from gateway.trust.name import NormalName, normal_name
+
+MAX_CERTIFICATE: Final = 64 * 1024
+MAX_NAMES: Final = 1000
+MAX_URLS: Final = 8
+_REMEMBERED: Final = 4096
+
+ORGANISATION_NAMES: Final = frozenset({"domain-confidentiality-authority", "domain-signing-authority"})  # RFC 3183 2.1.1
+
+_SMTP_UTF8_MAILBOX: Final = "1.3.6.1.5.5.7.8.9"  # RFC 9598
+_UNDERSTOOD: Final = frozenset(
+    {
+        ExtensionOID.BASIC_CONSTRAINTS,
+        ExtensionOID.KEY_USAGE,
+        ExtensionOID.EXTENDED_KEY_USAGE,
+        ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
+        ExtensionOID.CERTIFICATE_POLICIES,
+        ExtensionOID.POLICY_MAPPINGS,
+        ExtensionOID.POLICY_CONSTRAINTS,
+        ExtensionOID.INHIBIT_ANY_POLICY,
+        ExtensionOID.NAME_CONSTRAINTS,
+        ExtensionOID.CRL_DISTRIBUTION_POINTS,
+        ExtensionOID.AUTHORITY_KEY_IDENTIFIER,
+        ExtensionOID.SUBJECT_KEY_IDENTIFIER,
+    }
+)
+_KEY_USAGES: Final = (
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "key_cert_sign",
+    "crl_sign",
+)
+_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+class CertificateError(GatewayError):
+    """Bytes that are no certificate we can read."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(Reason.MALFORMED, detail)
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """``kind`` is ``rsa``, ``ec``, ``ed25519``, ``ed448``, ``x25519``, ``x448`` or ``other``; ``bits`` the size of RSA and EC;
+    ``exponent`` of RSA; ``curve`` the name of an EC curve, or "" where the certificate spells out its parameters.
+    """
+
+    kind: str
+    bits: int = 0
+    exponent: int = 0
+    curve: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFacts:
+    """The facts of one certificate. Times in microseconds UTC; ``ku`` and ``eku`` (OIDs) None where the extension is absent.
+
+    ``emails`` are the rfc822Names and SmtpUTF8Mailboxes, or the subject's emailAddress where there is neither (RFC 8550 3);
+    names that are no plain address or no host name are left out. ``signature_hash`` is "" where the algorithm has none.
+    """
+
+    sha256: bytes
+    subject: str
+    issuer: str
+    subject_name: NormalName
+    issuer_name: NormalName
+    serial: int
+    not_before: int
+    not_after: int
+    emails: tuple[Address, ...]
+    dns_names: tuple[str, ...]
+    key: PublicKey
+    signature_hash: str
+    signature_known: bool
+    ku: frozenset[str] | None
+    eku: frozenset[str] | None
+    is_ca: bool
+    crl_urls: tuple[str, ...]
+    key_id: bytes | None
+    authority_key_id: bytes | None
+    critical_unknown: tuple[str, ...]
+
+    @property
+    def self_issued(self) -> bool:
+        """Whether issuer and subject are one name."""
+        return self.subject_name == self.issuer_name
+
+    @property
+    def domains(self) -> frozenset[str]:
+        """Every domain an address or a DNS name of the certificate is in."""
+        return frozenset(address.domain for address in self.emails).union(self.dns_names)
+
+
+class Binding(StrEnum):
+    """How a certificate is bound to an address."""
+
+    MAILBOX = "mailbox"
+    ORGANISATION = "organisation"
+
+
+def binds(facts: CertificateFacts, address: Address, bound_domains: Collection[str] = ()) -> Binding | None:
+    """How the certificate speaks for ``address``, or None.
+
+    MAILBOX: it names the address. ORGANISATION: it names the whole domain, by DNS name or as one of the two authorities of
+    RFC 3183, *and* an administrator bound that domain (``bound_domains``): anyone may obtain a mailbox of such a name at a
+    domain that gives mailboxes away.
+    """
+    if any(email.key == address.key for email in facts.emails):
+        return Binding.MAILBOX
+    if address.domain in bound_domains and address.domain in organisation_domains(facts):
+        return Binding.ORGANISATION
+    return None
+
+
+def organisation_domains(facts: CertificateFacts) -> frozenset[str]:
+    """The domains the certificate names as a whole. It speaks for them only where they are bound; see :func:`binds`."""
+    authorities = frozenset(email.domain for email in facts.emails if email.local.casefold() in ORGANISATION_NAMES)
+    return authorities.union(facts.dns_names)
+
+
+_facts: dict[bytes, CertificateFacts] = {}
+
+
+def facts(certificate: bytes) -> CertificateFacts:
+    """The facts of ``certificate`` (DER), remembered by its SHA-256. Raises :class:`CertificateError`."""
+    if len(certificate) > MAX_CERTIFICATE:
+        raise CertificateError(f"a certificate of {len(certificate)} bytes")
+    digest = hashlib.sha256(certificate).digest()
+    known = _facts.get(digest)
+    if known is None:
+        known = _read(certificate, digest)
+        if len(_facts) >= _REMEMBERED:
+            _facts.pop(next(iter(_facts)), None)
+        _facts[digest] = known
+    return known
+
+
+def _read(certificate: bytes, digest: bytes) -> CertificateFacts:
+    try:
+        parsed = x509.load_der_x509_certificate(certificate)
+        return _facts_of(parsed, digest)
+    except CertificateError:
+        raise
+    except (ValueError, TypeError, OverflowError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        # The library's own text may quote the certificate; its type is enough.
+        raise CertificateError(f"not a certificate ({type(error).__name__})") from error
+
+
+def _facts_of(parsed: x509.Certificate, digest: bytes) -> CertificateFacts:
+    extensions = {extension.oid: extension for extension in parsed.extensions}
+    values = {oid: extension.value for oid, extension in extensions.items()}
+    basic = values.get(ExtensionOID.BASIC_CONSTRAINTS)
+    usage = values.get(ExtensionOID.KEY_USAGE)
+    extended = values.get(ExtensionOID.EXTENDED_KEY_USAGE)
+    key_id = values.get(ExtensionOID.SUBJECT_KEY_IDENTIFIER)
+    authority = values.get(ExtensionOID.AUTHORITY_KEY_IDENTIFIER)
+    names = values.get(ExtensionOID.SUBJECT_ALTERNATIVE_NAME)
+    alternatives = list(names) if isinstance(names, x509.SubjectAlternativeName) else []
+    if len(alternatives) > MAX_NAMES:
+        raise CertificateError(f"more than {MAX_NAMES} names")
+    digest_name, known = _signature(parsed)
+    return CertificateFacts(
+        sha256=digest,
+        subject=parsed.subject.rfc4514_string(),
+        issuer=parsed.issuer.rfc4514_string(),
+        subject_name=normal_name(parsed.subject),
+        issuer_name=normal_name(parsed.issuer),
+        serial=parsed.serial_number,
+        not_before=_us(parsed.not_valid_before_utc),
+        not_after=_us(parsed.not_valid_after_utc),
+        emails=tuple(dict.fromkeys(_emails(parsed, alternatives))),
+        dns_names=tuple(dict.fromkeys(_dns_names(alternatives))),
+        key=_key(parsed),
+        signature_hash=digest_name,
+        signature_known=known,
+        ku=frozenset(name for name in _KEY_USAGES if getattr(usage, name)) if isinstance(usage, x509.KeyUsage) else None,
+        eku=frozenset(oid.dotted_string for oid in extended) if isinstance(extended, x509.ExtendedKeyUsage) else None,
+        is_ca=isinstance(basic, x509.BasicConstraints) and basic.ca,
+        crl_urls=tuple(_crl_urls(values.get(ExtensionOID.CRL_DISTRIBUTION_POINTS)))[:MAX_URLS],
+        key_id=key_id.digest if isinstance(key_id, x509.SubjectKeyIdentifier) else None,
+        authority_key_id=authority.key_identifier if isinstance(authority, x509.AuthorityKeyIdentifier) else None,
+        critical_unknown=tuple(
+            oid.dotted_string for oid, extension in extensions.items() if extension.critical and oid not in _UNDERSTOOD
+        ),
+    )
+
+
+def _us(moment: dt.datetime) -> int:
+    return (moment - _EPOCH) // dt.timedelta(microseconds=1)
+
+
+def _emails(parsed: x509.Certificate, alternatives: list[x509.GeneralName]) -> Iterator[Address]:
+    found = [name.value for name in alternatives if isinstance(name, x509.RFC822Name)]
+    found += [
+        _utf8_string(name.value)
+        for name in alternatives
+        if isinstance(name, x509.OtherName) and name.type_id.dotted_string == _SMTP_UTF8_MAILBOX
+    ]
+    if not found:
+        subject = parsed.subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS)
+        found = [pair.value for pair in subject if isinstance(pair.value, str)]
+    for text in found:
+        try:
+            yield parse_address(text)
+        except AddressError:
+            continue  # a name we cannot compare binds nothing
+
+
+def _utf8_string(der: bytes) -> str:
+    """The text of a DER UTF8String of at most 255 bytes, more than an address may have; "" for anything else."""
+    head = 3 if der[1:2] == b"\x81" else 2
+    text = der[head:]
+    if not text or der[:head] != (bytes((0x0C, 0x81, len(text) & 255)) if len(text) > 127 else bytes((0x0C, len(text)))):
+        return ""
+    return text.decode("utf-8", "replace") if len(text) < 256 else ""
+
+
+def _dns_names(alternatives: list[x509.GeneralName]) -> Iterator[str]:
+    for name in alternatives:
+        if isinstance(name, x509.DNSName):
+            try:
+                yield normal_domain(name.value)
+            except AddressError:
+                continue  # a wildcard or a broken name names no host of ours
+
+
+def _crl_urls(points: x509.ExtensionType | None) -> Iterator[str]:
+    """HTTP(S) places of CRLs. A host-less ``ldap:///`` leads nowhere, and LDAP is no place we ask for CRLs."""
+    if not isinstance(points, x509.CRLDistributionPoints):
+        return
+    for point in points:
+        for name in point.full_name or ():
+            if isinstance(name, x509.UniformResourceIdentifier) and name.value.lower().startswith(("http://", "https://")):
+                yield name.value
+
+
+def _signature(parsed: x509.Certificate) -> tuple[str, bool]:
+    """The digest the issuer signed over ("" for EdDSA), and whether we know the algorithm at all."""
+    try:
+        algorithm = parsed.signature_hash_algorithm
+    except UnsupportedAlgorithm:
+        return "", False
+    return ("" if algorithm is None else algorithm.name), True
+
+
+def _key(parsed: x509.Certificate) -> PublicKey:
+    try:
+        key = parsed.public_key()
+    except (UnsupportedAlgorithm, ValueError):
+        return PublicKey("other")
+    if isinstance(key, rsa.RSAPublicKey):
+        return PublicKey("rsa", key.key_size, key.public_numbers().e)
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        # The library takes a known curve spelt out as parameters (RFC 5480 2.1.1 forbids them): only if the key as a named
+        # curve writes it stands in the certificate was it named there.
+        named = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) in parsed.tbs_certificate_bytes
+        return PublicKey("ec", key.key_size, curve=key.curve.name if named else "")
+    kinds = {"ed25519": ed25519.Ed25519PublicKey, "ed448": ed448.Ed448PublicKey}
+    kinds |= {"x25519": x25519.X25519PublicKey, "x448": x448.X448PublicKey}
+    return PublicKey(next((kind for kind, type_ in kinds.items() if isinstance(key, type_)), "other"))

@@ -1,0 +1,86 @@
+"""Whether a certificate fits a purpose by itself: strength of its algorithms, key usage, extended key usage."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gateway.outcome import Reason
+from gateway.trust.certificate import CertificateFacts, PublicKey
+from gateway.trust.judgement import Distrusted, Purpose
+from gateway.trust.revocation import WEAK_HASHES
+
+MIN_RSA: Final = 2048
+MAX_RSA: Final = 8192
+MAX_EXPONENT: Final = 1 << 64  # larger ones cost time and serve nobody
+CURVES: Final = frozenset({"secp256r1", "secp384r1", "secp521r1", "brainpoolP256r1", "brainpoolP384r1", "brainpoolP512r1"})
+
+_SERVER_AUTH: Final = "1.3.6.1.5.5.7.3.1"
+_CLIENT_AUTH: Final = "1.3.6.1.5.5.7.3.2"
+_EMAIL_PROTECTION: Final = "1.3.6.1.5.5.7.3.4"
+_ANY: Final = "2.5.29.37.0"
+
+_EXTENDED: Final = {
+    Purpose.SMIME_SIGNER: frozenset({_EMAIL_PROTECTION, _ANY}),  # RFC 8550 4.4.4
+    Purpose.SMIME_RECIPIENT: frozenset({_EMAIL_PROTECTION, _ANY}),
+    # A gateway is server and client with one certificate; which side it plays, TLS itself has checked.
+    Purpose.GATEWAY_PEER: frozenset({_SERVER_AUTH, _CLIENT_AUTH, _ANY}),
+}
+_SIGNING: Final = frozenset({"rsa", "ec", "ed25519", "ed448"})
+_AGREEING: Final = frozenset({"ec", "x25519", "x448"})
+
+
+def unsuitable(leaf: CertificateFacts, purpose: Purpose) -> Distrusted | None:
+    """Why ``leaf`` cannot serve ``purpose``, whoever issued it; None if it can."""
+    if leaf.critical_unknown:
+        return Distrusted(Reason.CHAIN, f"{leaf.subject}: critical extension {leaf.critical_unknown[0]} is unknown")
+    weak = _weak(leaf, signed=True)
+    if weak is not None:
+        return weak
+    if leaf.is_ca:
+        return Distrusted(Reason.KEY_USAGE, f"{leaf.subject}: an authority's own certificate")
+    usages = _usages(leaf.key, purpose)
+    if not usages:
+        return Distrusted(Reason.UNSUPPORTED, f"{leaf.subject}: a key of kind {leaf.key.kind} cannot serve as {purpose}")
+    if leaf.ku is not None and not leaf.ku & usages:
+        return Distrusted(Reason.KEY_USAGE, f"{leaf.subject}: needs key usage {' or '.join(sorted(usages))}")
+    return _wrong_extended(leaf, purpose)
+
+
+def unsuitable_authority(authority: CertificateFacts, purpose: Purpose, *, signed: bool) -> Distrusted | None:
+    """Why ``authority`` cannot stand in a path for ``purpose``. ``signed`` False: it is the anchor, whose signature proves
+    nothing and is not looked at. An extended key usage limits everything below it, as the CA/Browser Forum has it.
+    """
+    if authority.key.kind not in _SIGNING:
+        return Distrusted(Reason.UNSUPPORTED, f"{authority.subject}: a key of kind {authority.key.kind} cannot issue")
+    return _weak(authority, signed=signed) or _wrong_extended(authority, purpose)
+
+
+def _wrong_extended(certificate: CertificateFacts, purpose: Purpose) -> Distrusted | None:
+    if certificate.eku is None or certificate.eku & _EXTENDED[purpose]:
+        return None
+    return Distrusted(Reason.EKU, f"{certificate.subject}: extended key usage {', '.join(sorted(certificate.eku))}")
+
+
+def _usages(key: PublicKey, purpose: Purpose) -> frozenset[str]:
+    """The key usages one of which must be set (RFC 8550 4.4.2, RFC 5280 4.2.1.3); empty: no key of this kind can serve."""
+    if purpose is Purpose.SMIME_RECIPIENT:
+        if key.kind == "rsa":
+            return frozenset({"key_encipherment"})
+        return frozenset({"key_agreement"}) if key.kind in _AGREEING else frozenset()
+    if key.kind not in _SIGNING:
+        return frozenset()
+    if purpose is Purpose.SMIME_SIGNER:
+        return frozenset({"digital_signature", "content_commitment"})
+    return frozenset({"digital_signature"})
+
+
+def _weak(certificate: CertificateFacts, *, signed: bool) -> Distrusted | None:
+    key = certificate.key
+    if signed and (not certificate.signature_known or certificate.signature_hash in WEAK_HASHES):
+        name = certificate.signature_hash or "an unknown algorithm"
+        return Distrusted(Reason.WEAK_ALGORITHM, f"{certificate.subject}: signed with {name}")
+    if key.kind == "rsa" and not (MIN_RSA <= key.bits <= MAX_RSA and 3 <= key.exponent < MAX_EXPONENT):
+        return Distrusted(Reason.WEAK_ALGORITHM, f"{certificate.subject}: RSA key of {key.bits} bits")
+    if key.kind == "ec" and key.curve not in CURVES:
+        return Distrusted(Reason.WEAK_ALGORITHM, f"{certificate.subject}: curve {key.curve or 'not named'}")
+    return None
