@@ -37,7 +37,7 @@ class _Answer:
 
 
 class CallForward:
-    """Knows recipients. ``probe`` asks a next hop (``Deliverer.probe``), for at most ``patience`` seconds; ``now`` in microseconds."""
+    """Knows recipients. ``probe`` asks a next hop (``Deliverer.probe``), at most ``patience`` seconds; ``now`` in microseconds."""
 
     def __init__(self, *, config: Callable[[], Config], probe: Probe, now: Callable[[], int], patience: float = 30.0) -> None:
         self._config = config
