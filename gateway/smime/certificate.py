@@ -33,7 +33,7 @@ class Identified:
 def identified(certificate: bytes) -> Identified:
     """What CMS needs of ``certificate`` (DER). Raises :class:`GatewayError` (MALFORMED, WEAK_ALGORITHM, UNSUPPORTED)."""
     # Cut out, because printing a Name anew may change its string types, and readers compare bytes.
-    tbs = next(iter(der.read(certificate)))
+    tbs = next(iter(der.read(certificate)), ())
     fields = [field for field in tbs if field.tag != der.CONTEXT_CONSTRUCTED + 0]
     if len(fields) < 6:
         raise GatewayError(Reason.MALFORMED, "not a certificate")
