@@ -262,7 +262,7 @@ class Config(Section):
     @cached_property
     def peers(self) -> dict[str, tuple[str, str]]:
         """The zone and peer of each domain in a zone; of several zones the first in the configuration."""
-        found: dict[str, tuple[str, str]] = Field(default_factory=dict)
+        found: dict[str, tuple[str, str]] = {}
         for name, zone in self.zone.items():
             for peer in zone.peer:
                 for domain in peer.domains:
