@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -11,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from gateway.events import Event
 from gateway.outcome import GatewayError, Reason
 from gateway.smime.keys import Mechanism
+from gateway.spool.store import Mail
 
 
 @dataclass(frozen=True)
@@ -94,3 +96,20 @@ class Events:
 
     def see(self, event: Event, /) -> None:
         self.seen.append(event)
+
+
+@dataclass
+class MemorySpool:
+    """Takes mails into a list. ``failure`` is raised in place of that; ``gate`` lets a test decide when a mail is durable."""
+
+    bodies: MemoryBodies = field(default_factory=MemoryBodies)
+    accepted: list[Mail] = field(default_factory=list)
+    failure: Exception | None = None
+    gate: asyncio.Event | None = None
+
+    async def accept(self, mail: Mail) -> None:
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.failure is not None:
+            raise self.failure
+        self.accepted.append(mail)

@@ -14,15 +14,26 @@ from typing import Final, Protocol
 from gateway.config.model import Config
 from gateway.events import MailAccepted, Observer
 from gateway.mail.address import Address
-from gateway.mail.body import BodyWriter
+from gateway.mail.body import Bodies, BodyWriter
 from gateway.mail.envelope import Arrival, Direction, Envelope, Recipient
 from gateway.mail.identifier import RANDOM_BYTES, MailId, make_mail_id
 from gateway.outcome import Defer, Deliver, GatewayError, Reason, Refuse
 from gateway.policy import Admitted, Known, Speaker, admit, plan
 from gateway.smtp.command import Hello, MailFrom
-from gateway.spool.store import Mail, Spool, Stage
+from gateway.spool.store import Mail, Stage
 
 MEGABYTE: Final = 1024 * 1024
+
+
+class Intake(Protocol):
+    """The spool, as far as mail goes in (see ``gateway.spool.store.Spool``)."""
+
+    @property
+    def bodies(self) -> Bodies:
+        """Where bodies are written."""
+
+    async def accept(self, mail: Mail) -> None:
+        """Returns when ``mail`` is durable. Raises :class:`gateway.outcome.GatewayError`."""
 
 
 class RecipientCheck(Protocol):
@@ -44,7 +55,7 @@ class World:
     """What a session needs. ``config`` is asked anew for each connection and transaction; ``random`` gives that many bytes."""
 
     config: Callable[[], Config]
-    spool: Spool
+    spool: Intake
     recipients: RecipientCheck
     peers: Peers
     observer: Observer
