@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -149,6 +150,37 @@ class Base64Lines:
         """The last, shorter line, with its CRLF; nothing where there is none."""
         rest, self._rest = self._rest, b""
         return wrap(rest)
+
+
+class Base64Bytes:
+    """Base64 in lines in, bytes out, as a stream. Only the alphabet, padding at the very end, and white space are allowed.
+
+    Methods raise :class:`MimeError` (MALFORMED) for anything else: what one reader skips another may read.
+    """
+
+    __slots__ = ("_ended", "_rest")
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._ended = False
+
+    def update(self, data: bytes) -> bytes:
+        """The bytes that the next characters make."""
+        data = self._rest + data.translate(None, b"\r\n \t")
+        if self._ended and data:
+            raise MimeError(Reason.MALFORMED, "base64 behind its end")
+        whole = len(data) - len(data) % 4
+        self._rest = data[whole:]
+        self._ended = self._ended or data[:whole].endswith(b"=")
+        try:
+            return pybase64.b64decode(data[:whole], validate=True)
+        except binascii.Error as error:
+            raise MimeError(Reason.MALFORMED, "not base64") from error
+
+    def finalize(self) -> None:
+        """No more characters will come."""
+        if self._rest:
+            raise MimeError(Reason.MALFORMED, "base64 that ends too early")
 
 
 def wrap(data: bytes) -> bytes:

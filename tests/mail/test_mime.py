@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.mail.mime import Base64Lines, MimeError, parse_content_type, parse_transfer_encoding, wrap, wrapped_size
+from gateway.mail.mime import Base64Bytes, Base64Lines, MimeError, parse_content_type, parse_transfer_encoding, wrap, wrapped_size
 
 TOKENS = st.text("abcdefghijklmnopqrstuvwxyzABCXYZ0123456789-_.+", min_size=1, max_size=20)
 VALUES = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"), max_size=40)
@@ -102,3 +102,38 @@ def test_base64_lines_do_not_depend_on_the_pieces(pieces: list[bytes]) -> None:
     assert written == wrap(whole) == base64.encodebytes(whole).replace(b"\n", b"\r\n")
     assert len(written) == wrapped_size(len(whole))
     assert all(len(line) <= 76 for line in written.split(b"\r\n"))
+
+
+@given(st.binary(max_size=300), st.integers(1, 100))
+def test_base64_is_decoded_whatever_its_pieces(data: bytes, piece: int) -> None:
+    written = base64.encodebytes(data).replace(b"\n", b" \r\n")
+    assert decoded(written, piece) == data
+
+
+def decoded(text: bytes, piece: int) -> bytes:
+    decoder = Base64Bytes()
+    read = b"".join(decoder.update(text[start : start + piece]) for start in range(0, len(text), piece))
+    decoder.finalize()
+    return read
+
+
+@pytest.mark.parametrize("piece", [1, 2, 3, 4, 5, 1000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"AAA",
+        b"AA==AAAA",
+        b"AA==\r\nAAAA",
+        b"AA=A",
+        b"A===",
+        b"AAA!",
+        b"AAAA\r\nclear text\r\n",
+        b"AAA=AAA=",
+        b"=AAA",
+        b"AA-_",
+        b"AAAA\xe9AAA",
+    ],
+)
+def test_base64_of_more_than_one_reading_is_refused(text: bytes, piece: int) -> None:
+    with pytest.raises(MimeError):
+        decoded(text, piece)
