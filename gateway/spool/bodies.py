@@ -1,0 +1,151 @@
+"""Bodies as the spool makes and reads them.
+
+A body of one segment stays in memory until a row is about to name it: what a flow makes and discards never touches the disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from gateway.outcome import GatewayError, Reason
+from gateway.spool.epoch import Epoch
+from gateway.spool.fault import fault
+from gateway.spool.files import SEGMENT, BodyFiles, SealedFile, read_sealed
+
+
+class SpoolBodies:
+    """Makes bodies while at least ``floor`` bytes of the disk are free."""
+
+    def __init__(self, files: BodyFiles, floor: int) -> None:
+        self._files = files
+        self._floor = floor
+
+    def create(self) -> SpoolWriter:
+        """A new, empty body. Raises ``GatewayError`` (SPOOL_FULL, SPOOL_UNAVAILABLE, KEY_UNAVAILABLE)."""
+        self.check_space()
+        return SpoolWriter(self._files, self.check_space)
+
+    def check_space(self) -> None:
+        """Raises ``GatewayError`` (SPOOL_FULL) below the floor."""
+        try:
+            free = self._files.free()
+        except OSError as error:
+            raise fault(error) from error
+        if free < self._floor:
+            raise GatewayError(Reason.SPOOL_FULL, f"{free >> 20} MB free, {self._floor >> 20} MB are kept")
+
+
+class SpoolWriter:
+    """A body being written. Not for use by two threads at once."""
+
+    def __init__(self, files: BodyFiles, check_space: Callable[[], None]) -> None:
+        self.epoch: Epoch = files.keys.current()
+        self._files = files
+        self._check_space = check_space
+        self._name = files.new_name()
+        self._buffer = bytearray()
+        self._size = 0
+        self._file: SealedFile | None = None
+        self._body: SpoolBody | None = None
+        self._durable = False
+        self._claimed = False
+
+    def write(self, data: bytes, /) -> None:
+        """Append ``data``. Raises ``GatewayError`` (SPOOL_FULL, SPOOL_UNAVAILABLE)."""
+        if self._body is not None:
+            raise ValueError("the body is closed")
+        self._buffer += data
+        self._size += len(data)
+        # A full segment waits for the next byte: only then is it known not to be the last.
+        while len(self._buffer) > SEGMENT:
+            self._check_space()
+            self._append(bytes(self._buffer[:SEGMENT]), last=False)
+            del self._buffer[:SEGMENT]
+
+    def close(self) -> SpoolBody:
+        """Everything is written. Raises ``GatewayError`` (SPOOL_FULL, SPOOL_UNAVAILABLE)."""
+        if self._body is None:
+            if self._file is not None:
+                self._append(bytes(self._buffer), last=True)
+                self._buffer.clear()
+            self._body = SpoolBody(self._files, self._name, self._size, self.epoch.id, self)
+        return self._body
+
+    def discard(self) -> None:
+        """Forget the body, unless a row names it or is about to."""
+        if not self._claimed and self._file is not None:
+            self._file.remove()
+
+    def claim(self) -> None:
+        """From now on the spool answers for the body, and ``discard`` does nothing."""
+        self._claimed = True
+
+    def unclaim(self) -> None:
+        """No row came to name the body."""
+        self._claimed = False
+
+    def persist(self) -> Path:
+        """Bring the closed body to the disk; in any thread. Returns the directory, which is yet to be synced.
+
+        Raises ``GatewayError`` (SPOOL_FULL, SPOOL_UNAVAILABLE).
+        """
+        if not self._durable:
+            if self._file is None:
+                self._append(bytes(self._buffer), last=True)
+            try:
+                if self._file is not None:
+                    self._file.sync()
+            except OSError as error:
+                raise fault(error) from error
+            self._durable = True
+        return self._files.path(self._name).parent
+
+    def stored(self) -> None:
+        """A row names the body: from now on it is read from the disk."""
+        self._buffer = bytearray()
+
+    @property
+    def memory(self) -> bytes:
+        """The body while it is in memory, else nothing."""
+        return bytes(self._buffer)
+
+    def _append(self, segment: bytes, *, last: bool) -> None:
+        try:
+            if self._file is None:
+                self._file = SealedFile(self._files, self._name, self.epoch)
+            self._file.append(segment, last=last)
+        except OSError as error:
+            raise fault(error) from error
+
+    def __del__(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+class SpoolBody:
+    """A closed body: in memory while small and unnamed, in its file from then on. ``size`` in bytes."""
+
+    __slots__ = ("_files", "epoch", "name", "size", "writer")
+
+    def __init__(self, files: BodyFiles, name: str, size: int, epoch: str, writer: SpoolWriter | None = None) -> None:
+        """``writer`` is None for a body that a row names."""
+        self._files = files
+        self.name = name
+        self.size = size
+        self.epoch = epoch
+        self.writer = writer
+
+    def chunks(self) -> Iterator[bytes]:
+        """The content, one segment at a time.
+
+        Raises :class:`gateway.spool.files.BodyDamagedError`, and ``GatewayError`` (KEY_UNAVAILABLE, SPOOL_UNAVAILABLE).
+        """
+        memory = self.writer.memory if self.writer is not None else b""
+        if memory:
+            yield memory
+            return
+        try:
+            yield from read_sealed(self._files, self.name, self.size, self.epoch)
+        except OSError as error:
+            raise fault(error) from error

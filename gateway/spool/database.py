@@ -1,0 +1,205 @@
+"""The database and the one thread of this process that uses it.
+
+Work queued while a transaction is being committed goes into the next one together: ten sessions that accept a mail at once
+pay for one write to disk. Each piece of work stands behind a savepoint, so one that fails takes nothing else with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import apsw
+
+from gateway.outcome import GatewayError, Reason
+from gateway.spool.fault import fault
+from gateway.spool.files import sync_directory
+from gateway.spool.migrate import migrate
+
+MAX_BATCH: Final = 256
+_BUSY_SECONDS: Final = 10.0
+_WAL_LIMIT: Final = 64 * 1024 * 1024
+_T = TypeVar("_T")
+
+
+class Effect(IntEnum):
+    """What work does to the database, and so what its transaction costs."""
+
+    READ = 0
+    CHANGE = 1  # may be lost with the power, never with the process
+    DURABLE = 2  # on disk before it is said to be done
+
+
+@dataclass(slots=True)
+class Work:
+    """A change and what follows it.
+
+    ``finish`` is called in the database thread once the change is committed (with the change's result) or has failed (with
+    the error). ``directories`` are synced before the commit. Work nobody wants any more when its turn comes is not done.
+    """
+
+    change: Callable[[apsw.Connection], Any]
+    finish: Callable[[Any, BaseException | None], None]
+    effect: Effect
+    directories: tuple[Path, ...] = ()
+    wanted: Callable[[], bool] = field(default=lambda: True)
+
+
+class Unwanted(Exception):  # noqa: N818 - says what happened
+    """Nobody waited for the work any more; it was not done."""
+
+
+class Database:
+    """Opens the file, brings its schema up to date, and runs the thread."""
+
+    def __init__(self, path: Path, now: Callable[[], int]) -> None:
+        """Raises ``GatewayError`` (SPOOL_UNAVAILABLE, SPOOL_FULL). ``now`` in microseconds UTC."""
+        self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            self._connection = apsw.Connection(str(path))
+            self._prepare(now())
+        except (OSError, apsw.Error) as error:
+            raise fault(error) from error
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="spool-database", daemon=True)
+        self._thread.start()
+
+    def _prepare(self, now: int) -> None:
+        self._connection.set_busy_handler(_Patience(_BUSY_SECONDS))
+        self._connection.execute(f"PRAGMA journal_mode = WAL; PRAGMA journal_size_limit = {_WAL_LIMIT}")
+        self._connection.execute("PRAGMA synchronous = FULL")
+        self._durable = True
+        migrate(self._connection, now)
+
+    def submit(self, work: Work) -> None:
+        """Queue work; from any thread. Raises ``GatewayError`` (SPOOL_UNAVAILABLE) once closed."""
+        if self._closed:
+            raise GatewayError(Reason.SPOOL_UNAVAILABLE, "the spool is closed")
+        self._queue.put(work)
+
+    async def run(self, change: Callable[[apsw.Connection], _T], effect: Effect) -> _T:
+        """The result of ``change`` once it is committed. Raises what it raised, or ``GatewayError`` (SPOOL_...)."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[_T] = loop.create_future()
+        finish = finisher(loop, future)
+        self.submit(Work(change, finish, effect, wanted=lambda: not future.cancelled()))
+        return await future
+
+    def call(self, change: Callable[[apsw.Connection], _T], effect: Effect) -> _T:
+        """As :meth:`run`, for a thread that may block."""
+        answers: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+        self.submit(Work(change, lambda result, error: answers.put((result, error)), effect))
+        result, error = answers.get()
+        if error is not None:
+            raise error
+        answer: _T = result
+        return answer
+
+    def close(self) -> None:
+        """Finish what is queued, then close the file."""
+        self._closed = True
+        self._queue.put(None)
+        self._thread.join()
+        self._connection.close()
+
+    def _run(self) -> None:
+        running = True
+        while running:
+            batch = [self._queue.get()]
+            while len(batch) < MAX_BATCH and not self._queue.empty():
+                batch.append(self._queue.get())
+            running = None not in batch
+            self._do([work for work in batch if work is not None])
+
+    def _do(self, batch: list[Work]) -> None:
+        wanted = []
+        for work in batch:
+            if work.wanted():
+                wanted.append(work)
+            else:
+                work.finish(None, Unwanted())
+        if not wanted:
+            return
+        try:
+            for directory in {directory for work in wanted for directory in work.directories}:
+                sync_directory(directory)
+            results = self._transaction(wanted)
+        except Exception as error:  # the thread goes on; whoever asked for the work hears of it
+            failure = fault(error) if isinstance(error, OSError | apsw.Error) else error
+            results = [(None, failure)] * len(wanted)
+        for work, (result, error_or_none) in zip(wanted, results, strict=True):
+            work.finish(result, error_or_none)
+
+    def _transaction(self, batch: list[Work]) -> list[tuple[Any, BaseException | None]]:
+        effect = max(work.effect for work in batch)
+        self._be_durable(effect is Effect.DURABLE)
+        execute = self._connection.execute
+        execute("BEGIN" if effect is Effect.READ else "BEGIN IMMEDIATE")
+        try:
+            results = [self._one(work) for work in batch]
+            execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                execute("ROLLBACK")
+            raise
+        return results
+
+    def _one(self, work: Work) -> tuple[Any, BaseException | None]:
+        self._connection.execute("SAVEPOINT work")
+        try:
+            result = work.change(self._connection)
+        except Exception as error:
+            if not self._connection.in_transaction:
+                raise  # SQLite gave up the whole transaction, and all work in it
+            self._connection.execute("ROLLBACK TO work; RELEASE work")
+            return None, fault(error) if isinstance(error, apsw.Error) else error
+        self._connection.execute("RELEASE work")
+        return result, None
+
+    def _be_durable(self, durable: bool) -> None:
+        if durable != self._durable:
+            self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._durable = durable
+
+
+class _Patience:
+    """How long one waits for another process's transaction: in short uneven pauses, so that the waiting do not march in step."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._since = 0.0
+
+    def __call__(self, tries: int) -> bool:
+        if tries == 0:
+            self._since = time.monotonic()
+        time.sleep(random.uniform(0.0002, 0.002) * min(tries + 1, 5))  # noqa: S311 - no secret
+        return time.monotonic() - self._since < self._seconds
+
+
+def finisher(loop: asyncio.AbstractEventLoop, future: asyncio.Future[_T]) -> Callable[[Any, BaseException | None], None]:
+    """What hands a result from the database thread to ``future`` on its loop."""
+
+    def settle(result: Any, error: BaseException | None) -> None:  # noqa: ANN401 - whatever the change returned
+        if future.done():
+            return
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
+
+    def finish(result: Any, error: BaseException | None) -> None:  # noqa: ANN401
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to hear it
+            loop.call_soon_threadsafe(settle, result, error)
+
+    return finish

@@ -1,0 +1,208 @@
+"""The statements of the queue. Each function is one step inside a transaction of the database thread.
+
+Times are microseconds UTC.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import apsw
+
+from gateway.mail.envelope import Recipient
+from gateway.mail.identifier import MailId
+from gateway.outcome import Reason
+from gateway.spool.bodies import SpoolBody
+from gateway.spool.codec import read_content, read_sealings, write_content, write_sealings
+from gateway.spool.epoch import Epoch
+from gateway.spool.store import Lease, LeaseLost, Mail, Remainder, Row, Stage, State, Waiting
+
+MakeBody = Callable[[str, int, str], SpoolBody]  # name, size, epoch
+
+MAIL: Final = "id, content, stage, protected, priority, body, size, epoch"
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """Where a row stands after a step, and why."""
+
+    state: State
+    next_at: int
+    attempts: int = 0
+    reason: Reason | None = None
+    detail: str = ""
+
+
+def insert(database: apsw.Connection, mail: Mail, fate: Fate) -> None:
+    """A new row, and the epoch of its body unless another row brought it. Raises ``ValueError`` for a known identifier."""
+    body = mail.body
+    if not isinstance(body, SpoolBody):
+        raise TypeError("the body is not of this spool")
+    if body.writer is not None:
+        epoch = body.writer.epoch
+        database.execute(
+            "INSERT OR IGNORE INTO epoch VALUES (?, ?, ?, ?)",
+            (epoch.id, epoch.created_at, epoch.proof, write_sealings(epoch.sealings)),
+        )
+    arrival = mail.arrival
+    content = write_content(arrival, mail.envelope, mail.hop)
+    try:
+        database.execute(
+            "INSERT INTO mail VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, 0, NULL)",
+            (
+                *(arrival.mail, arrival.organisation, arrival.at, mail.stage, mail.protected, mail.priority, content),
+                *(body.name, body.size, body.epoch, fate.state, fate.attempts, fate.next_at, fate.reason, fate.detail),
+            ),
+        )
+    except apsw.ConstraintError as error:
+        raise ValueError(f"mail {arrival.mail} is already in the spool") from error
+
+
+def end(
+    database: apsw.Connection,
+    lease: Lease,
+    owner: str,
+    outputs: Sequence[Mail],
+    remainders: Sequence[Remainder],
+    new: Callable[[], MailId],
+    now: int,
+) -> list[str]:
+    """The end of a lease. Returns the names of bodies that no row names any more. Raises :class:`LeaseLost`, ``ValueError``."""
+    attempts = _require(database, lease, owner)
+    mail = lease.mail
+    fates = [(remainder.recipients, _fate(remainder, attempts, now)) for remainder in remainders]
+    if len(fates) == 1:
+        [(recipients, fate)] = fates
+        rest = _rest(mail, mail.arrival.mail, mail.arrival.parent, recipients)
+        content = write_content(rest.arrival, rest.envelope, rest.hop)
+        database.execute("UPDATE mail SET content = ? WHERE id = ?", (content, mail.arrival.mail))
+        settle(database, mail.arrival.mail, fate)
+    else:
+        database.execute("DELETE FROM mail WHERE id = ?", (mail.arrival.mail,))
+        for recipients, fate in fates:
+            insert(database, _rest(mail, new(), mail.arrival.mail, recipients), fate)
+    for output in outputs:
+        insert(database, output, Fate(State.WAITING, now))
+    return unnamed(database, [_name(mail)])
+
+
+def set_broken(database: apsw.Connection, lease: Lease, owner: str, detail: str, now: int) -> None:
+    """The row is put aside. Raises :class:`LeaseLost`."""
+    attempts = _require(database, lease, owner)
+    settle(database, lease.mail.arrival.mail, Fate(State.BROKEN, now, attempts, None, detail))
+
+
+def select(database: apsw.Connection, state: State | None, make: MakeBody) -> list[Row]:
+    """All rows, or those in ``state``, oldest first. Raises :class:`CodecError`."""
+    found = database.execute(
+        f"SELECT {MAIL}, state, attempts, next_at, reason, detail FROM mail WHERE state = coalesce(?, state) ORDER BY at, id",  # noqa: S608
+        (state,),
+    )
+    return [_row(row, make) for row in found]
+
+
+def find(database: apsw.Connection, mail: MailId, make: MakeBody) -> Row | None:
+    """One row. Raises :class:`CodecError`."""
+    row = database.execute(
+        f"SELECT {MAIL}, state, attempts, next_at, reason, detail FROM mail WHERE id = ?",  # noqa: S608
+        (mail,),
+    ).fetchone()
+    return None if row is None else _row(row, make)
+
+
+def count(database: apsw.Connection) -> dict[State, int]:
+    """How many rows there are in each state."""
+    found: Iterator[Any] = database.execute("SELECT state, count(*) FROM mail GROUP BY state")
+    return dict.fromkeys(State, 0) | {State(state): number for state, number in found}
+
+
+def release(database: apsw.Connection, mail: MailId, now: int) -> bool:
+    """A held or broken row waits, due now, as if never tried."""
+    database.execute(
+        "UPDATE mail SET state = 'waiting', next_at = ?, attempts = 0 WHERE id = ? AND state IN ('held', 'broken')", (now, mail)
+    )
+    return database.changes() > 0
+
+
+def delete(database: apsw.Connection, mail: MailId) -> list[str] | None:
+    """A row that is not leased goes. Returns the names of bodies no row names any more, or None if there was no such row."""
+    body = database.execute("DELETE FROM mail WHERE id = ? AND state <> 'leased' RETURNING body", (mail,)).get
+    return None if body is None else unnamed(database, [body])
+
+
+def unnamed(database: apsw.Connection, bodies: Sequence[str]) -> list[str]:
+    """Those of ``bodies`` that no row names."""
+    return [name for name in bodies if not database.execute("SELECT EXISTS (SELECT 1 FROM mail WHERE body = ?)", (name,)).get]
+
+
+def epochs(database: apsw.Connection, wanted: Collection[str]) -> list[Epoch]:
+    """The stored epochs among ``wanted``. Raises :class:`CodecError`."""
+    found = database.execute(
+        "SELECT id, created_at, proof, sealings FROM epoch WHERE id IN (SELECT value FROM json_each(?))",
+        (json.dumps(sorted(wanted)),),
+    )
+    return [Epoch(identifier, at, proof, read_sealings(sealings)) for identifier, at, proof, sealings in found]
+
+
+def forget_epochs(database: apsw.Connection) -> None:
+    """Epochs that no row's body was written under go. A living process stores its own again with its next row."""
+    database.execute("DELETE FROM epoch WHERE id NOT IN (SELECT epoch FROM mail)")
+
+
+def _require(database: apsw.Connection, lease: Lease, owner: str) -> int:
+    attempts = database.execute(
+        "SELECT attempts FROM mail WHERE id = ? AND token = ? AND owner = ? AND state = 'leased'",
+        (lease.mail.arrival.mail, lease.token, owner),
+    ).get
+    if attempts is None:
+        raise LeaseLost(lease.mail.arrival.mail)
+    number: int = attempts
+    return number
+
+
+def settle(database: apsw.Connection, mail: MailId, fate: Fate) -> None:
+    """Nobody has the row any more."""
+    database.execute(
+        "UPDATE mail SET state = ?, next_at = ?, attempts = ?, reason = ?, detail = ?, owner = NULL, until = NULL WHERE id = ?",
+        (fate.state, fate.next_at, fate.attempts, fate.reason, fate.detail, mail),
+    )
+
+
+def _fate(remainder: Remainder, attempts: int, now: int) -> Fate:
+    if isinstance(remainder, Waiting):
+        return Fate(State.WAITING, remainder.next_at, attempts, remainder.reason, remainder.detail)
+    return Fate(State.HELD, now, attempts, remainder.reason, remainder.detail)
+
+
+def _rest(mail: Mail, identifier: MailId, parent: MailId | None, recipients: tuple[Recipient, ...]) -> Mail:
+    arrival = replace(mail.arrival, mail=identifier, parent=parent)
+    return replace(mail, arrival=arrival, envelope=replace(mail.envelope, recipients=recipients))
+
+
+def _name(mail: Mail) -> str:
+    if not isinstance(mail.body, SpoolBody):
+        raise TypeError("the body is not of this spool")
+    return mail.body.name
+
+
+def read_mail(row: Sequence[Any], make: MakeBody) -> Mail:
+    """The mail in the columns ``MAIL`` of a row. Raises :class:`CodecError`."""
+    _, text, stage, protected, priority, body, size, epoch = row[:8]
+    content = read_content(text)
+    return Mail(
+        arrival=content.arrival,
+        envelope=content.envelope,
+        body=make(body, size, epoch),
+        stage=Stage(stage),
+        hop=content.hop,
+        protected=bool(protected),
+        priority=priority,
+    )
+
+
+def _row(row: Sequence[Any], make: MakeBody) -> Row:
+    state, attempts, next_at, reason, detail = row[8:]
+    return Row(read_mail(row, make), State(state), attempts, next_at, Reason(reason) if reason is not None else None, detail)

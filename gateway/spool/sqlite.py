@@ -1,0 +1,322 @@
+"""The spool of one machine: rows in one SQLite database, bodies in files, shared by all our processes.
+
+How a mail is never lost: its body is brought to disk, then the entry of its directory, then the row; only then does
+``accept`` return. The other way round when it is done: the row goes first, then the body. Whatever a crash leaves in
+between is a body no row names, and is swept when the next process starts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import apsw
+
+from gateway.mail.body import Bodies
+from gateway.mail.identifier import RANDOM_BYTES, MailId, make_mail_id
+from gateway.outcome import GatewayError, Reason
+from gateway.smime.keys import Unwrapper
+from gateway.spool import leases as leasing
+from gateway.spool import rows as table
+from gateway.spool.bodies import SpoolBodies, SpoolBody
+from gateway.spool.database import Database, Effect, Work, finisher
+from gateway.spool.epoch import EpochKeys, SealingKey
+from gateway.spool.fault import fault
+from gateway.spool.files import BodyFiles
+from gateway.spool.owners import Owners
+from gateway.spool.store import Lease, Mail, Remainder, Row, State
+from gateway.spool.sweep import settle_dead, sweep
+
+LEASE_SECONDS: Final = 120.0
+POLL_SECONDS: Final = 0.5  # how soon a row is seen that another process released or added
+_TICK_SECONDS: Final = 2.0  # how soon the leases of a dead process are taken back
+_CLOSED_SECONDS: Final = 5.0  # how soon an epoch that could not be opened is tried again
+_DISK_THREADS: Final = 8
+
+
+def boot_clock() -> float:
+    """Seconds since the machine started: not set back by anybody, and counting while it sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class SqliteSpool:
+    """Implements :class:`gateway.spool.store.Spool`.
+
+    ``open`` is enough for listing, releasing and dropping; a process that accepts or leases calls ``start``. A lease is
+    renewed for as long as its holder's event loop runs and it has not tried to settle it; if the holder dies, its leases
+    are taken back within seconds.
+    """
+
+    def __init__(
+        self,
+        state: Path,
+        *,
+        sealing: tuple[SealingKey, ...] = (),
+        unwrapper: Unwrapper | None = None,
+        now: Callable[[], int],
+        free_megabytes: int = 0,
+        boot: Callable[[], float] = boot_clock,
+        free: Callable[[], int] | None = None,
+    ) -> None:
+        """``state`` is the state directory. ``sealing`` and ``unwrapper`` may be missing where no body is written or read.
+
+        Below ``free_megabytes`` no new mail is taken; flows may go on to a quarter of it, so that a full spool drains.
+        """
+        self._state = state
+        self._now = now
+        self._boot = boot
+        self._own = self._new()
+        self._keys = EpochKeys(sealing, unwrapper, now)
+        self._files = BodyFiles(state / "bodies", self._own, self._keys, now, free or self._free)
+        self._bodies = SpoolBodies(self._files, free_megabytes << 20)
+        self._output_bodies = SpoolBodies(self._files, free_megabytes << 18)
+        self._owners = Owners(state / "workers", self._own)
+        self._held: dict[MailId, int] = {}
+        self._closed: dict[str, float] = {}
+        self._changed = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._settling: Future[None] | None = None
+        self._database: Database
+        self._disk: ThreadPoolExecutor
+
+    async def open(self) -> None:
+        """Open the database, making it and its directories if need be. Raises ``GatewayError`` (SPOOL_...)."""
+        await asyncio.to_thread(self._open)
+
+    def _open(self) -> None:
+        try:
+            for directory in (self._state, self._state / "bodies", self._state / "workers"):
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise fault(error) from error
+        self._database = Database(self._state / "spool.sqlite", self._now)
+        self._disk = ThreadPoolExecutor(_DISK_THREADS, "spool-disk")
+
+    async def start(self) -> None:
+        """Open, show that this process lives, take back what the dead left, and keep doing so. Raises ``GatewayError``."""
+        await self.open()
+        await asyncio.to_thread(self._claim)
+        self._timer = asyncio.get_running_loop().call_later(_TICK_SECONDS, self._tick)
+
+    def _claim(self) -> None:
+        try:
+            self._owners.claim()
+            settle_dead(self._database, self._owners, self._files)
+            sweep(self._database, self._owners, self._files)
+        except OSError as error:
+            raise fault(error) from error
+
+    async def close(self) -> None:
+        """Give back the leases still held, finish what is queued, and let go of everything."""
+        if self._timer is not None:
+            self._timer.cancel()
+        with contextlib.suppress(GatewayError):  # they run out by themselves
+            await self._give_back(list(self._held.items()), None)
+        await asyncio.to_thread(self._shut)
+
+    def _shut(self) -> None:
+        self._disk.shutdown()
+        self._database.close()
+        self._owners.leave()
+
+    @property
+    def bodies(self) -> Bodies:
+        """Where arriving mail is written."""
+        return self._bodies
+
+    @property
+    def output_bodies(self) -> Bodies:
+        """Where flows write: they may still do so when no more mail is taken."""
+        return self._output_bodies
+
+    async def accept(self, mail: Mail) -> None:
+        """See the contract. If it fails, the caller still owns the body and discards it."""
+        fate = table.Fate(State.WAITING, self._now())
+        await self._store([mail], lambda database: table.insert(database, mail, fate))
+        self._changed.set()
+
+    async def lease(self, limit: int) -> Sequence[Lease]:
+        """See the contract. Rows whose epoch cannot be opened now are passed over, and tried again a little later."""
+        boot = self._boot()
+        worker = leasing.Worker(self._own, self._now(), boot, boot + LEASE_SECONDS)
+        closed = self._closed_epochs()
+        leases = await self._database.run(lambda database: leasing.take(database, limit, worker, closed, self._body), Effect.CHANGE)
+        self._held.update((lease.mail.arrival.mail, lease.token) for lease in leases)
+        needed = {_body(lease.mail).epoch for lease in leases}
+        shut = {epoch for epoch in needed if not self._keys.is_open(epoch)}
+        if shut:
+            try:
+                shut = await self._open_epochs(shut)
+            except BaseException:
+                for lease in leases:
+                    self._let_go(lease)
+                raise
+            refused = [lease for lease in leases if _body(lease.mail).epoch in shut]
+            leases = [lease for lease in leases if _body(lease.mail).epoch not in shut]
+            await self._give_back([(lease.mail.arrival.mail, lease.token) for lease in refused], Reason.KEY_UNAVAILABLE)
+        return leases
+
+    async def _open_epochs(self, wanted: set[str]) -> set[str]:
+        """Those of ``wanted`` that could not be opened."""
+        for epoch in await self._database.run(lambda database: table.epochs(database, wanted), Effect.READ):
+            with contextlib.suppress(GatewayError):  # stays among the shut ones, whose rows get the reason
+                await self._keys.open(epoch)
+        shut = {epoch for epoch in wanted if not self._keys.is_open(epoch)}
+        retry = self._boot() + _CLOSED_SECONDS
+        self._closed.update((epoch, retry) for epoch in shut)
+        return shut
+
+    def _closed_epochs(self) -> list[str]:
+        """Epochs that could not be opened a moment ago."""
+        boot = self._boot()
+        self._closed = {epoch: retry for epoch, retry in self._closed.items() if retry > boot}
+        return list(self._closed)
+
+    async def _give_back(self, held: list[tuple[MailId, int]], reason: Reason | None) -> None:
+        for mail, _ in held:
+            self._held.pop(mail, None)
+        if held:
+            await self._database.run(lambda database: leasing.give_back(database, held, self._own, reason), Effect.CHANGE)
+
+    def _let_go(self, lease: Lease) -> None:
+        """No longer renewed: settled, or it runs out."""
+        if self._held.get(lease.mail.arrival.mail) == lease.token:
+            del self._held[lease.mail.arrival.mail]
+
+    async def wait(self) -> None:
+        """See the contract. Sees what other processes changed within ``POLL_SECONDS``."""
+        while True:
+            self._changed.clear()
+            closed = self._closed_epochs()
+            next_at, runs_out = await self._database.run(partial(leasing.next_due, closed=closed), Effect.READ)
+            pauses = [POLL_SECONDS]
+            if next_at is not None:
+                pauses.append((next_at - self._now()) / 1e6)
+            if runs_out is not None:
+                pauses.append(runs_out - self._boot())
+            if min(pauses) <= 0:
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(pauses)):
+                    await self._changed.wait()
+
+    async def replace(self, lease: Lease, outputs: Sequence[Mail], remainders: Sequence[Remainder] = ()) -> None:
+        """See the contract. If it fails, the caller still owns the bodies of ``outputs`` and discards them."""
+        self._let_go(lease)
+        now = self._now()
+        await self._store(
+            outputs,
+            lambda database: table.end(database, lease, self._own, outputs, remainders, self._new, now),
+        )
+        self._changed.set()
+
+    async def break_(self, lease: Lease, detail: str) -> None:
+        """See the contract."""
+        self._let_go(lease)
+        now = self._now()
+        await self._database.run(lambda database: table.set_broken(database, lease, self._own, detail, now), Effect.DURABLE)
+
+    async def rows(self, state: State | None = None) -> Sequence[Row]:
+        """See the contract."""
+        return await self._database.run(lambda database: table.select(database, state, self._body), Effect.READ)
+
+    async def row(self, mail: MailId) -> Row | None:
+        """See the contract."""
+        return await self._database.run(lambda database: table.find(database, mail, self._body), Effect.READ)
+
+    async def count(self) -> dict[State, int]:
+        """How many rows there are in each state."""
+        return await self._database.run(table.count, Effect.READ)
+
+    async def release(self, mail: MailId) -> bool:
+        """See the contract."""
+        now = self._now()
+        released = await self._database.run(lambda database: table.release(database, mail, now), Effect.DURABLE)
+        self._changed.set()
+        return released
+
+    async def drop(self, mail: MailId) -> bool:
+        """See the contract."""
+        gone = await self._database.run(lambda database: table.delete(database, mail), Effect.DURABLE)
+        if gone is None:
+            return False
+        await asyncio.to_thread(self._delete, gone)
+        return True
+
+    async def _store(self, mails: Sequence[Mail], change: Callable[[apsw.Connection], list[str] | None]) -> None:
+        """Bring the bodies of ``mails`` to disk, then do ``change``, then delete the bodies it leaves without a row.
+
+        It goes on if the caller is cancelled, unless the change has not begun; either way bodies and rows agree.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        tell = finisher(loop, future)
+        writers = [body.writer for body in map(_body, mails) if body.writer is not None]
+        for writer in writers:
+            writer.claim()
+
+        def finish(gone: Any, error: BaseException | None) -> None:  # noqa: ANN401 - what ``change`` returned
+            for writer in writers:
+                if error is None:
+                    writer.stored()
+                else:
+                    writer.unclaim()
+                    if future.cancelled():
+                        writer.discard()
+            self._delete(gone or [])
+            tell(None, error)
+
+        def persist() -> None:
+            try:
+                directories = {writer.persist() for writer in writers}
+                work = Work(change, finish, Effect.DURABLE, tuple(directories), lambda: not future.cancelled())
+                self._database.submit(work)
+            except Exception as error:  # whatever it is, the caller hears of it
+                finish(None, error)
+
+        if writers:
+            self._disk.submit(persist)
+        else:
+            persist()
+        await future
+
+    def _delete(self, names: Sequence[str]) -> None:
+        for name in names:
+            with contextlib.suppress(OSError):  # swept later
+                self._files.delete(name)
+
+    def _tick(self) -> None:
+        """Every few seconds, while the event loop runs: renew our leases, take back those of the dead."""
+        until, held = self._boot() + LEASE_SECONDS, list(self._held.items())
+        if held:
+            renewal = Work(
+                lambda database: leasing.renew(database, held, self._own, until), lambda _result, _error: None, Effect.CHANGE
+            )
+            self._database.submit(renewal)
+        if self._settling is None or self._settling.done():
+            # What fails now, for whatever reason, is tried again at the next tick.
+            self._settling = self._disk.submit(settle_dead, self._database, self._owners, self._files)
+        self._timer = asyncio.get_running_loop().call_later(_TICK_SECONDS, self._tick)
+
+    def _body(self, name: str, size: int, epoch: str) -> SpoolBody:
+        return SpoolBody(self._files, name, size, epoch)
+
+    def _free(self) -> int:
+        facts = os.statvfs(self._state)
+        return facts.f_bavail * facts.f_frsize
+
+    def _new(self) -> MailId:
+        return make_mail_id(self._now(), os.urandom(RANDOM_BYTES))
+
+
+def _body(mail: Mail) -> SpoolBody:
+    if not isinstance(mail.body, SpoolBody):
+        raise TypeError("the body is not of this spool")
+    return mail.body
