@@ -57,9 +57,6 @@ class Crl:
         self._parsed = parsed
         self._signed_by: dict[bytes, bool] = {}
 
-    def __len__(self) -> int:
-        return len(self._revoked)
-
     def current(self, at: int) -> bool:
         """Whether ``at`` lies between this CRL and the next."""
         return self.next_update is not None and self.this_update - TOLERANCE <= at <= self.next_update

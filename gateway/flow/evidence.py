@@ -1,0 +1,221 @@
+"""Finds certificates and what is needed to believe them: look up, judge, fetch what the judge lacks, judge again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from gateway.events import FetchFailed, Observer
+from gateway.flow.circles import Circle, Circles
+from gateway.mail.address import Address
+from gateway.outcome import Reason
+from gateway.trust.certificate import MAX_URLS, Binding, CertificateError, CertificateFacts, binds, facts
+from gateway.trust.judgement import Assurance, Distrusted, Needs, Purpose, Trusted
+from gateway.trust.path import judge
+from gateway.trust.revocation import Crl, CrlEvidence, CrlFailed
+from gateway.trust.sources import CrlSource, Directory, DirectoryError, Found
+from gateway.trust.zone import match_peer
+
+BUDGET_SECONDS: Final = 15.0
+"""How long one question may wait for CRLs in all; what has not come by then counts as failed."""
+NOTHING_FOUND_SECONDS: Final = 60.0
+MAX_CANDIDATES: Final = 16
+_REMEMBERED: Final = 20_000
+_ROUNDS: Final = MAX_URLS + 1  # each round settles one place of every certificate in the path
+
+
+@dataclass(frozen=True, slots=True)
+class Usable:
+    """A certificate (DER) to encrypt to. ``source`` is the directory it came from; ``marks`` do not forbid its use."""
+
+    certificate: bytes
+    source: str
+    assurance: Assurance
+    marks: tuple[Reason, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """Why there is none. ``detail`` is for the administrator and names what was found."""
+
+    reason: Reason
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """What is known about a signer, whatever it signed. ``assurance`` and ``zone`` say who vouches for it, None if nobody does.
+
+    Whether the signer is the From is asked of :func:`gateway.trust.certificate.binds` with ``domains``, the domains an
+    organisation certificate may speak for here.
+    """
+
+    judgement: Trusted | Distrusted
+    assurance: Assurance | None = None
+    zone: str | None = None
+    domains: frozenset[str] = frozenset()
+
+
+class Evidence:
+    """Answers for recipients, signers and peers. One for each generation of the configuration; CRLs outlive it."""
+
+    def __init__(self, circles: Circles, crls: CrlSource, observer: Observer, now: Callable[[], int]) -> None:
+        """``now`` in microseconds UTC."""
+        self._circles = circles
+        self._crls = crls
+        self._observer = observer
+        self._now = now
+        self._known: dict[tuple[str, str], tuple[int, Found]] = {}
+
+    async def recipient(self, organisation: str, zone: str | None, address: Address, at: int) -> Usable | Unusable:
+        """The certificate to encrypt to for ``address``: from the zone's directories, or from the organisation's outside zones.
+
+        Directories are asked in order; in each, the mailbox's own certificate comes before its domain's, the newest first,
+        and what is expired, revoked or otherwise unfit is passed over.
+        """
+        circle = self._circles.organisations.get(organisation) if zone is None else self._circles.zones.get(zone)
+        if circle is None:
+            return Unusable(Reason.NO_CERTIFICATE, f"organisation {organisation} has no anchors for people outside its zones")
+        unavailable: list[str] = []
+        unfit: list[Unusable] = []
+        for directory in circle.directories:
+            try:
+                found = await self._look_up(organisation, directory, address)
+            except DirectoryError as error:
+                unavailable.append(error.detail)
+                continue
+            usable = await self._choose(found, directory.name, circle, address, at, unfit)
+            if usable is not None:
+                return usable
+        if unavailable:
+            # A directory that does not answer may hold the very certificate that is missing: later, not never.
+            return Unusable(Reason.DIRECTORY_UNAVAILABLE, "; ".join(unavailable + [each.detail for each in unfit]))
+        if unfit:
+            return next((each for each in unfit if each.reason not in _OTHER_PURPOSE), unfit[0])
+        names = ", ".join(directory.name for directory in circle.directories) or "no directory is configured"
+        return Unusable(Reason.NO_CERTIFICATE, f"nothing in {names}")
+
+    async def signer(self, organisation: str, certificate: bytes, others: Sequence[bytes], at: int) -> Signed:
+        """Who vouches for a signer: the zone whose peers its names belong to, else the organisation's anchors for the outside.
+
+        Once a certificate leads to a zone's anchors that zone's answer stands, good or bad.
+        """
+        try:
+            named = facts(certificate).domains
+        except CertificateError as error:
+            return Signed(Distrusted(error.reason, error.detail))
+        candidates = [circle for circle in self._circles.zones.values() if circle.domains & named]
+        outside = self._circles.organisations.get(organisation)
+        if outside is not None:
+            candidates.append(outside)
+        answer: Trusted | Distrusted = Distrusted(Reason.CHAIN, "no zone binds its domains, and there are no other anchors")
+        for circle in candidates:
+            answer = await self._judge(certificate, others, circle, Purpose.SMIME_SIGNER, at)
+            if isinstance(answer, Trusted):
+                return Signed(answer, circle.assurance, circle.zone, circle.domains)
+            if answer.reason is not Reason.CHAIN:
+                break
+        return Signed(answer)
+
+    async def peer(self, zone: str, chain: Sequence[bytes], at: int) -> Trusted | Distrusted:
+        """Whether the certificate a peer showed (DER, leaf first) leads to the zone's anchors. Not yet *which* peer it is."""
+        if not chain:
+            return Distrusted(Reason.PEER_UNKNOWN, "no certificate was shown")
+        return await self._judge(chain[0], chain[1:], self._circles.zones[zone], Purpose.GATEWAY_PEER, at)
+
+    def peer_name(self, zone: str, certificate: bytes) -> str | Distrusted:
+        """Which peer of ``zone`` a certificate is, by its names alone: see :func:`gateway.trust.zone.match_peer`."""
+        return match_peer(self._circles.zones[zone].peers, certificate)
+
+    async def _choose(
+        self, found: Found, source: str, circle: Circle, address: Address, at: int, unfit: list[Unusable]
+    ) -> Usable | None:
+        for candidate in _in_order(found.certificates, address, circle, unfit):
+            answer = await self._judge(candidate, found.others, circle, Purpose.SMIME_RECIPIENT, at)
+            if isinstance(answer, Trusted):
+                return Usable(candidate, source, circle.assurance, answer.marks)
+            unfit.append(Unusable(answer.reason, f"{source}: {answer.detail}"))
+        return None
+
+    async def _look_up(self, organisation: str, directory: Directory, address: Address) -> Found:
+        key = (directory.name, address.key)
+        until, found = self._known.get(key, (0, Found()))
+        if self._now() < until:
+            return found
+        try:
+            found = await directory.find(address)
+        except DirectoryError as error:
+            if not error.resting:
+                self._observer.see(FetchFailed(org=organisation, source=directory.name, detail=error.detail))
+            raise
+        seconds = directory.remember_seconds if found.certificates else min(directory.remember_seconds, NOTHING_FOUND_SECONDS)
+        if seconds > 0:
+            if len(self._known) >= _REMEMBERED:
+                self._known.pop(next(iter(self._known)), None)
+            self._known[key] = (self._now() + int(seconds * 1_000_000), found)
+        return found
+
+    async def _judge(
+        self, certificate: bytes, others: Sequence[bytes], circle: Circle, purpose: Purpose, at: int
+    ) -> Trusted | Distrusted:
+        fetched: dict[str, Crl | CrlFailed] = {}
+        deadline = asyncio.get_running_loop().time() + BUDGET_SECONDS
+
+        def known(url: str) -> Crl | CrlFailed | None:
+            return fetched[url] if url in fetched else self._crls.current(url, self._now())
+
+        for _ in range(_ROUNDS):
+            answer = judge(certificate, others, circle.anchors, CrlEvidence(known), purpose, circle.revocation, at)
+            if not isinstance(answer, Needs):
+                return answer
+            await self._fetch(answer, fetched, deadline)
+        return Distrusted(Reason.REVOCATION_UNKNOWN, "too many places of CRLs")
+
+    async def _fetch(self, needs: Needs, fetched: dict[str, Crl | CrlFailed], deadline: float) -> None:
+        """All at once, into ``fetched``; every URL of ``needs`` has an answer there when this returns."""
+
+        async def one(url: str, issuer: bytes) -> None:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    fetched[url] = await self._crls.fetch(url, issuer, self._now())
+            except TimeoutError:
+                fetched[url] = CrlFailed(f"{_public(url)}: no answer within {BUDGET_SECONDS:g} s")
+            answer = fetched[url]
+            if isinstance(answer, CrlFailed):
+                self._observer.see(FetchFailed(source=_public(url), detail=answer.detail))
+
+        async with asyncio.TaskGroup() as group:
+            for url, issuer in zip(needs.urls, needs.issuers, strict=True):
+                group.create_task(one(url, issuer))
+
+
+_OTHER_PURPOSE: Final = frozenset({Reason.KEY_USAGE, Reason.EKU, Reason.ADDRESS_MISMATCH, Reason.MALFORMED})
+
+
+def _in_order(certificates: Sequence[bytes], address: Address, circle: Circle, unfit: list[Unusable]) -> list[bytes]:
+    """Those that speak for ``address``: its own before its domain's, then the newest first. The others go to ``unfit``."""
+    bound: list[tuple[bool, int, bytes]] = []
+    for certificate in certificates[:MAX_CANDIDATES]:
+        try:
+            found: CertificateFacts = facts(certificate)
+        except CertificateError as error:
+            unfit.append(Unusable(error.reason, error.detail))
+            continue
+        binding = binds(found, address, circle.domains)
+        if binding is None:
+            unfit.append(Unusable(Reason.ADDRESS_MISMATCH, f"{found.subject}: does not name the address"))
+        else:
+            bound.append((binding is Binding.ORGANISATION, -found.not_before, certificate))
+    return [certificate for _, _, certificate in sorted(bound)]
+
+
+def _public(url: str) -> str:
+    """``url`` without user, password and query."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "a URL that is none"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
