@@ -1,0 +1,183 @@
+"""Which of our keys opens a layer, and the content ciphers (RFC 3565, 5084).
+
+Whatever goes wrong behind the private key (padding, tag, structure) is one reason, INTEGRITY, so that nobody learns which it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CBC, GCM
+from cryptography.hazmat.primitives.padding import PKCS7
+
+from gateway.outcome import GatewayError, Reason
+from gateway.smime import der
+from gateway.smime.ber import CmsError, malformed
+from gateway.smime.certificate import identified
+from gateway.smime.cms import Agreed, Algorithm, CertificateId, Kind, RecipientInfo, Transported, parts_of
+from gateway.smime.keys import Ecdh, Oaep, Pkcs1, WrappedKey
+from gateway.smime.known import agreement_of, content_of, is_oaep, is_pkcs1, oaep_of, unknown
+
+BLOCK: Final = 16
+NONCE: Final = 12  # RFC 5084 3.2
+MIN_TAG: Final = 12
+MAX_WRAPPED: Final = 2048  # bytes of a wrapped key: more than the largest RSA modulus
+
+
+@dataclass(frozen=True, slots=True)
+class NeedUnwrap:
+    """Unwrap this content-encryption key with our private key of this name."""
+
+    key: str
+    wrapped: WrappedKey
+
+
+def need_unwrap(recipients: tuple[RecipientInfo, ...], keys: Mapping[str, bytes], content: Algorithm, kind: Kind) -> NeedUnwrap:
+    """The first recipient that is one of ours. ``keys`` maps the names of our keys to their certificates (DER), best first.
+
+    Raises :class:`CmsError`: NO_KEY, or what is wrong with the content encryption or with the one recipient that is ours.
+    """
+    algorithm = content_of(content)
+    if algorithm.authenticated != (kind is Kind.AUTHENVELOPED):
+        raise malformed("a content encryption of the other kind")
+    length = algorithm.bits // 8
+    fault: GatewayError | None = None
+    for name, certificate, recipient in _ours(recipients, keys):
+        try:
+            return NeedUnwrap(name, _wrapped(recipient, certificate, length))
+        except GatewayError as error:
+            fault = error
+    raise fault or CmsError(Reason.NO_KEY, "encrypted to no key of ours")
+
+
+def _ours(recipients: tuple[RecipientInfo, ...], keys: Mapping[str, bytes]) -> Iterator[tuple[str, bytes, Transported | Agreed]]:
+    """The recipients that name a certificate of ours, in the order of our keys."""
+    for name, certificate in keys.items():
+        names = names_of(certificate)
+        for recipient in recipients:
+            if isinstance(recipient, Transported | Agreed) and recipient.reader in names:
+                yield name, certificate, recipient
+
+
+@lru_cache(maxsize=4096)
+def names_of(certificate: bytes) -> tuple[CertificateId, ...]:
+    """How CMS may name this certificate (DER). Raises :class:`gateway.outcome.GatewayError` where it cannot be read."""
+    by_serial = CertificateId(issuer_and_serial=identified(certificate).issuer_and_serial)
+    try:
+        extensions = x509.load_der_x509_certificate(certificate).extensions
+        identifier = extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension):
+        return (by_serial,)
+    return (by_serial, CertificateId(key_identifier=identifier))
+
+
+def _wrapped(recipient: Transported | Agreed, certificate: bytes, length: int) -> WrappedKey:
+    """The wrapped key in the form the key agent takes. Raises :class:`gateway.outcome.GatewayError` (UNSUPPORTED, MALFORMED)."""
+    key = identified(certificate).key
+    if len(recipient.wrapped) > MAX_WRAPPED:
+        raise malformed("a wrapped key longer than any key")
+    if isinstance(recipient, Agreed):
+        if not isinstance(key, ec.EllipticCurvePublicKey) or recipient.point is None:
+            raise CmsError(Reason.UNSUPPORTED, "key agreement without a public key, or with a key that cannot agree")
+        return _agreed(recipient, recipient.point, identified(certificate).spki, length)
+    if not isinstance(key, rsa.RSAPublicKey):
+        raise malformed("key transport with a key that is not RSA")
+    if is_pkcs1(recipient.algorithm):
+        return Pkcs1(recipient.wrapped, length)
+    if is_oaep(recipient.algorithm):
+        digest, mask, label = oaep_of(recipient.algorithm)
+        return Oaep(recipient.wrapped, length, digest, mask, label)
+    raise unknown(recipient.algorithm, "key transport")
+
+
+def _agreed(recipient: Agreed, point: bytes, spki: bytes, length: int) -> Ecdh:
+    digest, wrap_length, wrap = agreement_of(recipient.algorithm)
+    # The originator's key has the recipient's parameters, and often does not say so (RFC 5753 3.1.1).
+    parameters, _ = parts_of(der.read(spki), der.SEQUENCE, 2, 2)
+    material = b"" if recipient.material is None else der.element(der.CONTEXT_CONSTRUCTED, der.octet_string(recipient.material))
+    bits = der.octet_string((wrap_length * 8).to_bytes(4))
+    shared_info = der.sequence(wrap, material, der.element(der.CONTEXT_CONSTRUCTED + 2, bits))  # RFC 5753 7.2
+    return Ecdh(recipient.wrapped, length, der.sequence(parameters.raw, point), digest, shared_info, wrap_length)
+
+
+class CbcDecryptor:
+    """AES-CBC with PKCS #7 padding. ``tag`` of :meth:`finalize` does not exist here."""
+
+    def __init__(self, key: bytes, vector: bytes) -> None:
+        self._cipher: CipherContext = Cipher(AES(key), CBC(vector)).decryptor()
+        self._padding = PKCS7(BLOCK * 8).unpadder()
+
+    def update(self, data: bytes) -> bytes:
+        """Plaintext that is ready."""
+        return self._padding.update(self._cipher.update(data))
+
+    def finalize(self, tag: bytes | None) -> bytes:
+        """The last of the plaintext. Raises :class:`CmsError` (INTEGRITY)."""
+        try:
+            last = self._padding.update(self._cipher.finalize()) + self._padding.finalize()
+        except ValueError as error:
+            raise integrity() from error
+        if tag is not None:
+            raise integrity()
+        return last
+
+
+class GcmDecryptor:
+    """AES-GCM. What :meth:`update` gives must not be shown to anybody before :meth:`finalize` has checked the tag."""
+
+    def __init__(self, key: bytes, nonce: bytes, tag_length: int) -> None:
+        self._cipher = Cipher(AES(key), GCM(nonce, min_tag_length=tag_length)).decryptor()
+        self._tag_length = tag_length
+
+    def update(self, data: bytes) -> bytes:
+        """Plaintext, not yet proven."""
+        return self._cipher.update(data)
+
+    def finalize(self, tag: bytes | None) -> bytes:
+        """The last of the plaintext. Raises :class:`CmsError` (INTEGRITY)."""
+        if tag is None or len(tag) != self._tag_length:
+            raise integrity()
+        try:
+            return self._cipher.finalize_with_tag(tag)
+        except (InvalidTag, ValueError) as error:
+            raise integrity() from error
+
+
+Decryptor = CbcDecryptor | GcmDecryptor
+
+
+def integrity() -> CmsError:
+    """The one error for everything that goes wrong behind a private key."""
+    return CmsError(Reason.INTEGRITY, "the content does not open")
+
+
+def check_parameters(content: Algorithm) -> tuple[bytes, int]:
+    """The vector or nonce of a content encryption, and the length of its tag (0 for CBC). Raises :class:`CmsError` (MALFORMED)."""
+    if content.parameters is None:
+        raise malformed("a content encryption without parameters")
+    parameters = der.read(content.parameters)
+    if not content_of(content).authenticated:
+        if parameters.tag != der.OCTET_STRING or len(parameters.content) != BLOCK:
+            raise malformed("an initialization vector")
+        return parameters.content, 0
+    nonce, *length = parts_of(parameters, der.SEQUENCE, 1, 2)
+    tag_length = int.from_bytes(length[0].content[:2]) if length else MIN_TAG
+    if nonce.tag != der.OCTET_STRING or len(nonce.content) != NONCE or not MIN_TAG <= tag_length <= BLOCK:
+        raise malformed("the parameters of GCM")
+    return nonce.content, tag_length
+
+
+def decryptor(content: Algorithm, key: bytes) -> Decryptor:
+    """A decryptor for ``content`` under the unwrapped ``key``. Raises :class:`CmsError` (MALFORMED, INTEGRITY)."""
+    vector, tag_length = check_parameters(content)
+    if len(key) * 8 != content_of(content).bits:
+        raise integrity()
+    return GcmDecryptor(key, vector, tag_length) if tag_length else CbcDecryptor(key, vector)

@@ -1,0 +1,198 @@
+"""Reads one layer of CMS as it arrives: bytes in, content out; stops where it needs a key.
+
+reader = CmsReader(keys)
+for chunk in structure:
+    content.write(reader.update(chunk))
+    if reader.wants: reader.give(unwrapped key)    # and then update(b"") for what waited
+layer = reader.finalize()
+
+The content of EnvelopedData and AuthEnvelopedData is only proven (as far as its kind allows) once ``finalize`` has returned:
+until then it must lie where it can be discarded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from typing import Final
+
+from gateway.outcome import Reason
+from gateway.smime import der
+from gateway.smime.algorithms import AUTH_ENVELOPED_DATA, DATA, ENVELOPED_DATA, SIGNED_DATA
+from gateway.smime.ber import CONSTRUCTED, CmsError, Head, Scope, Source, Step, malformed
+from gateway.smime.cms import (
+    CONTEXT_0,
+    CONTEXT_1,
+    CONTEXT_2,
+    IMPLICIT_0,
+    Enveloped,
+    Kind,
+    SignedData,
+    read_algorithm,
+    read_recipients,
+    read_signer,
+)
+from gateway.smime.decrypt import Decryptor, NeedUnwrap, check_parameters, decryptor, integrity, need_unwrap
+from gateway.smime.limits import MAX_CERTIFICATES, MAX_CRLS, MAX_DIGESTS, MAX_RECIPIENTS, MAX_SET, MAX_SIGNERS
+from gateway.smime.normal import to_der
+
+_COMPRESSED_DATA: Final = "1.2.840.113549.1.9.16.1.9"
+_KINDS: Final = {
+    der.oid(SIGNED_DATA): Kind.SIGNED,
+    der.oid(ENVELOPED_DATA): Kind.ENVELOPED,
+    der.oid(AUTH_ENVELOPED_DATA): Kind.AUTHENVELOPED,
+    der.oid(_COMPRESSED_DATA): Kind.COMPRESSED,
+}
+_DATA: Final = der.oid(DATA)
+
+Layer = SignedData | Enveloped
+
+
+class CmsReader:
+    """One ContentInfo. ``keys`` maps the names of our keys to their certificates (DER), best first.
+
+    ``kind`` and ``layer`` tell what is known so far, also after an error. Methods raise :class:`gateway.outcome.GatewayError`.
+    """
+
+    def __init__(self, keys: Mapping[str, bytes]) -> None:
+        self.kind: Kind | None = None
+        self.layer: Layer | None = None
+        self.wants: NeedUnwrap | None = None
+        self._keys = keys
+        self._key: bytes | None = None
+        self._source = Source()
+        self._grammar = self._content_info()
+
+    def update(self, data: bytes) -> bytes:
+        """Takes the next bytes of the structure; what content came out. Nothing while ``wants`` is set."""
+        self._source.feed(data)
+        return b"".join(iter(self._advance, None))
+
+    def give(self, key: bytes) -> None:
+        """The answer to ``wants``: the content-encryption key."""
+        self._key = key
+        self.wants = None
+
+    def finalize(self) -> Layer:
+        """Everything was given. What the layer is, once it is read whole."""
+        self._source.end()
+        if any(iter(self._advance, None)) or self.layer is None or self.wants is not None:
+            raise malformed("the data ends inside an element")
+        return self.layer
+
+    def _advance(self) -> bytes | None:
+        return None if self.wants is not None else next(self._grammar, None)
+
+    def _content_info(self) -> Step:
+        """ContentInfo (RFC 5652 3), and nothing behind it."""
+        source = self._source
+        head = yield from source.head()
+        if head.tag != der.SEQUENCE:
+            raise malformed("not CMS")
+        info = Scope(source, head, "ContentInfo")
+        kind = yield from self._oid(info)
+        self.kind = _KINDS.get(kind)
+        if self.kind is None or self.kind is Kind.COMPRESSED:
+            raise CmsError(Reason.UNSUPPORTED, "a content type that is neither signed nor enveloped")
+        wrapped = yield from info.enter(CONTEXT_0, "ContentInfo")
+        inside = yield from wrapped.enter(der.SEQUENCE, self.kind)
+        yield from self._small(inside, der.INTEGER)
+        yield from self._signed(inside) if self.kind is Kind.SIGNED else self._enveloped(inside, self.kind)
+        yield from wrapped.done()
+        yield from info.done()
+        if not (yield from source.finished()):
+            raise malformed("bytes behind the structure")
+
+    def _signed(self, signed: Scope) -> Step:
+        """SignedData (RFC 5652 5.1) behind its version."""
+        digests = yield from signed.enter(der.SET, "digestAlgorithms")
+        yield from self._set(digests, MAX_DIGESTS)
+        encapsulated = yield from signed.enter(der.SEQUENCE, "encapContentInfo")
+        content_type = yield from self._oid(encapsulated)
+        head = yield from encapsulated.next()
+        if head is not None:
+            yield from self._attached(head)
+            yield from encapsulated.done()
+        certificates: list[bytes] = []
+        following = yield from signed.want(CONTEXT_0, CONTEXT_1, der.SET)
+        if following.tag == CONTEXT_0:
+            certificates = yield from self._set(Scope(self._source, following, "certificates"), MAX_CERTIFICATES)
+            following = yield from signed.want(CONTEXT_1, der.SET)
+        if following.tag == CONTEXT_1:
+            yield from self._set(Scope(self._source, following, "crls"), MAX_CRLS)
+            following = yield from signed.want(der.SET)
+        signers = yield from self._set(Scope(self._source, following, "signerInfos"), MAX_SIGNERS)
+        yield from signed.done()
+        believable = tuple(item for item in certificates if item[0] == der.SEQUENCE)  # not the other CertificateChoices
+        self.layer = SignedData(content_type, head is None, believable, tuple(read_signer(to_der(item)) for item in signers))
+
+    def _attached(self, head: Head) -> Step:
+        """The content inside SignedData: [0] EXPLICIT OCTET STRING."""
+        if head.tag != CONTEXT_0:
+            raise malformed("encapContentInfo")
+        wrapped = Scope(self._source, head, "eContent")
+        octets = yield from wrapped.want(der.OCTET_STRING, der.OCTET_STRING | CONSTRUCTED)
+        yield from self._source.octets(octets)
+        yield from wrapped.done()
+
+    def _enveloped(self, enveloped: Scope, kind: Kind) -> Step:
+        """EnvelopedData (RFC 5652 6.1) or AuthEnvelopedData (RFC 5083 2.1) behind its version."""
+        following = yield from enveloped.want(CONTEXT_0, der.SET)
+        if following.tag == CONTEXT_0:
+            yield from self._source.capture(following)  # originatorInfo: certificates we do not need
+            following = yield from enveloped.want(der.SET)
+        recipients = yield from self._set(Scope(self._source, following, "recipientInfos"), MAX_RECIPIENTS)
+        encrypted = yield from enveloped.enter(der.SEQUENCE, "encryptedContentInfo")
+        content_type = yield from self._oid(encrypted)
+        algorithm = read_algorithm(der.read((yield from self._small(encrypted, der.SEQUENCE))))
+        layer = Enveloped(kind, read_recipients([to_der(item) for item in recipients]), algorithm)
+        self.layer = layer
+        if content_type != _DATA:
+            raise CmsError(Reason.UNSUPPORTED, "encrypted content that is not a MIME entity")
+        need = need_unwrap(layer.recipients, self._keys, algorithm, kind)
+        check_parameters(algorithm)
+        self.wants = need
+        yield None
+        if self._key is None:
+            raise integrity()
+        opener = decryptor(algorithm, self._key)
+        octets = yield from encrypted.want(IMPLICIT_0, IMPLICIT_0 | CONSTRUCTED)
+        for piece in self._source.octets(octets):
+            yield piece if piece is None else opener.update(piece)
+        yield from encrypted.done()
+        yield from self._tail(enveloped, kind, opener)
+
+    def _tail(self, enveloped: Scope, kind: Kind, opener: Decryptor) -> Step:
+        """What follows the encrypted content: the authentication tag, attributes that are not protected."""
+        tag = None
+        if kind is Kind.AUTHENVELOPED:
+            head = yield from enveloped.want(der.OCTET_STRING, der.OCTET_STRING | CONSTRUCTED, CONTEXT_1)
+            if head.tag == CONTEXT_1:
+                # They come behind the content and would have to be known before it (RFC 5083 2.2); nobody sends them with mail.
+                raise CmsError(Reason.UNSUPPORTED, "authenticated attributes")
+            tag = der.read(to_der((yield from self._source.capture(head)))).content
+        yield opener.finalize(tag)
+        head_left = yield from enveloped.next()
+        if head_left is not None:
+            if head_left.tag != (CONTEXT_2 if kind is Kind.AUTHENVELOPED else CONTEXT_1):
+                raise malformed("an element too many")
+            yield from self._source.capture(head_left)
+            yield from enveloped.done()
+
+    def _oid(self, scope: Scope) -> Generator[bytes | None, None, bytes]:
+        return (yield from self._small(scope, der.OBJECT_IDENTIFIER))
+
+    def _small(self, scope: Scope, tag: int) -> Generator[bytes | None, None, bytes]:
+        """The next element, as DER."""
+        head = yield from scope.want(tag)
+        return to_der((yield from self._source.capture(head)))
+
+    def _set(self, scope: Scope, most: int) -> Generator[bytes | None, None, list[bytes]]:
+        """All elements of a set, as written."""
+        items: list[bytes] = []
+        size = 0
+        while (head := (yield from scope.next())) is not None:
+            items.append((yield from self._source.capture(head)))
+            size += len(items[-1])
+            if len(items) > most or size > MAX_SET:
+                raise CmsError(Reason.LIMIT, "too many recipients, certificates or signers")
+        return items
