@@ -1,0 +1,97 @@
+"""A folder of certificates, found by the addresses and domains they name. What is put in, changed or taken out counts at once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from gateway.edge.anchorfile import read_certificates
+from gateway.mail.address import Address
+from gateway.trust.certificate import CertificateError, facts, organisation_domains
+from gateway.trust.sources import DirectoryError, Found
+
+MAX_FILES: Final = 20_000
+SUFFIXES: Final = frozenset({".pem", ".crt", ".cer", ".der"})
+
+_Stamp = tuple[int, int, int]  # mtime in ns, size, inode
+
+
+@dataclass(slots=True)
+class _Index:
+    by_address: dict[str, list[bytes]] = field(default_factory=dict)
+    by_domain: dict[str, list[bytes]] = field(default_factory=dict)
+    authorities: list[bytes] = field(default_factory=list)
+
+
+class Folder:
+    """A :class:`gateway.trust.sources.Directory`. Files end in ``.pem .crt .cer .der``; others, and broken ones, are passed over.
+
+    Authorities in the folder are handed out as intermediates; they make no anchor.
+    """
+
+    remember_seconds: float = 0.0
+
+    def __init__(self, name: str, path: Path) -> None:
+        """``name`` is the directory's in the configuration."""
+        self.name = name
+        self._path = path
+        self._stamps: dict[str, _Stamp] = {}
+        self._files: dict[str, tuple[bytes, ...]] = {}
+        self._index = _Index()
+        self._lock = asyncio.Lock()
+
+    async def find(self, address: Address) -> Found:
+        """Certificates that name ``address``, then those of its domain. Raises :class:`DirectoryError` without the folder."""
+        async with self._lock:
+            await asyncio.to_thread(self._refresh)
+            own = self._index.by_address.get(address.key, ())
+            domain = self._index.by_domain.get(address.domain, ())
+            return Found((*own, *domain), tuple(self._index.authorities))
+
+    def _refresh(self) -> None:
+        stamps = self._scan()
+        if stamps == self._stamps:
+            return
+        for name, stamp in stamps.items():
+            if self._stamps.get(name) != stamp:
+                self._files[name] = self._read(name)
+        self._files = {name: self._files[name] for name in sorted(stamps)}
+        self._stamps = stamps
+        self._index = _index(self._files)
+
+    def _scan(self) -> dict[str, _Stamp]:
+        found: dict[str, _Stamp] = {}
+        try:
+            with os.scandir(self._path) as entries:
+                for entry in entries:
+                    if Path(entry.name).suffix.lower() in SUFFIXES and entry.is_file():
+                        status = entry.stat()
+                        found[entry.name] = (status.st_mtime_ns, status.st_size, status.st_ino)
+                        if len(found) > MAX_FILES:
+                            raise DirectoryError(f"{self._path}: more than {MAX_FILES} files")
+        except OSError as error:
+            raise DirectoryError(f"{self._path}: {error.strerror}") from None
+        return found
+
+    def _read(self, name: str) -> tuple[bytes, ...]:
+        try:
+            return read_certificates(self._path / name)
+        except (CertificateError, OSError):
+            return ()
+
+
+def _index(files: dict[str, tuple[bytes, ...]]) -> _Index:
+    index = _Index()
+    for certificate in dict.fromkeys(der for certificates in files.values() for der in certificates):
+        named = facts(certificate)
+        if named.is_ca:
+            index.authorities.append(certificate)
+            continue
+        for key in dict.fromkeys(email.key for email in named.emails):
+            index.by_address.setdefault(key, []).append(certificate)
+        for domain in organisation_domains(named):
+            index.by_domain.setdefault(domain, []).append(certificate)
+    return index
