@@ -21,7 +21,8 @@ from typing import Final
 
 import structlog
 
-from gateway.config.load import ConfigError, load
+from gateway.config.load import load
+from gateway.config.mistake import ConfigError
 from gateway.config.model import Config
 from gateway.events import ConfigurationLoaded, ConfigurationRefused, Observer, ProcessEnded, ProcessStarted
 

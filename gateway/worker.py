@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 
@@ -92,7 +92,7 @@ class Worker:
     async def _something_to_do(self, stop: asyncio.Task[bool]) -> None:
         """Wait for a due mail, a free hand, or the end."""
         self._freed.clear()
-        waits = [asyncio.ensure_future(self._freed.wait())]
+        waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._freed.wait())]
         if self._free:
             waits.append(asyncio.ensure_future(self._spool.wait()))
         try:
@@ -153,18 +153,20 @@ class Worker:
         refused = list(flowed.refused)
         waiting: list[Waiting] = []
         for deferred in flowed.deferred:
-            again = self._next_attempt(lease)
+            again = self._next_at(lease)
             if again is None:
                 refused.append(Refused(deferred.recipients, deferred.reason, f"not delivered in time: {deferred.detail}"))
             else:
                 waiting.append(Waiting(deferred.recipients, again, deferred.reason, deferred.detail))
-        reports, unreported = self._reporter.report(lease.mail, refused)
-        held = [*flowed.held, *(Held(item.recipients, item.reason, item.detail) for item in unreported)]
+        told = self._reporter.report(lease.mail, refused)
+        held = [*flowed.held, *(Held(item.recipients, item.reason, item.detail) for item in told.unreported)]
         remainders: list[Remainder] = [*waiting, *held]
-        await self._spool.replace(lease, [*flowed.outputs, *reports], remainders)
-        self._say(lease.mail, waiting, held, [item for item in refused if item not in unreported])
+        await self._spool.replace(lease, [*flowed.outputs, *told.reports], remainders)
+        self._say(lease.mail, waiting, held, [item for item in refused if item not in told.unreported], bool(told.reports))
 
-    def _say(self, mail: Mail, waiting: Sequence[Waiting], held: Sequence[Held], failed: Sequence[Refused]) -> None:
+    def _say(
+        self, mail: Mail, waiting: Sequence[Waiting], held: Sequence[Held], failed: Sequence[Refused], reported: bool
+    ) -> None:
         org, identifier = mail.arrival.organisation, mail.arrival.mail
         for item in waiting:
             people = tuple(str(recipient.address) for recipient in item.recipients)
@@ -186,12 +188,12 @@ class Worker:
                     mail=identifier,
                     reason=item_failed.reason,
                     recipients=people,
-                    reported=True,
+                    reported=reported,
                     detail=item_failed.detail,
                 )
             )
 
-    def _next_attempt(self, lease: Lease) -> int | None:
+    def _next_at(self, lease: Lease) -> int | None:
         return next_at(lease.attempts, lease.mail.arrival.at, self._now(), self._config().retry, self._random)
 
     async def _again(self, lease: Lease, why: Defer) -> None:

@@ -13,9 +13,8 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,17 +34,26 @@ _ALARMING: Final = (MailBroken, KeyFailed, ProcessEnded, ConfigurationRefused, P
 CounterKey = tuple[str, tuple[tuple[str, str], ...]]
 
 
-@cache
-def event_name(kind: type[Event]) -> str:
-    """``MailAccepted`` is ``mail_accepted`` in audit, log and metric."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower()
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """An event class as audit, log and metric see it: ``MailAccepted`` is ``mail_accepted`` in all three."""
+
+    name: str
+    fields: tuple[str, ...]
+    labels: tuple[str, ...]
 
 
-@cache
-def label_names(kind: type[Event]) -> tuple[str, ...]:
-    """The fields of an event that are labels of its counter."""
-    names = {field.name for field in fields(kind)}
-    return tuple(name for name in _LABELS if name in names)
+_SHAPES: Final[dict[type[Event], Shape]] = {}
+
+
+def shape(kind: type[Event]) -> Shape:
+    """The shape of an event class, worked out once."""
+    found = _SHAPES.get(kind)
+    if found is None:
+        names = tuple(field.name for field in fields(kind))
+        name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower()
+        found = _SHAPES[kind] = Shape(name, names, tuple(label for label in _LABELS if label in names))
+    return found
 
 
 def rfc3339(at: int) -> str:
@@ -101,20 +109,17 @@ class Observe:
 
     def see(self, event: Event, /) -> None:
         """Write the audit line, count, and log."""
-        kind = type(event)
-        name = event_name(kind)
+        kind = shape(type(event))
         facts = {
-            field.name: list(value) if isinstance(value, tuple) else value
-            for field in fields(kind)
-            if (value := getattr(event, field.name)) not in ("", None, ())
+            name: list(value) if isinstance(value, tuple) else value
+            for name in kind.fields
+            if (value := getattr(event, name)) not in ("", None, ())
         }
-        self._audit.write(name, facts)
-        labels = tuple((label, str(getattr(event, label) or "")) for label in label_names(kind))
-        self.counters[name, labels] += 1
+        self._audit.write(kind.name, facts)
+        labels = tuple((label, str(getattr(event, label) or "")) for label in kind.labels)
+        self.counters[kind.name, labels] += 1
         if isinstance(event, _ALARMING):
-            self._log.warning(name, **{key: value for key, value in facts.items() if key not in _PRIVATE})
-        else:
-            self._log.debug(name, **{key: value for key, value in facts.items() if key not in _PRIVATE})
+            self._log.warning(kind.name, **{name: value for name, value in facts.items() if name not in _PRIVATE})
 
     def close(self) -> None:
         """End the audit segment."""

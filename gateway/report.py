@@ -1,0 +1,102 @@
+"""Who is told of a mail that will not arrive, and by what way the report goes. What nobody can be told of is held instead.
+
+Reports go back to senders we know: our own people, and peers of a zone. A stranger's reverse-path may be forged, so a stranger's
+mail that cannot be delivered is kept for the administrator, never answered (no backscatter).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from gateway.config.model import Config
+from gateway.flow.result import Refused
+from gateway.mail.address import Address
+from gateway.mail.dsn import Action, Fate, Report, build_report, report_envelope, wants_report
+from gateway.mail.envelope import Arrival, Direction, NextHop, Role
+from gateway.mail.identifier import RANDOM_BYTES, make_mail_id
+from gateway.mail.message import Header, head_of
+from gateway.outcome import GatewayError, Reason
+from gateway.spool.store import Mail, Spool, Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """``reports`` are new mails; ``unreported`` are those refused that nobody may be told of, and that must be held."""
+
+    reports: tuple[Mail, ...] = ()
+    unreported: tuple[Refused, ...] = ()
+
+
+class Reporter:
+    """Writes failure reports into the spool. ``now`` in microseconds UTC; ``random`` gives that many bytes."""
+
+    def __init__(
+        self, *, config: Callable[[], Config], spool: Spool, now: Callable[[], int], random: Callable[[int], bytes]
+    ) -> None:
+        self._config = config
+        self._spool = spool
+        self._now = now
+        self._random = random
+
+    def report(self, mail: Mail, refused: Sequence[Refused]) -> Reported:
+        """One report about all of ``refused``, to be committed together with the end of ``mail``."""
+        sender = mail.envelope.sender
+        hop = self._way_back(mail.arrival, sender)
+        if sender is None or hop is None:
+            return Reported(unreported=tuple(refused))
+        fates = tuple(
+            Fate(recipient, Action.FAILED, item.reason, item.detail if item.reason is Reason.HOP_REFUSED else "")
+            for item in refused
+            for recipient in item.recipients
+            if wants_report(sender, recipient, Action.FAILED)
+        )
+        return Reported(reports=(self._write(mail, sender, hop, fates),)) if fates else Reported()
+
+    def _way_back(self, arrival: Arrival, sender: Address | None) -> NextHop | None:
+        """None where no report may go."""
+        if sender is None or arrival.direction is Direction.REPORT or arrival.role is Role.STRANGER:
+            return None
+        if arrival.direction is Direction.OUTBOUND:
+            organisation = self._config().organisation.get(arrival.organisation)
+            return NextHop(organisation.mail_server) if organisation is not None else None
+        return NextHop(arrival.peer, arrival.zone) if arrival.peer is not None else None
+
+    def _write(self, mail: Mail, sender: Address, hop: NextHop, fates: tuple[Fate, ...]) -> Mail:
+        now = self._now()
+        identifier = make_mail_id(now, self._random(RANDOM_BYTES))
+        report = Report(
+            reporter=self._config().hostname,
+            identifier=identifier,
+            at=now,
+            to=sender,
+            arrived=mail.arrival.at,
+            fates=fates,
+            envid=mail.envelope.envid,
+            header=self._returnable(mail),
+        )
+        writer = self._spool.bodies.create()
+        writer.write(build_report(report))
+        arrival = Arrival(
+            mail=identifier,
+            at=now,
+            organisation=mail.arrival.organisation,
+            direction=Direction.REPORT,
+            role=mail.arrival.role,
+            listener=mail.arrival.listener,
+            zone=mail.arrival.zone,
+            peer=mail.arrival.peer,
+            parent=mail.arrival.mail,
+        )
+        return Mail(arrival, report_envelope(sender), writer.close(), Stage.DELIVERY, hop)
+
+    @staticmethod
+    def _returnable(mail: Mail) -> Header | None:
+        """The header of a mail that left us in clear; of one that was, or was still to be, protected nothing is returned."""
+        if mail.protected or mail.stage is Stage.FLOW:
+            return None
+        try:
+            return head_of(mail.body)
+        except GatewayError:
+            return None
+
