@@ -107,11 +107,23 @@ class Connection:
     async def _greet(self, verify: Verify | None) -> None:
         if self.target.tls is TlsMode.IMPLICIT:
             await self._secure(verify)
-        event = await self._next(self._deadlines.reply)
-        if event is Event.SECURE:
+            await self._first_word()
+        elif await self._next(self._deadlines.reply) is Event.SECURE:
             await self._secure(verify)
             self.session.secured()
+            await self._first_word()
+
+    async def _first_word(self) -> None:
+        """The session under TLS begins. In TLS 1.3 a server that refuses our certificate hangs up only here."""
+        answered = self.session.answered
+        try:
             await self._next(self._deadlines.reply)
+        except HopError as error:
+            if self._link.ended and self.session.answered == answered:
+                raise HopError(
+                    Reason.TLS_FAILED, f"{error.detail} right after the handshake; it may refuse our certificate"
+                ) from error
+            raise
 
     async def _secure(self, verify: Verify | None) -> None:
         assert self.target.context is not None  # noqa: S101 - every target with TLS has one

@@ -20,7 +20,8 @@ class Link(asyncio.Protocol):
         self._inbox = bytearray()
         self._wake: asyncio.Future[None] | None = None
         self._paused: asyncio.Future[None] | None = None
-        self._ended = False
+        self.ended = False
+        """Whether the hop has hung up."""
         self._error: Exception | None = None
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -38,12 +39,12 @@ class Link(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """The hop hung up; the transport closes itself."""
-        self._ended = True
+        self.ended = True
         self._rouse()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing comes or goes any more."""
-        self._ended = True
+        self.ended = True
         self._error = exc
         self._rouse()
         if self._paused is not None and not self._paused.done():
@@ -68,7 +69,7 @@ class Link(asyncio.Protocol):
     @property
     def quiet(self) -> bool:
         """Whether the hop has neither said anything unread nor hung up."""
-        return not self._inbox and not self._ended
+        return not self._inbox and not self.ended
 
     async def read(self) -> bytes:
         """What came; ``b""`` when the hop has hung up. Raises :class:`HopError` where the connection broke."""

@@ -22,9 +22,10 @@ from functools import partial
 from typing import Final
 
 from gateway.mail.address import Address
-from gateway.mail.envelope import Body, Envelope, Recipient
+from gateway.mail.envelope import Envelope
 from gateway.outcome import GatewayError, Reason
 from gateway.smtp.content import ChunkedContent, DotStuffedContent
+from gateway.smtp.extensions import Extensions
 from gateway.smtp.hopreply import HopError, ReplyReader
 from gateway.smtp.reply import Reply
 
@@ -61,31 +62,20 @@ class ClientSession:
         self._output = bytearray()
         self._unsent: deque[_Command] = deque()
         self._expected: deque[Answer] = deque([self._on_greeting])
-        self._extensions: dict[str, str] = {}
         self._handshake = False
         self._transaction = False
         self._unfinished = False
         self._accepted: list[int] = []
         self._size = 0
         self._content = ChunkedContent()
+        self.extensions = Extensions()
+        """What the hop offers; nothing heard before TLS counts after it."""
         self.replies: list[Reply | None] = []
         """One per recipient of the transaction, in its order; None where the hop has not said its last word."""
         self.answered = 0
         """How many whole replies have come in; a deadline watches it grow."""
         self.closing = False
         """Whether the hop has said that it hangs up (421)."""
-
-    # What the hop can do
-
-    def offers(self, keyword: str) -> bool:
-        """Whether the hop named the extension ``keyword`` (upper case) in its answer to EHLO."""
-        return keyword in self._extensions
-
-    @property
-    def size_limit(self) -> int | None:
-        """The largest message the hop takes, in bytes (RFC 1870); None where it did not say."""
-        limit = self._extensions.get("SIZE", "")
-        return int(limit) or None if limit.isascii() and limit.isdigit() and len(limit) <= 20 else None
 
     # Bytes
 
@@ -135,7 +125,7 @@ class ClientSession:
 
     def _pump(self) -> None:
         """Send what may be sent: all with PIPELINING (RFC 2920 3.1), else one command for each reply."""
-        while self._unsent and (not self._expected or self.offers("PIPELINING")):
+        while self._unsent and (not self._expected or self.extensions.offers("PIPELINING")):
             command = self._unsent.popleft()
             if command.line == _DATA and not self._expected and not self._accepted:
                 return  # every recipient was refused: there is nobody to send data for
@@ -150,7 +140,7 @@ class ClientSession:
         self._say_hello()
 
     def _say_hello(self) -> None:
-        self._extensions = {}
+        self.extensions = Extensions()
         self._send(f"EHLO {self._name}", self._on_hello)
 
     def _on_hello(self, reply: Reply) -> Event | None:
@@ -159,9 +149,7 @@ class ClientSession:
             return None
         if reply.code != 250:
             raise HopError(Reason.HOP_DEFERRED, str(reply))
-        for line in reply.lines[1:]:
-            keyword, _, parameter = line.partition(" ")
-            self._extensions[keyword.upper()] = parameter.strip()
+        self.extensions = Extensions(reply.lines[1:])
         return self._on_introduced()
 
     def _on_old_hello(self, reply: Reply) -> Event | None:
@@ -172,9 +160,9 @@ class ClientSession:
     def _on_introduced(self) -> Event | None:
         if not self._starttls:
             return Event.READY
-        if not self.offers("STARTTLS"):
+        if not self.extensions.offers("STARTTLS"):
             raise HopError(Reason.TLS_FAILED, "the next hop does not offer STARTTLS")
-        self._extensions = {}  # nothing heard in clear counts (RFC 3207 4.2)
+        self.extensions = Extensions()  # nothing heard in clear counts (RFC 3207 4.2)
         self._send("STARTTLS", self._on_starttls)
         return None
 
@@ -197,14 +185,13 @@ class ClientSession:
     def begin(self, envelope: Envelope, size: int) -> None:
         """Start a mail of ``size`` bytes. Raises :class:`GatewayError` (MALFORMED) for an envelope no command line can carry.
 
-        Extensions the envelope needs for its sake (``offers``) are the caller's to check; those that only inform (SIZE, DSN)
-        are used where offered.
+        Whether the hop can carry the mail (``fit``) is the caller's to ask; parameters whose extension is not offered are left out.
         """
         self._open(len(envelope.recipients), size)
-        self._send(self._mail_line(envelope, size), self._on_mail)
+        self._send(self.extensions.mail(envelope, size), self._on_mail)
         for index, recipient in enumerate(envelope.recipients):
-            self._send(self._rcpt_line(recipient), partial(self._on_rcpt, index))
-        if not self.offers("CHUNKING"):
+            self._send(self.extensions.rcpt(recipient), partial(self._on_rcpt, index))
+        if not self.extensions.offers("CHUNKING"):
             self._send("DATA", self._on_data)
         self._pump()
 
@@ -224,28 +211,6 @@ class ClientSession:
         if self._unfinished:
             self._send("RSET", _must_succeed)
         self._unfinished = True
-
-    def _mail_line(self, envelope: Envelope, size: int) -> str:
-        words = [f"MAIL FROM:<{envelope.sender or ''}>"]
-        if self.offers("SIZE"):
-            words.append(f"SIZE={size}")
-        if self.offers("8BITMIME") and envelope.body is Body.EIGHT_BIT:
-            words.append("BODY=8BITMIME")
-        if self.offers("SMTPUTF8") and envelope.smtputf8:
-            words.append("SMTPUTF8")
-        if self.offers("REQUIRETLS") and envelope.require_tls:
-            words.append("REQUIRETLS")
-        if self.offers("DSN"):
-            words += [f"RET={envelope.ret}"] if envelope.ret else []
-            words += [f"ENVID={envelope.envid}"] if envelope.envid else []
-        return " ".join(words)
-
-    def _rcpt_line(self, recipient: Recipient) -> str:
-        words = [f"RCPT TO:<{recipient.address}>"]
-        if self.offers("DSN"):
-            words += [f"NOTIFY={','.join(sorted(recipient.notify))}"] if recipient.notify else []
-            words += [f"ORCPT={recipient.orcpt}"] if recipient.orcpt else []
-        return " ".join(words)
 
     def _on_mail(self, reply: Reply) -> None:
         if not _final(reply).done:
@@ -303,7 +268,7 @@ class ClientSession:
         """Where no command is open, the transaction has come to its next stage."""
         if self._expected or not self._transaction:
             return None
-        if self._accepted and self.offers("CHUNKING"):
+        if self._accepted and self.extensions.offers("CHUNKING"):
             # One chunk, the whole message: its size is known, and it streams all the same.
             self._output += b"BDAT %d LAST\r\n" % self._size
             self._content = ChunkedContent()

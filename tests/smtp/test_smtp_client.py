@@ -528,7 +528,7 @@ def test_the_size_limit_is_read_with_care() -> None:
         session = ClientSession(NAME, starttls=False)
         session.receive(HELLO)
         session.receive(b"250-mx\r\n250 " + said.encode() + b"\r\n")
-        assert session.size_limit == limit
+        assert session.extensions.size_limit == limit
 
 
 def test_a_reply_may_have_many_lines_and_shows_no_control_characters() -> None:

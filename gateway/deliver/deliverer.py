@@ -14,11 +14,11 @@ from functools import partial
 from typing import Final, Protocol, TypeVar
 
 from gateway.config.model import Config
+from gateway.deliver.nexthop import NextHops, Resolver
 from gateway.edge.smtpclient import SMALL, Connection, Deadlines, Sent, Target
 from gateway.edge.smtppool import Pool
 from gateway.mail.address import Address
 from gateway.mail.envelope import NextHop, Recipient
-from gateway.nexthop import NextHops, Resolver
 from gateway.outcome import Defer, Deliver, GatewayError, Reason, Refuse
 from gateway.smtp.fit import Fit, fit
 from gateway.smtp.hopreply import HopError
@@ -162,7 +162,7 @@ class Deliverer:
     ) -> tuple[tuple[HopResult, ...], bool]:
         """The results, and whether they are those of a connection gone stale."""
         envelope = replace(mail.envelope, recipients=recipients)
-        ask = partial(fit, connection.session, envelope, mail.body, secure=connection.tls != "")
+        ask = partial(fit, connection.session.extensions, envelope, mail.body, secure=connection.tls != "")
         fitting: Fit = ask() if mail.body.size <= SMALL else await asyncio.to_thread(ask)
         host = str(connection.target)
         results = [HopResult(recipient, why, host, connection.tls) for recipient, why in fitting.refused]

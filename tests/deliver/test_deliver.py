@@ -1,0 +1,602 @@
+"""One hop over real sockets: outcomes for each recipient, TLS that never falls back, connections kept."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import ssl
+import tracemalloc
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+
+from gateway.config.model import (
+    Config,
+    Key,
+    KeyPurpose,
+    Listener,
+    Organisation,
+    Route,
+    RouteKind,
+    TlsIdentity,
+    TlsMode,
+    Zone,
+    ZonePeer,
+)
+from gateway.deliver import Deliverer, HopResult, Reached
+from gateway.edge.smtpclient import Deadlines
+from gateway.mail.address import parse_address
+from gateway.mail.body import Body
+from gateway.mail.envelope import Arrival, Direction, Envelope, NextHop, Recipient, Role
+from gateway.mail.envelope import Body as BodyType
+from gateway.mail.identifier import make_mail_id
+from gateway.outcome import Defer, Deliver, Reason, Refuse
+from gateway.smtp.reply import Reply
+from gateway.spool.store import Mail, Stage
+from tests.doubles import MemoryBody
+from tests.hops import Hop, Script, aiosmtpd_hop, lines, scripted_hop, server_context
+from tests.pki import NOW, Ca, Issued
+
+MESSAGE = b"Subject: x\r\n\r\n.dot\r\n..two\r\nend\r\n"
+ROUTE = NextHop("inside")
+PEER = NextHop("laboratory", "health")
+IMPATIENT = Deadlines(connect=5, handshake=5, reply=0.2, block=0.2, content=5, acceptance=0.2, goodbye=1)
+
+
+class ByName:
+    """Knows peers by the DNS name of their certificate."""
+
+    async def who(self, config: Config, zone: str, chain: Sequence[bytes], at: int, /) -> str | Refuse | Defer:  # noqa: ARG002
+        names = x509.load_der_x509_certificate(chain[0]).extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        shown = names.value.get_values_for_type(x509.DNSName)
+        for peer in config.zone[zone].peer:
+            if set(peer.names) & set(shown):
+                return peer.name
+        return Refuse(Reason.PEER_UNKNOWN, ", ".join(shown))
+
+
+@dataclass
+class Zones:
+    """A resolver from a table: domain to exchanges, host to addresses."""
+
+    exchanges_of: dict[str, tuple[str, ...] | Refuse | Defer] = field(default_factory=dict)
+
+    async def exchanges(self, domain: str, own_name: str, /) -> tuple[str, ...] | Refuse | Defer:  # noqa: ARG002
+        return self.exchanges_of[domain]
+
+    async def addresses(self, host: str, /) -> tuple[str, ...]:
+        return ("127.0.0.2", "127.0.0.1") if host == "two.test" else ("127.0.0.1",)
+
+
+def config(route: Route | None = None, zone: Zone | None = None, tls: dict[str, TlsIdentity] | None = None) -> Config:
+    return Config(
+        hostname="gateway.hospital.example",
+        state=Path("/nowhere"),
+        run=Path("/nowhere"),
+        spool_key="spool",
+        organisation={"hospital": Organisation(domains=("hospital.example",), mail_server="inside")},
+        key={"spool": Key(purpose=KeyPurpose.SPOOL, public_key=Path("/nowhere"))},
+        listener={"inside": Listener(address="127.0.0.1", port=0, role=Role.INSIDE)},
+        route={"inside": route} if route else {"other": Route(host="127.0.0.1")},
+        zone={"health": zone} if zone else {},
+        tls=tls or {},
+    )
+
+
+def mail(*recipients: str, hop: NextHop | None = ROUTE, body: Body | None = None, **more: Any) -> Mail:  # noqa: ANN401 - fields of the envelope
+    people = tuple(Recipient(parse_address(text)) for text in recipients or ["results@laboratory.example"])
+    return Mail(
+        Arrival(make_mail_id(0, bytes(10)), 0, "hospital", Direction.OUTBOUND, Role.INSIDE, "inside"),
+        Envelope(parse_address("cardiology@hospital.example"), people, **more),
+        body or MemoryBody(MESSAGE),
+        Stage.DELIVERY,
+        hop,
+    )
+
+
+Open = Callable[..., Deliverer]
+
+
+@pytest.fixture
+async def deliverer() -> AsyncIterator[Open]:
+    """Makes deliverers for a configuration (or a list of one, to be changed) and closes them at the end."""
+    async with AsyncExitStack() as stack:
+
+        def make(given: Config | list[Config], resolver: Zones | None = None, deadlines: Deadlines | None = None) -> Deliverer:
+            now = given if isinstance(given, list) else [given]
+            made = Deliverer(
+                config=lambda: now[0],
+                resolver=resolver or Zones(),
+                peers=ByName(),
+                now=lambda: 0,
+                deadlines=deadlines or Deadlines(connect=5, handshake=5, reply=5, goodbye=1),
+            )
+            stack.push_async_callback(made.close)
+            return made
+
+        yield make
+
+
+def plain(port: int) -> Config:
+    return config(Route(host="127.0.0.1", port=port))
+
+
+def endings(results: Sequence[HopResult]) -> dict[str, tuple[type, Reason | None]]:
+    """By recipient: the kind of ending and its reason."""
+    return {str(result.recipient.address): (type(result.outcome), getattr(result.outcome, "reason", None)) for result in results}
+
+
+def only(results: Sequence[HopResult]) -> HopResult:
+    assert len(results) == 1
+    return results[0]
+
+
+# In clear
+
+
+async def test_a_mail_arrives_byte_for_byte(deliverer: Open) -> None:
+    async with aiosmtpd_hop() as hop:
+        result = only(await deliverer(plain(hop.port)).deliver(mail()))
+        assert result.outcome == Deliver()
+        assert (result.host, result.tls, result.reply) == (f"127.0.0.1:{hop.port}", "", "250 2.0.0 queued")
+        received = hop.mails[0]
+        assert (received.sender, received.recipients) == ("cardiology@hospital.example", ["results@laboratory.example"])
+        assert received.content == MESSAGE
+
+
+@pytest.mark.parametrize("extensions", [(), ("PIPELINING",)])
+async def test_each_recipient_has_its_own_outcome(deliverer: Open, extensions: Sequence[str]) -> None:
+    replies = {"b@laboratory.example": "450 4.2.1 later", "c@laboratory.example": "550 5.1.1 no such user"}
+    async with aiosmtpd_hop(extensions=extensions, replies=replies) as hop:
+        sent = mail("a@laboratory.example", "b@laboratory.example", "c@laboratory.example")
+        results = await deliverer(plain(hop.port)).deliver(sent)
+    assert endings(results) == {
+        "a@laboratory.example": (Deliver, None),
+        "b@laboratory.example": (Defer, Reason.HOP_DEFERRED),
+        "c@laboratory.example": (Refuse, Reason.HOP_REFUSED),
+    }
+    assert [getattr(result.outcome, "detail", "") for result in results] == ["", "450 4.2.1 later", "550 5.1.1 no such user"]
+
+
+@pytest.mark.parametrize(("reply", "kind"), [("452 4.3.1 full", Defer), ("554 5.7.1 not wanted", Refuse)])
+async def test_what_the_hop_says_of_the_message_is_for_all(deliverer: Open, reply: str, kind: type) -> None:
+    async with aiosmtpd_hop(extensions=["PIPELINING"], replies={"DATA": reply}) as hop:
+        results = await deliverer(plain(hop.port)).deliver(mail("a@laboratory.example", "b@laboratory.example"))
+    assert [type(result.outcome) for result in results] == [kind, kind]
+
+
+async def test_nobody_listening_defers(deliverer: Open) -> None:
+    async with aiosmtpd_hop() as hop:
+        port = hop.port
+    result = only(await deliverer(plain(port)).deliver(mail()))
+    assert isinstance(result.outcome, Defer)
+    assert result.outcome.reason is Reason.HOP_UNREACHABLE
+    assert str(port) in result.outcome.detail
+
+
+EHLO = b"250-mx\r\n250 8BITMIME\r\n"
+CUT = {
+    "before the greeting": (),
+    "after the greeting": (b"220 mx\r\n",),
+    "after EHLO": (b"220 mx\r\n", EHLO),
+    "after MAIL": (b"220 mx\r\n", EHLO, b"250 ok\r\n"),
+    "after RCPT": (b"220 mx\r\n", EHLO, b"250 ok\r\n", b"250 ok\r\n"),
+    "after the go-ahead": (b"220 mx\r\n", EHLO, b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n"),
+    "within a reply": (b"220 mx\r\n", EHLO, b"250 ok\r\n", b"25"),
+    "after the message": (b"220 mx\r\n", EHLO, b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n", *[None] * 6),
+}
+
+
+@pytest.mark.parametrize("when", CUT)
+async def test_a_hop_that_hangs_up_defers(deliverer: Open, when: str) -> None:
+    """Also after the message: a second copy is better than none."""
+    async with scripted_hop(lines(*CUT[when])) as port:
+        result = only(await deliverer(plain(port)).deliver(mail()))
+    assert isinstance(result.outcome, Defer)
+    assert result.outcome.reason is Reason.HOP_UNREACHABLE
+
+
+async def silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read()
+
+
+async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A byte now and then, and never a whole reply."""
+    while True:
+        writer.write(b"2")
+        await writer.drain()
+        await asyncio.sleep(0.02)
+
+
+async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Takes the envelope and then reads no more."""
+    writer.transport.set_write_buffer_limits(0)
+    await lines(b"220 mx\r\n", EHLO, b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n")(reader, writer)
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("script", [silence, drip, deaf])
+async def test_a_hop_that_is_too_slow_defers(deliverer: Open, script: Script) -> None:
+    async with scripted_hop(script) as port:
+        sent = mail(body=MemoryBody(b"x" * 998 + b"\r\n", 1000) if script is not deaf else Endless(20_000_000))
+        result = only(await deliverer(plain(port), deadlines=IMPATIENT).deliver(sent))
+    assert isinstance(result.outcome, Defer)
+    assert result.outcome.reason is Reason.HOP_UNREACHABLE
+
+
+async def test_a_reply_of_a_megabyte_defers(deliverer: Open) -> None:
+    async with scripted_hop(lines(b"220-x\r\n" * 150_000)) as port:
+        result = only(await deliverer(plain(port)).deliver(mail()))
+    assert isinstance(result.outcome, Defer)
+
+
+@dataclass(frozen=True)
+class Endless:
+    """A body of ``size`` bytes that is nowhere."""
+
+    size: int
+
+    def chunks(self) -> Iterator[bytes]:
+        chunk = (b"." + b"x" * 61 + b"\r\n") * 1024
+        left = self.size
+        while left:
+            piece = chunk[-left:] if left < len(chunk) else chunk
+            left -= len(piece)
+            yield piece
+
+
+@pytest.mark.parametrize("extension", ["PIPELINING", "CHUNKING"])
+async def test_25_mb_pass_through_little_memory(deliverer: Open, extension: str) -> None:
+    got = 0
+
+    async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal got
+        await lines(b"220 mx\r\n", b"250-mx\r\n250 " + extension.encode() + b"\r\n", b"250 ok\r\n", b"250 ok\r\n")(reader, writer)
+        if extension == "CHUNKING":
+            want = int((await reader.readuntil(b"\r\n")).split()[1])
+        else:
+            await reader.readuntil(b"DATA\r\n")
+            writer.write(b"354 go\r\n")
+            want = size + size // 64 + 3  # a dot for each line, and the final one
+        while got < want:
+            got += len(await reader.read(65536))
+        writer.write(b"250 ok\r\n")
+        await lines(b"", b"221 bye\r\n")(reader, writer)
+
+    size = 25 * 1024 * 1024
+    async with scripted_hop(swallow) as port:
+        given = deliverer(plain(port))
+        tracemalloc.start()
+        try:
+            result = only(await given.deliver(mail(body=Endless(size))))
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert result.outcome == Deliver()
+    assert got >= size
+    assert peak < 4 * 1024 * 1024
+
+
+async def test_a_message_that_could_end_early_is_never_sent_whole(deliverer: Open) -> None:
+    """SMTP smuggling: a bare LF before a dot. Refused, and the hop gets no end of data."""
+    async with aiosmtpd_hop() as hop:
+        result = only(await deliverer(plain(hop.port)).deliver(mail(body=MemoryBody(b"a\r\n\n.\r\nMAIL FROM:<x@y.example>\r\n"))))
+        assert hop.mails == []
+    assert isinstance(result.outcome, Refuse)
+    assert result.outcome.reason is Reason.MALFORMED
+
+
+# What the hop lacks
+
+
+@pytest.mark.parametrize(
+    ("said", "sent", "reason"),
+    [
+        (b"250 mx\r\n", mail(body=MemoryBody("é\r\n".encode())), Reason.HOP_LACKS),
+        (b"250-mx\r\n250 SIZE 10\r\n", mail(), Reason.TOO_LARGE),
+        (b"250-mx\r\n250 8BITMIME\r\n", mail("dépôt@laboratory.example", smtputf8=True), Reason.HOP_LACKS),
+        (
+            b"250-mx\r\n250 8BITMIME\r\n",
+            mail(body=MemoryBody("Subject: é\r\n\r\n".encode()), smtputf8=True),
+            Reason.HOP_LACKS,
+        ),
+        (b"250-mx\r\n250 REQUIRETLS\r\n", mail(require_tls=True), Reason.HOP_LACKS),
+    ],
+    ids=["8BITMIME", "SIZE", "SMTPUTF8 for an address", "SMTPUTF8 for the header", "TLS for REQUIRETLS"],
+)
+async def test_a_mail_the_hop_cannot_carry_is_refused_and_not_begun(
+    deliverer: Open, said: bytes, sent: Mail, reason: Reason
+) -> None:
+    async with scripted_hop(lines(b"220 mx\r\n", said, b"500 nothing should come but QUIT\r\n")) as port:
+        result = only(await deliverer(plain(port)).deliver(sent))
+    assert isinstance(result.outcome, Refuse)
+    assert result.outcome.reason is reason
+
+
+async def test_without_smtputf8_only_the_recipient_who_needs_it_is_left_out(deliverer: Open) -> None:
+    async with aiosmtpd_hop(smtputf8=False) as hop:
+        sent = mail("dépôt@laboratory.example", "results@laboratory.example", smtputf8=True)
+        results = await deliverer(plain(hop.port)).deliver(sent)
+        assert hop.mails[0].recipients == ["results@laboratory.example"]
+        assert "SMTPUTF8" not in hop.mails[0].options
+    assert endings(results) == {
+        "dépôt@laboratory.example": (Refuse, Reason.HOP_LACKS),
+        "results@laboratory.example": (Deliver, None),
+    }
+
+
+async def test_an_8bit_mail_and_an_address_beyond_ascii_pass_where_offered(deliverer: Open) -> None:
+    content = "Subject: é\r\n\r\né\r\n".encode()
+    async with aiosmtpd_hop() as hop:
+        sent = mail("dépôt@laboratory.example", body=MemoryBody(content), smtputf8=True)
+        await deliverer(plain(hop.port)).deliver(
+            Mail(
+                sent.arrival,
+                Envelope(None, sent.envelope.recipients, BodyType.EIGHT_BIT, smtputf8=True),
+                sent.body,
+                sent.stage,
+                ROUTE,
+            )
+        )
+        assert hop.mails[0].content == content
+        assert hop.mails[0].recipients == ["dépôt@laboratory.example"]
+        assert {"SMTPUTF8", "BODY=8BITMIME"} <= set(hop.mails[0].options)
+
+
+# Connections kept
+
+
+async def test_the_second_mail_takes_the_connection_of_the_first(deliverer: Open) -> None:
+    async with aiosmtpd_hop() as hop:
+        given = deliverer(plain(hop.port))
+        for _ in range(3):
+            assert only(await given.deliver(mail())).outcome == Deliver()
+        assert (hop.connections, hop.greeted, len(hop.mails)) == (1, 1, 3)
+
+
+async def test_a_refused_mail_leaves_the_connection_in_step(deliverer: Open) -> None:
+    async with aiosmtpd_hop(extensions=["PIPELINING"], replies={"no@laboratory.example": "550 no"}) as hop:
+        given = deliverer(plain(hop.port))
+        assert isinstance(only(await given.deliver(mail("no@laboratory.example"))).outcome, Refuse)
+        assert only(await given.deliver(mail())).outcome == Deliver()
+        assert hop.connections == 1
+
+
+@pytest.mark.parametrize("leave", [b"", b"421 idle too long\r\n"])
+async def test_a_kept_connection_that_has_ended_is_replaced(deliverer: Open, leave: bytes) -> None:
+    """The hop takes leave in answer to the next MAIL: nobody notices but the hop."""
+    served = 0
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal served
+        served += 1
+        ok = b"250 ok\r\n"
+        await lines(b"220 mx\r\n", EHLO, ok, ok, b"354 go\r\n", *[None] * 6, ok)(reader, writer)
+        await reader.readuntil(b"\r\n")
+        writer.write(leave)
+
+    async with scripted_hop(once) as port:
+        given = deliverer(plain(port))
+        assert only(await given.deliver(mail(body=MemoryBody(b"1\r\n2\r\n3\r\n4\r\n5\r\n6\r\n")))).outcome == Deliver()
+        assert only(await given.deliver(mail(body=MemoryBody(b"1\r\n2\r\n3\r\n4\r\n5\r\n6\r\n")))).outcome == Deliver()
+    assert served == 2
+
+
+async def test_many_at_once_share_a_bounded_number_of_connections(deliverer: Open) -> None:
+    async with aiosmtpd_hop() as hop:
+        given = deliverer(plain(hop.port))
+        await asyncio.gather(*(given.deliver(mail()) for _ in range(40)))
+        assert len(hop.mails) == 40
+        assert hop.connections <= 10
+
+
+# TLS
+
+
+@pytest.fixture(scope="module")
+def root() -> Ca:
+    return Ca.root()
+
+
+@dataclass
+class Site:
+    """Our side of the zone ``health``: its anchor and our certificate, on disk."""
+
+    folder: Path
+    root: Ca
+
+    def zone(self, port: int, tls: TlsMode = TlsMode.IMPLICIT) -> Config:
+        anchors = self.folder / "anchors.pem"
+        anchors.write_bytes(self.root.pem)
+        certificate, key = self.root.gateway("gateway.hospital.example").write(self.folder, "us")
+        peers = (
+            ZonePeer(
+                name="laboratory",
+                domains=("laboratory.example",),
+                host="127.0.0.1",
+                port=port,
+                tls=tls,
+                names=("gateway.laboratory.example",),
+            ),
+            ZonePeer(name="clinic", domains=("clinic.example",), host="127.0.0.1", names=("gateway.clinic.example",)),
+        )
+        zone = Zone(anchors=anchors, identity="us", peer=peers)
+        return config(zone=zone, tls={"us": TlsIdentity(certificate=certificate, key=key)})
+
+    def laboratory(self, name: str = "gateway.laboratory.example", ca: Ca | None = None, **more: Any) -> ssl.SSLContext:  # noqa: ANN401 - what the certificate is to have
+        identity: Issued = (ca or self.root).gateway(name, **more)
+        return server_context(identity, self.folder, clients=self.root)
+
+
+@pytest.fixture
+def site(tmp_path: Path, root: Ca) -> Site:
+    return Site(tmp_path, root)
+
+
+@asynccontextmanager
+async def tls_hop(mode: TlsMode, context: ssl.SSLContext) -> AsyncIterator[Hop]:
+    implicit, starttls = (context, None) if mode is TlsMode.IMPLICIT else (None, context)
+    async with aiosmtpd_hop(implicit=implicit, starttls=starttls) as hop:
+        yield hop
+
+
+MODES = pytest.mark.parametrize("mode", [TlsMode.IMPLICIT, TlsMode.STARTTLS])
+
+
+@MODES
+async def test_a_zone_peer_that_shows_its_certificate_gets_the_mail(deliverer: Open, site: Site, mode: TlsMode) -> None:
+    """And it sees ours: the server demands a client certificate."""
+    async with tls_hop(mode, site.laboratory()) as hop:
+        given = deliverer(site.zone(hop.port, mode))
+        for _ in range(2):
+            result = only(await given.deliver(mail(hop=PEER)))
+            assert result.outcome == Deliver()
+            assert result.tls.startswith("TLSv1.3 ")
+        assert [received.content for received in hop.mails] == [MESSAGE, MESSAGE]
+        assert isinstance(await given.reach(PEER), Reached)
+
+
+def _wrong(site: Site) -> dict[str, ssl.SSLContext]:
+    return {
+        "another peer": site.laboratory("gateway.clinic.example"),
+        "no peer": site.laboratory("gateway.stranger.example"),
+        "expired": site.laboratory(not_after=NOW - datetime.timedelta(days=400)),
+        "foreign": site.laboratory(ca=Ca.root()),
+        "no server": site.laboratory(eku=["client"]),
+    }
+
+
+@MODES
+@pytest.mark.parametrize("what", ["another peer", "no peer", "expired", "foreign", "no server"])
+async def test_a_wrong_certificate_defers_and_nothing_is_sent(deliverer: Open, site: Site, mode: TlsMode, what: str) -> None:
+    async with tls_hop(mode, _wrong(site)[what]) as hop:
+        given = deliverer(site.zone(hop.port, mode))
+        result = only(await given.deliver(mail(hop=PEER)))
+        assert isinstance(result.outcome, Defer)
+        assert result.outcome.reason is Reason.TLS_FAILED
+        assert "certificate" in result.outcome.detail
+        assert hop.mails == []
+        assert hop.recipients_asked == []
+        assert await given.reach(PEER) == result.outcome
+
+
+@MODES
+async def test_a_peer_that_speaks_only_in_clear_gets_nothing(deliverer: Open, site: Site, mode: TlsMode) -> None:
+    async with aiosmtpd_hop() as hop:
+        result = only(await deliverer(site.zone(hop.port, mode)).deliver(mail(hop=PEER)))
+        assert isinstance(result.outcome, Defer)
+        assert result.outcome.reason is Reason.TLS_FAILED
+        assert hop.mails == []
+        assert hop.connections == 1
+
+
+async def test_what_is_said_in_clear_behind_starttls_ends_the_session(deliverer: Open, site: Site) -> None:
+    said = lines(b"220 mx\r\n", b"250-mx\r\n250 STARTTLS\r\n", b"220 go\r\n250 injected\r\n", None)
+    async with scripted_hop(said) as port:
+        result = only(await deliverer(site.zone(port, TlsMode.STARTTLS)).deliver(mail(hop=PEER)))
+    assert isinstance(result.outcome, Defer)
+    assert result.outcome.reason is Reason.TLS_FAILED
+
+
+@MODES
+async def test_a_peer_that_refuses_our_certificate_defers(deliverer: Open, site: Site, mode: TlsMode) -> None:
+    """In TLS 1.3 the refusal comes only after our side of the handshake is done."""
+    context = server_context(site.root.gateway("gateway.laboratory.example"), site.folder, clients=Ca.root("CN=Other"))
+    async with tls_hop(mode, context) as hop:
+        result = only(await deliverer(site.zone(hop.port, mode)).deliver(mail(hop=PEER)))
+        assert isinstance(result.outcome, Defer)
+        assert result.outcome.reason is Reason.TLS_FAILED
+        assert hop.mails == []
+
+
+@pytest.mark.parametrize(("name", "fine"), [("localhost", True), ("other.example", False)])
+@MODES
+async def test_a_route_with_tls_goes_to_the_host_it_names(
+    deliverer: Open, site: Site, mode: TlsMode, name: str, fine: bool
+) -> None:
+    anchors = site.folder / "route.pem"
+    anchors.write_bytes(site.root.pem)
+    context = server_context(site.root.gateway(name), site.folder)
+    async with tls_hop(mode, context) as hop:
+        route = Route(host="localhost", port=hop.port, tls=mode, anchors=anchors)
+        result = only(await deliverer(config(route)).deliver(mail()))
+        assert len(hop.mails) == fine
+    if fine:
+        assert result.outcome == Deliver()
+    else:
+        assert isinstance(result.outcome, Defer)
+        assert result.outcome.reason is Reason.TLS_FAILED
+
+
+async def test_without_anchors_a_route_asks_for_a_certificate_the_system_trusts(deliverer: Open, site: Site) -> None:
+    context = server_context(site.root.gateway("localhost"), site.folder)
+    async with tls_hop(TlsMode.IMPLICIT, context) as hop:
+        result = only(await deliverer(config(Route(host="localhost", port=hop.port, tls=TlsMode.IMPLICIT))).deliver(mail()))
+    assert isinstance(result.outcome, Defer)
+    assert result.outcome.reason is Reason.TLS_FAILED
+
+
+# Where to
+
+
+async def test_a_corrected_route_helps_the_mail_that_waits(deliverer: Open) -> None:
+    async with aiosmtpd_hop() as hop:
+        now = [config()]
+        given = deliverer(now)
+        first = only(await given.deliver(mail()))
+        assert isinstance(first.outcome, Defer)
+        assert first.outcome.reason is Reason.NO_ROUTE
+        now[0] = plain(hop.port)
+        assert only(await given.deliver(mail())).outcome == Deliver()
+
+
+async def test_a_missing_anchor_file_defers(deliverer: Open, site: Site) -> None:
+    given = site.zone(1)
+    given.zone["health"].anchors.unlink()
+    result = only(await deliverer(given).deliver(mail(hop=PEER)))
+    assert isinstance(result.outcome, Defer)
+    assert "anchors.pem" in result.outcome.detail
+
+
+async def test_by_mx_each_domain_takes_its_own_way(deliverer: Open) -> None:
+    async with aiosmtpd_hop() as hop:
+        resolver = Zones(
+            {
+                "laboratory.example": ("two.test",),
+                "clinic.example": ("one.test",),
+                "nomail.example": Refuse(Reason.NO_ROUTE, "null MX"),
+                "silent.example": Defer(Reason.HOP_UNREACHABLE, "DNS"),
+            }
+        )
+        given = deliverer(config(Route(kind=RouteKind.MX, port=hop.port)), resolver)
+        sent = mail("a@laboratory.example", "b@laboratory.example", "c@clinic.example", "d@nomail.example", "e@silent.example")
+        results = await given.deliver(sent)
+        assert sorted(received.recipients for received in hop.mails) == [
+            ["a@laboratory.example", "b@laboratory.example"],
+            ["c@clinic.example"],
+        ]
+    assert endings(results) == {
+        "a@laboratory.example": (Deliver, None),
+        "b@laboratory.example": (Deliver, None),
+        "c@clinic.example": (Deliver, None),
+        "d@nomail.example": (Refuse, Reason.NO_ROUTE),
+        "e@silent.example": (Defer, Reason.HOP_UNREACHABLE),
+    }
+
+
+async def test_a_probe_asks_and_sends_nothing(deliverer: Open) -> None:
+    async with aiosmtpd_hop(replies={"no@hospital.example": "550 5.1.1 no"}) as hop:
+        given = deliverer(plain(hop.port))
+        yes = await given.probe(ROUTE, parse_address("cardiology@hospital.example"))
+        no = await given.probe(ROUTE, parse_address("no@hospital.example"))
+        assert isinstance(yes, Reply)
+        assert isinstance(no, Reply)
+        assert (yes.code, no.code) == (250, 550)
+        assert only(await given.deliver(mail())).outcome == Deliver()
+        assert (hop.connections, len(hop.mails)) == (1, 1)
+    assert isinstance(await given.probe(ROUTE, parse_address("cardiology@hospital.example")), Defer)
