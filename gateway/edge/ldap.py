@@ -1,0 +1,257 @@
+"""Certificates from an LDAP directory (RFC 4523): one search for an address and its domain's authorities.
+
+ldap3 blocks, so it runs in a pool of threads of its own. A server that stops answering costs each waiting question one
+deadline, and after that nothing until the breaker lets one question try again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import socket
+import ssl
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import ldap3
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
+from ldap3.core.exceptions import LDAPException
+
+from gateway.edge.breaker import Breaker
+from gateway.edge.tlsclient import route_context
+from gateway.mail.address import Address
+from gateway.trust.certificate import MAX_CERTIFICATE, ORGANISATION_NAMES, CertificateError, facts
+from gateway.trust.sources import DirectoryError, Found
+
+THREADS: Final = 4
+REST_SECONDS: Final = 30.0
+MAX_ENTRIES: Final = 20
+MAX_VALUES: Final = 20
+MAX_PKCS7: Final = 256 * 1024
+
+_ATTRIBUTES: Final = ("userCertificate;binary", "userCertificate", "userSMIMECertificate;binary", "userSMIMECertificate")
+Connection = Any  # ldap3 has no types
+_PLAIN: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@.-_+")
+
+
+@dataclass(frozen=True, slots=True)
+class LdapSettings:
+    """``uri`` is ``ldap://HOST[:PORT]`` or ``ldaps://...``; ``anchors`` a PEM file, None for the system's list.
+
+    ``bind_dn`` and ``password`` for a simple bind, both None for none; a password is only ever sent inside TLS.
+    """
+
+    uri: str
+    base: str
+    starttls: bool = False
+    anchors: Path | None = None
+    bind_dn: str | None = None
+    password: str | None = None
+    deadline_seconds: float = 5.0
+    remember_seconds: float = 300.0
+
+    def __repr__(self) -> str:
+        return f"LdapSettings({self.uri}, base={self.base!r})"  # the password is not for tracebacks
+
+
+class Ldap:
+    """A :class:`gateway.trust.sources.Directory`."""
+
+    def __init__(self, name: str, settings: LdapSettings) -> None:
+        """Connects to nothing yet. Raises ValueError for a URI without host or a password without TLS, GatewayError (TLS_FAILED)
+        where the anchors cannot be read.
+        """
+        parts = urlsplit(settings.uri)
+        if parts.scheme not in {"ldap", "ldaps"} or not parts.hostname:
+            raise ValueError("an LDAP URI is ldap://HOST or ldaps://HOST")
+        over_tls = parts.scheme == "ldaps" or settings.starttls
+        if settings.password is not None and not over_tls:
+            raise ValueError("a password goes to ldaps://, or needs starttls")
+        self.name = name
+        self.remember_seconds: float = settings.remember_seconds
+        self._settings = settings
+        self._server = ldap3.Server(
+            parts.hostname,
+            port=parts.port or (636 if parts.scheme == "ldaps" else 389),
+            use_ssl=parts.scheme == "ldaps",
+            get_info=ldap3.NONE,
+            connect_timeout=settings.deadline_seconds,
+            tls=_Tls(route_context(settings.anchors, None)) if over_tls else None,
+        )
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix=f"ldap-{name}")
+        self._idle: deque[Connection] = deque()
+        self._breaker = Breaker(REST_SECONDS, time.monotonic)
+
+    async def find(self, address: Address) -> Found:
+        """What the directory holds for ``address`` and for its domain's authorities. Raises :class:`DirectoryError`."""
+        if not self._breaker.admits():
+            raise DirectoryError(f"{self.name}: did not answer a moment ago", resting=True)
+        question = _Question(_filter(address))
+        try:
+            async with asyncio.timeout(self._settings.deadline_seconds):
+                values = await asyncio.get_running_loop().run_in_executor(self._pool, self._ask, question)
+        except asyncio.CancelledError:
+            question.abort()
+            self._breaker.abandoned()
+            raise
+        except TimeoutError:
+            question.abort()
+            self._breaker.failed()
+            raise DirectoryError(f"{self.name}: no answer within {self._settings.deadline_seconds:g} s") from None
+        except Exception as error:  # ldap3 lets errors of its parser and of sockets through
+            self._breaker.failed()
+            # The first line alone, and short: the text may carry what the server sent.
+            raise DirectoryError(f"{self.name}: {type(error).__name__}: {str(error).partition(chr(10))[0][:200]}") from None
+        self._breaker.succeeded()
+        return _sort(values)
+
+    async def close(self) -> None:
+        """Ends the connections and the threads."""
+        await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
+        while self._idle:
+            _end(self._idle.pop())
+
+    def _ask(self, question: _Question) -> list[bytes]:
+        """In a thread of the pool. A connection that was kept may have died meanwhile: then once more, on a new one."""
+        with contextlib.suppress(IndexError):
+            kept = self._idle.pop()
+            try:
+                return self._search(kept, question)
+            except (LDAPException, OSError):
+                _end(kept)
+                if question.aborted:
+                    raise
+        return self._search(self._connect(question), question)
+
+    def _connect(self, question: _Question) -> Connection:
+        settings = self._settings
+        connection = ldap3.Connection(
+            self._server,
+            user=settings.bind_dn,
+            password=settings.password,
+            authentication=ldap3.SIMPLE if settings.bind_dn is not None else ldap3.ANONYMOUS,
+            read_only=True,
+            check_names=False,
+            auto_referrals=False,
+            raise_exceptions=False,
+            receive_timeout=math.ceil(settings.deadline_seconds),
+        )
+        question.connection = connection
+        try:
+            connection.open(read_server_info=False)
+            if settings.starttls:
+                connection.start_tls(read_server_info=False)
+            _bind(connection)
+        except BaseException:
+            _end(connection)
+            raise
+        return connection
+
+    def _search(self, connection: Connection, question: _Question) -> list[bytes]:
+        question.connection = connection
+        connection.search(
+            self._settings.base,
+            question.filter,
+            ldap3.SUBTREE,
+            attributes=list(_ATTRIBUTES),
+            size_limit=MAX_ENTRIES,
+            time_limit=math.ceil(self._settings.deadline_seconds),
+        )
+        outcome = connection.result["description"]
+        if outcome not in {"success", "sizeLimitExceeded", "noSuchObject"}:
+            raise LDAPException(f"search refused: {outcome}")
+        values = list(_values(connection.response or ()))
+        question.connection = None
+        if len(self._idle) < THREADS:
+            self._idle.append(connection)
+        else:
+            _end(connection)
+        return values
+
+
+class _Question:
+    """One search, and the connection it waits on, so that giving up also frees the thread."""
+
+    def __init__(self, text: str) -> None:
+        self.filter = text
+        self.connection: Connection = None
+        self.aborted = False
+
+    def abort(self) -> None:
+        """Wakes the thread, which then finds its socket closed."""
+        self.aborted = True
+        waiting = getattr(self.connection, "socket", None)
+        if waiting is not None:
+            with contextlib.suppress(OSError):
+                waiting.shutdown(socket.SHUT_RDWR)
+
+
+class _Tls(ldap3.Tls):  # type: ignore[misc] # ldap3 has no types
+    """Checks the chain and the host name with OpenSSL; ldap3's own check is a copy of one that Python gave up."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        super().__init__(validate=ssl.CERT_REQUIRED)
+        self._context = context
+
+    def wrap_socket(self, connection: Connection, do_handshake: bool = False) -> None:  # noqa: ARG002 - as ldap3 calls it
+        connection.socket = self._context.wrap_socket(connection.socket, server_hostname=connection.server.host)
+
+
+def _bind(connection: Connection) -> None:
+    if not connection.bind(read_server_info=False):
+        raise LDAPException(f"bind refused: {connection.result['description']}")
+
+
+def _end(connection: Connection) -> None:
+    with contextlib.suppress(Exception):  # it is on its way out
+        connection.strategy.close()
+
+
+def escape(text: str) -> str:
+    r"""``text`` as an assertion value (RFC 4515 3): every octet but the plainest as ``\xx``, so that nothing is left to read."""
+    return "".join(chr(octet) if octet in _PLAIN else f"\\{octet:02x}" for octet in text.encode("utf-8", "surrogatepass"))
+
+
+def _filter(address: Address) -> str:
+    names = [str(address), *(f"{name}@{address.domain}" for name in sorted(ORGANISATION_NAMES))]
+    return "(|" + "".join(f"(mail={escape(name)})" for name in names) + ")"
+
+
+def _values(response: Iterable[dict[str, Any]]) -> Iterator[bytes]:
+    entries = [item for item in response if item.get("type") == "searchResEntry"]
+    for entry in entries[:MAX_ENTRIES]:
+        for name, values in entry["raw_attributes"].items():
+            for value in values[:MAX_VALUES]:
+                if name.lower().startswith("usersmimecertificate"):
+                    yield from _from_pkcs7(value)
+                elif len(value) <= MAX_CERTIFICATE:
+                    yield value
+
+
+def _from_pkcs7(value: bytes) -> list[bytes]:
+    """The certificates of a userSMIMECertificate (RFC 2798 2.8)."""
+    if len(value) > MAX_PKCS7:
+        return []
+    try:
+        found = pkcs7.load_der_pkcs7_certificates(value)
+    except (ValueError, UnsupportedAlgorithm):
+        return []
+    return [certificate.public_bytes(Encoding.DER) for certificate in found[:MAX_VALUES]]
+
+
+def _sort(values: Iterable[bytes]) -> Found:
+    """Authorities may lie above a certificate; the rest are candidates. What cannot be read is neither."""
+    candidates: list[bytes] = []
+    authorities: list[bytes] = []
+    for value in dict.fromkeys(values):
+        with contextlib.suppress(CertificateError):
+            (authorities if facts(value).is_ca else candidates).append(value)
+    return Found(tuple(candidates), tuple(authorities))
