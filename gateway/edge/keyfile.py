@@ -1,0 +1,115 @@
+"""Private keys in files: PEM or PKCS#12. The same two methods as a token behind an agent.
+
+OpenSSL's own RSA decryption (3.2 and later, which `cryptography` brings) gives a random text for a bad PKCS#1 padding, of a
+random length; a length that is not the one asked for becomes a random key here, as does every other fault of a wrapped key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
+
+from gateway.edge.agreement import HASHES, open_agreed, originator
+from gateway.edge.tosign import digest_of
+from gateway.outcome import GatewayError, Reason
+from gateway.smime.keys import Ecdh, Mechanism, Oaep, Pkcs1, WrappedKey
+
+MAX_FILE: Final = 64 * 1024
+
+
+class KeyFileError(GatewayError):
+    """A key file cannot be used. The detail names the file and the fault."""
+
+    def __init__(self, path: Path, fault: str) -> None:
+        super().__init__(Reason.KEY_UNAVAILABLE, f"{path}: {fault}")
+
+
+class FileKey:
+    """One private key, in memory. RSA or EC."""
+
+    def __init__(self, private: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> None:
+        self._private = private
+
+    @classmethod
+    def load(cls, path: Path, passphrase: str | None = None) -> FileKey:
+        """The key in ``path``, PEM (PKCS#8 or older) or PKCS#12. Raises :class:`KeyFileError`."""
+        password = passphrase.encode() if passphrase is not None else None
+        try:
+            with path.open("rb") as file:
+                data = file.read(MAX_FILE + 1)
+        except OSError as error:
+            raise KeyFileError(path, error.strerror or "cannot be read") from None
+        if len(data) > MAX_FILE:
+            raise KeyFileError(path, f"longer than {MAX_FILE} bytes")
+        try:
+            private = load_pem_private_key(data, password) if b"-----BEGIN" in data else load_pkcs12(data, password).key
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            # The library's own text may quote the file.
+            raise KeyFileError(path, "not a PEM or PKCS#12 private key, or its passphrase is missing or wrong") from None
+        if not isinstance(private, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
+            raise KeyFileError(path, "holds no RSA or EC private key")
+        return cls(private)
+
+    def sign(self, digest: bytes, mechanism: Mechanism) -> bytes:
+        """The signature over ``digest``. Raises :class:`GatewayError` where key and mechanism do not fit."""
+        algorithm = HASHES[digest_of(mechanism)]
+        prehashed = utils.Prehashed(algorithm)
+        match mechanism.split("-")[:2], self._private:
+            case ["rsa", "pkcs1"], rsa.RSAPrivateKey() as private:
+                return private.sign(digest, padding.PKCS1v15(), prehashed)
+            case ["rsa", "pss"], rsa.RSAPrivateKey() as private:
+                return private.sign(digest, padding.PSS(padding.MGF1(algorithm), algorithm.digest_size), prehashed)
+            case ["ecdsa", _], ec.EllipticCurvePrivateKey() as private:
+                return private.sign(digest, ec.ECDSA(prehashed))
+        raise GatewayError(Reason.KEY_UNAVAILABLE, f"the key cannot do {mechanism}")
+
+    def unwrap(self, wrapped: WrappedKey) -> bytes:
+        """The wrapped key, or a random one (see :class:`gateway.smime.keys.Unwrapper`)."""
+        instead = secrets.token_bytes(wrapped.length)
+        match wrapped, self._private:
+            case Pkcs1() | Oaep(), rsa.RSAPrivateKey() as private:
+                try:
+                    found = private.decrypt(wrapped.wrapped, _padding(wrapped))
+                except ValueError:
+                    return instead
+                return found if len(found) == len(instead) else instead
+            case Ecdh(), ec.EllipticCurvePrivateKey() as private:
+                shared = private.exchange(ec.ECDH(), originator(wrapped, private.curve))
+                return open_agreed(shared, wrapped, instead)
+        raise GatewayError(Reason.KEY_UNAVAILABLE, f"the key cannot do {type(wrapped).__name__}")
+
+
+class FileKeys:
+    """Keys by name: a Signer and an Unwrapper. Private-key operations run in a thread."""
+
+    def __init__(self, keys: Mapping[str, FileKey]) -> None:
+        self._keys = dict(keys)
+
+    async def sign(self, key: str, to_be_signed: bytes, mechanism: Mechanism, /) -> bytes:
+        """See :class:`gateway.smime.keys.Signer`."""
+        hashed = hashlib.new(digest_of(mechanism), to_be_signed).digest()
+        return await asyncio.to_thread(self._named(key).sign, hashed, mechanism)
+
+    async def unwrap(self, key: str, wrapped: WrappedKey, /) -> bytes:
+        """See :class:`gateway.smime.keys.Unwrapper`."""
+        return await asyncio.to_thread(self._named(key).unwrap, wrapped)
+
+    def _named(self, key: str) -> FileKey:
+        if key not in self._keys:
+            raise GatewayError(Reason.KEY_UNAVAILABLE, f"no key named {key}")
+        return self._keys[key]
+
+
+def _padding(wrapped: Pkcs1 | Oaep) -> padding.AsymmetricPadding:
+    if isinstance(wrapped, Pkcs1):
+        return padding.PKCS1v15()
+    return padding.OAEP(padding.MGF1(HASHES[wrapped.mgf]), HASHES[wrapped.digest], wrapped.label)
