@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from functools import lru_cache
 from typing import Final
@@ -13,8 +14,17 @@ NormalName = tuple[tuple[tuple[str, str], ...], ...]
 
 MAX_NAME: Final = 4096
 
-# RFC 4514 names nine attributes; the others are what OpenSSL, ETSI EN 319 412-1 and administrators write.
+# RFC 4514 3 names the first nine; the others are what OpenSSL, ETSI EN 319 412-1 and administrators write.
 _ATTRIBUTES: Final = {
+    "CN": "2.5.4.3",
+    "L": "2.5.4.7",
+    "ST": "2.5.4.8",
+    "O": "2.5.4.10",
+    "OU": "2.5.4.11",
+    "C": "2.5.4.6",
+    "STREET": "2.5.4.9",
+    "DC": "0.9.2342.19200300.100.1.25",
+    "UID": "0.9.2342.19200300.100.1.1",
     "E": "1.2.840.113549.1.9.1",
     "EMAIL": "1.2.840.113549.1.9.1",
     "EMAILADDRESS": "1.2.840.113549.1.9.1",
@@ -41,13 +51,21 @@ _OVERRIDES: Final = {
     "organizationIdentifier": x509.ObjectIdentifier("2.5.4.97"),
 }
 
+# Spaces that people put around ``,`` ``+`` and ``=``, and RFC 4514 does not; what a backslash escapes stays.
+_AROUND_SEPARATORS: Final = re.compile(r"(?<!\\)\s*(?<!\\)([,+])\s*(?=[A-Za-z0-9.-]+\s*=)")
+_AROUND_EQUALS: Final = re.compile(r"(^|(?<!\\)[,+])([A-Za-z0-9.-]+)\s*=\s*")
+
 
 @lru_cache(maxsize=8192)
 def normal_dn(text: str) -> NormalName:
     """The name written as ``text`` (RFC 4514: most specific first, ``CN=...,O=...,C=FR``). Raises ValueError if it is none."""
     if len(text) > MAX_NAME:
         raise ValueError("name too long")
-    name = x509.Name.from_rfc4514_string(text, _OVERRIDES)
+    joined = _AROUND_EQUALS.sub(r"\1\2=", _AROUND_SEPARATORS.sub(r"\1", text.strip()))
+    try:
+        name = x509.Name.from_rfc4514_string(joined, _OVERRIDES)
+    except ValueError:
+        raise ValueError("not a name such as CN=...,O=...,C=FR (RFC 4514)") from None
     if not name.rdns:
         raise ValueError("empty name")
     return normal_name(name)
