@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -234,7 +233,3 @@ def _paths(tree: object) -> Iterable[Path]:
         for value in tree:
             yield from _paths(value)
 
-
-def command(child: Child, run: Path) -> list[str]:
-    """How a child is started: nothing secret in it."""
-    return [sys.executable, "-m", "gateway.operate.process", child.kind, str(child.index), str(run)]

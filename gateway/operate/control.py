@@ -8,21 +8,23 @@ line asks ``status``. The socket lies in the run directory, which only our own u
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from gateway.spool.store import Spool, State
+from gateway.spool.store import State
 
 MAX_LINE: Final = 1 << 20
 MAX_EPOCHS: Final = 10_000
+REPORT_SECONDS: Final = 1.0
 
 Series = tuple[str, tuple[tuple[str, str], ...]]
 
@@ -78,10 +80,17 @@ class GatewayCollector(Collector):
         yield up
 
 
+class Counts(Protocol):
+    """The part of the spool that is needed here."""
+
+    async def count(self) -> dict[State, int]:
+        """How many rows are in each state."""
+
+
 class Control:
     """Serves the control socket."""
 
-    def __init__(self, *, snapshots: Snapshots, spool: Spool, now: Callable[[], int], generation: Callable[[], int]) -> None:
+    def __init__(self, *, snapshots: Snapshots, spool: Counts, now: Callable[[], int], generation: Callable[[], int]) -> None:
         self._snapshots = snapshots
         self._spool = spool
         self._now = now
@@ -104,10 +113,7 @@ class Control:
 
     async def count_rows(self) -> None:
         """Bring the gauge of spool rows up to date."""
-        counts = {state.value: 0 for state in State}
-        for row in await self._spool.rows():
-            counts[row.state.value] += 1
-        self.rows = counts
+        self.rows = {state.value: count for state, count in (await self._spool.count()).items()}
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -147,6 +153,30 @@ class Control:
                 for (name, labels), value in sorted(self._snapshots.totals().items())
             ],
         }
+
+
+async def report_forever(path: Path, process: str, counters: Mapping[Series, int], now: Callable[[], int]) -> None:
+    """Send the cumulative counters of this process to the control process each second; what cannot be sent goes next time."""
+    epoch = now()
+    while True:
+        with contextlib.suppress(OSError):
+            reader, writer = await asyncio.open_unix_connection(path)
+            try:
+                while True:
+                    snapshot = [[name, labels, value] for (name, labels), value in list(counters.items())]
+                    request = {"verb": "report", "process": process, "epoch": epoch, "counters": snapshot}
+                    writer.write(json.dumps(request).encode() + b"\n")
+                    if not await reader.readline():
+                        break
+                    await asyncio.sleep(REPORT_SECONDS)
+            finally:
+                writer.close()
+        await asyncio.sleep(REPORT_SECONDS)
+
+
+def control_socket(run: Path) -> Path:
+    """Where the control process listens."""
+    return run / "control.sock"
 
 
 def ask(path: Path, request: dict[str, Any], seconds: float = 5.0) -> dict[str, Any]:
