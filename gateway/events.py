@@ -58,8 +58,11 @@ class MailAccepted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MailProtected(Event):
-    """An outbound copy was made: ``protection`` is ``both``, ``sign``, ``encrypt``; ``rule`` asked for it."""
+    """An outbound copy was made: ``protection`` is ``both``, ``sign``, ``encrypt``, or ``kept`` where the sender had done enough
+    himself; ``rule`` asked for it. ``copy`` is the new mail's identifier.
+    """
 
+    copy: MailId
     rule: str
     protection: str
     recipients: tuple[str, ...]
@@ -69,8 +72,9 @@ class MailProtected(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MailUnprotected(Event):
-    """A rule named ``unprotected`` let a mail out in clear."""
+    """A rule named ``unprotected`` let a mail out in clear, as the new mail ``copy``."""
 
+    copy: MailId
     rule: str
     recipients: tuple[str, ...]
     reason: Reason | None = None

@@ -1,0 +1,93 @@
+"""Which recipients of a mail share one copy of it. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.mail.address import MAX_ADDRESS, AddressError, parse_address
+from gateway.mail.envelope import NextHop, Recipient
+from gateway.mail.message import Header
+from gateway.outcome import Reason
+from gateway.policy import Plan
+
+_NAMED_IN: Final = ("To", "Cc", "Resent-To", "Resent-Cc")
+_BETWEEN: Final = re.compile(r'[\s<>(),;:"]+')
+
+
+@dataclass(frozen=True, slots=True)
+class Make:
+    """What a copy is made with: signed by ``sign_key`` and encrypted, each or both; with neither its bytes stay as they came.
+
+    ``protected``: nobody on the way can read it, by our work or by the sender's.
+    """
+
+    sign_key: str | None = None
+    encrypt: bool = False
+    protected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What one recipient gets. ``certificate`` (DER) is there exactly where it is encrypted.
+
+    ``kept``: the sender had done himself what the rule asks. ``reason``: why a rule that asks for more let it out unprotected.
+    """
+
+    recipient: Recipient
+    plan: Plan
+    make: Make
+    certificate: bytes | None = None
+    kept: bool = False
+    reason: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One copy and whom it is for. All agree in ``make`` and ``hop``."""
+
+    make: Make
+    hop: NextHop
+    decisions: tuple[Decision, ...]
+
+    @property
+    def recipients(self) -> tuple[Recipient, ...]:
+        """Whom it is for."""
+        return tuple(decision.recipient for decision in self.decisions)
+
+    @property
+    def certificates(self) -> tuple[bytes, ...]:
+        """Whom it is encrypted to, each once."""
+        found = (decision.certificate for decision in self.decisions)
+        return tuple(dict.fromkeys(certificate for certificate in found if certificate is not None))
+
+
+def copies_of(decisions: Sequence[Decision], header: Header) -> tuple[Copy, ...]:
+    """``decisions`` put together by what is made and where it goes.
+
+    What is encrypted lists its readers: who stands in no To or Cc of ``header`` gets a copy alone, so that no other learns of it.
+    """
+    named = _named(header)
+    groups: dict[tuple[Make, NextHop, str | None, str], list[Decision]] = {}
+    for decision in decisions:
+        address = decision.recipient.address.key
+        alone = address if decision.make.encrypt and address not in named else ""
+        key = (decision.make, decision.plan.hop, decision.plan.zone, alone)
+        groups.setdefault(key, []).append(decision)
+    return tuple(Copy(make, hop, tuple(members)) for (make, hop, _, _), members in groups.items())
+
+
+def _named(header: Header) -> frozenset[str]:
+    """The addresses that stand anywhere in To and Cc. What is not recognised there is only taken for unnamed."""
+    found: set[str] = set()
+    for name in _NAMED_IN:
+        for field in header.all(name):
+            for word in _BETWEEN.split(field.value.decode("utf-8", "replace")):
+                if "@" in word and len(word) <= MAX_ADDRESS:
+                    try:
+                        found.add(parse_address(word).key)
+                    except AddressError:
+                        continue
+    return frozenset(found)

@@ -1,0 +1,209 @@
+"""The outbound flow: for each recipient what policy asks and what certificates allow, then one protected copy for each group.
+
+No failure here ends in clear text: a copy leaves unprotected only where a rule says ``unprotected``, and an event says so too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Final
+
+from gateway.config.model import Config
+from gateway.events import MailProtected, MailUnprotected, Observer
+from gateway.flow.already import already_protected
+from gateway.flow.copies import Copy, Decision, Make, copies_of
+from gateway.flow.decide import Ending, RecipientEvidence, decide
+from gateway.flow.protect import SigningKey, Sized, Source, encrypt, in_thread, sign, source_of, write
+from gateway.flow.result import Deferred, Flowed, Refused
+from gateway.mail.body import Bodies, Body, BodyWriter
+from gateway.mail.envelope import Body as Transfer
+from gateway.mail.envelope import Recipient
+from gateway.mail.identifier import RANDOM_BYTES, make_mail_id
+from gateway.mail.message import head_of
+from gateway.outcome import Defer, GatewayError, Hold, Reason, Refuse
+from gateway.smime.algorithms import ContentCipher
+from gateway.smime.keys import Signer
+from gateway.smime.message import SignedEntity
+from gateway.smime.recipients import Reader
+from gateway.spool.store import Held, Mail, Stage
+
+# Not about this mail but about our disk: the whole mail is tried again.
+_SPOOL: Final = frozenset({Reason.SPOOL_FULL, Reason.SPOOL_UNAVAILABLE})
+
+
+class Outgoing:
+    """Makes of an outbound mail the copies that leave.
+
+    ``certificates`` gives those of our signing keys by key name (DER, the key's own first); it, ``config`` and ``evidence`` are
+    asked anew for each mail. ``now`` in microseconds UTC; ``random`` gives as many random bytes as asked, fit for keys.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: Callable[[], Config],
+        certificates: Callable[[], Mapping[str, Sequence[bytes]]],
+        evidence: Callable[[], RecipientEvidence],
+        signer: Signer,
+        bodies: Bodies,
+        observer: Observer,
+        now: Callable[[], int],
+        random: Callable[[int], bytes],
+    ) -> None:
+        self._config = config
+        self._certificates = certificates
+        self._evidence = evidence
+        self._signer = signer
+        self._bodies = bodies
+        self._observer = observer
+        self._now = now
+        self._random = random
+
+    async def run(self, mail: Mail) -> Flowed:
+        """Every recipient of ``mail`` is in exactly one part of the answer. Raises :class:`GatewayError` (SPOOL_FULL,
+        SPOOL_UNAVAILABLE), with nothing left behind.
+        """
+        try:
+            header = head_of(mail.body)
+        except GatewayError as error:
+            return Flowed(refused=(Refused(mail.envelope.recipients, error.reason, error.detail),))
+        already = await in_thread(mail.body, partial(already_protected, header, mail.body))
+        decisions: list[Decision] = []
+        endings: list[tuple[Recipient, Ending]] = []
+        for recipient, answer in await decide(self._config(), self._evidence(), mail, header, already, self._now()):
+            if isinstance(answer, Decision):
+                decisions.append(answer)
+            else:
+                endings.append((recipient, answer))
+        source = source_of(mail.body, header, mail.envelope.smtputf8)
+        outputs, failed = await self._make_all(mail, source, copies_of(decisions, header))
+        return _flowed(outputs, [*endings, *failed])
+
+    async def _make_all(
+        self, mail: Mail, source: Source, copies: Sequence[Copy]
+    ) -> tuple[tuple[Mail, ...], list[tuple[Recipient, Ending]]]:
+        """The output of each copy, and how the recipients of those end that could not be made."""
+        kept = _Kept(self._bodies)
+        signed: dict[tuple[str, bool], SignedEntity] = {}
+        made: list[tuple[Copy, Mail]] = []
+        failed: list[tuple[Recipient, Ending]] = []
+        try:
+            for copy in copies:
+                try:
+                    body = await self._make(source, copy.make, copy.certificates, signed, kept)
+                except GatewayError as error:
+                    if error.reason in _SPOOL:
+                        raise
+                    if error.reason is Reason.OWN_WORK_WRONG:
+                        # Who made one wrong copy is not believed about the others either.
+                        kept.discard()
+                        wrong = Hold(error.reason, error.detail)
+                        return (), [(recipient, wrong) for each in copies for recipient in each.recipients]
+                    failed += [(recipient, _ending_of(error)) for recipient in copy.recipients]
+                else:
+                    made.append((copy, self._output(mail, source, copy, body)))
+        except BaseException:
+            kept.discard()
+            raise
+        for copy, output in made:
+            self._say(mail, output, copy)
+        return tuple(output for _, output in made), failed
+
+    async def _make(
+        self,
+        source: Source,
+        make: Make,
+        certificates: Sequence[bytes],
+        signed: dict[tuple[str, bool], SignedEntity],
+        bodies: Bodies,
+    ) -> Body:
+        """The body of one copy. ``signed`` remembers signatures: one for each key, in clear and inside encryption."""
+        entity: Sized = source.entity
+        if make.sign_key is not None:
+            which = (make.sign_key, not make.encrypt)
+            if which not in signed:
+                key = SigningKey(make.sign_key, tuple(self._certificates().get(make.sign_key, ())))
+                signed[which] = await sign(source, self._signer, key, self._now(), self._random, in_clear=not make.encrypt)
+            entity = signed[which]
+        if make.encrypt:
+            return await encrypt(source, entity, [Reader(each) for each in certificates], bodies, self._random)
+        return source.body if make.sign_key is None else await write(source, entity, bodies)
+
+    def _output(self, mail: Mail, source: Source, copy: Copy, body: Body) -> Mail:
+        envelope = replace(mail.envelope, recipients=copy.recipients)
+        if body is not source.body and source.split.outer.isascii() and not mail.envelope.smtputf8:
+            envelope = replace(envelope, body=Transfer.SEVEN_BIT)
+        identifier = make_mail_id(self._now(), self._random(RANDOM_BYTES))
+        return replace(
+            mail,
+            arrival=replace(mail.arrival, mail=identifier, parent=mail.arrival.mail),
+            envelope=envelope,
+            body=body,
+            stage=Stage.DELIVERY,
+            hop=copy.hop,
+            protected=mail.protected or copy.make.protected,
+        )
+
+    def _say(self, mail: Mail, output: Mail, copy: Copy) -> None:
+        """One event for each rule that asked for the copy."""
+        rules: dict[tuple[str, bool, Reason | None], list[Decision]] = {}
+        for decision in copy.decisions:
+            rules.setdefault((decision.plan.rule, decision.kept, decision.reason), []).append(decision)
+        org, identifier, new = mail.arrival.organisation, mail.arrival.mail, output.arrival.mail
+        for (rule, kept, reason), members in rules.items():
+            people = tuple(str(member.recipient.address) for member in members)
+            if not kept and copy.make.sign_key is None and not copy.make.encrypt:
+                self._observer.see(MailUnprotected(org=org, mail=identifier, copy=new, rule=rule, recipients=people, reason=reason))
+                continue
+            self._observer.see(
+                MailProtected(
+                    org=org,
+                    mail=identifier,
+                    copy=new,
+                    rule=rule,
+                    protection="kept" if kept else members[0].plan.protection,
+                    recipients=people,
+                    sign_key=copy.make.sign_key or "",
+                    content_cipher=ContentCipher.AES256_CBC if copy.make.encrypt else "",
+                )
+            )
+
+
+class _Kept:
+    """Bodies that can all be forgotten."""
+
+    def __init__(self, bodies: Bodies) -> None:
+        self._bodies = bodies
+        self._writers: list[BodyWriter] = []
+
+    def create(self) -> BodyWriter:
+        writer = self._bodies.create()
+        self._writers.append(writer)
+        return writer
+
+    def discard(self) -> None:
+        for writer in self._writers:
+            writer.discard()
+        self._writers.clear()
+
+
+def _ending_of(error: GatewayError) -> Ending:
+    """What becomes of recipients whose copy could not be made: later where the key cannot be used now, else never."""
+    kind = Defer if error.reason is Reason.KEY_UNAVAILABLE else Refuse
+    return kind(error.reason, error.detail)
+
+
+def _flowed(outputs: tuple[Mail, ...], endings: Sequence[tuple[Recipient, Ending]]) -> Flowed:
+    """Endings that are alike, together."""
+    alike: dict[Ending, list[Recipient]] = {}
+    for recipient, ending in endings:
+        alike.setdefault(ending, []).append(recipient)
+    groups = [(ending, tuple(recipients)) for ending, recipients in alike.items()]
+    return Flowed(
+        outputs,
+        held=tuple(Held(people, end.reason, end.detail) for end, people in groups if isinstance(end, Hold)),
+        deferred=tuple(Deferred(people, end.reason, end.detail) for end, people in groups if isinstance(end, Defer)),
+        refused=tuple(Refused(people, end.reason, end.detail) for end, people in groups if isinstance(end, Refuse)),
+    )
