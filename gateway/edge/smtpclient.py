@@ -10,7 +10,7 @@ from typing import Final
 
 from gateway.config.model import TlsMode
 from gateway.edge.smtplink import Link
-from gateway.edge.tls import describe, peer_chain
+from gateway.edge.tlsclient import describe, peer_chain
 from gateway.mail.address import Address
 from gateway.mail.body import Body
 from gateway.mail.envelope import Envelope, NextHop

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ssl
 from pathlib import Path
+from typing import Any, Final
 
 from gateway.config.model import TlsIdentity
 from gateway.outcome import GatewayError, Reason
+
+_DER: Final = 2  # _ssl.ENCODING_DER
 
 
 def peer_context(anchors: Path, identity: TlsIdentity) -> ssl.SSLContext:
@@ -44,3 +47,17 @@ def _context(anchors: Path | None, identity: TlsIdentity | None) -> ssl.SSLConte
         files = ", ".join(str(path) for path in (anchors, *((identity.certificate, identity.key) if identity else ())) if path)
         raise GatewayError(Reason.TLS_FAILED, f"{files}: {error.strerror or type(error).__name__}") from error
     return context
+
+
+def describe(connection: ssl.SSLObject) -> str:
+    """Protocol and cipher of an established connection, for audit and people: never ""."""
+    cipher = connection.cipher()
+    return f"{connection.version()} {cipher[0] if cipher else 'unknown'}"
+
+
+def peer_chain(connection: ssl.SSLObject) -> tuple[bytes, ...]:
+    """The certificates the server showed, DER, leaf first."""
+    if hasattr(connection, "get_unverified_chain"):  # from Python 3.13 on
+        return tuple(connection.get_unverified_chain())
+    inner: Any = connection._sslobj  # type: ignore[attr-defined]
+    return tuple(certificate.public_bytes(_DER) for certificate in inner.get_unverified_chain() or ())
