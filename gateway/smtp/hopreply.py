@@ -49,10 +49,10 @@ class ReplyReader:
 
     def _add(self, line: bytes) -> Reply | None:
         self._lines.append(line)
-        _, last, _ = parse_line(line)
-        if last:
+        if line[3:4] != b"-":
             lines, self._lines = self._lines, []
             return parse_reply(lines)
+        parse_line(line)  # what is no reply is refused at once, and not waited for
         if len(self._lines) >= MAX_LINES:
             raise ReplyError("too many lines")
         return None

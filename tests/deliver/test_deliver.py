@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
 
 from gateway.config.model import (
     Config,
@@ -36,8 +35,10 @@ from gateway.mail.envelope import Arrival, Direction, Envelope, NextHop, Recipie
 from gateway.mail.envelope import Body as BodyType
 from gateway.mail.identifier import make_mail_id
 from gateway.outcome import Defer, Deliver, Reason, Refuse
+from gateway.receive.peers import ZonePeers
 from gateway.smtp.reply import Reply
 from gateway.spool.store import Mail, Stage
+from gateway.trust.judgement import Distrusted, Trusted
 from tests.doubles import MemoryBody
 from tests.hops import Hop, Script, aiosmtpd_hop, lines, scripted_hop, server_context
 from tests.pki import NOW, Ca, Issued
@@ -48,16 +49,11 @@ PEER = NextHop("laboratory", "health")
 IMPATIENT = Deadlines(connect=5, handshake=5, reply=0.2, block=0.2, content=5, acceptance=0.2, goodbye=1)
 
 
-class ByName:
-    """Knows peers by the DNS name of their certificate."""
+class Believing:
+    """Believes every chain that OpenSSL believed; which peer it is stays to be found."""
 
-    async def who(self, config: Config, zone: str, chain: Sequence[bytes], at: int, /) -> str | Refuse | Defer:  # noqa: ARG002
-        names = x509.load_der_x509_certificate(chain[0]).extensions.get_extension_for_class(x509.SubjectAlternativeName)
-        shown = names.value.get_values_for_type(x509.DNSName)
-        for peer in config.zone[zone].peer:
-            if set(peer.names) & set(shown):
-                return peer.name
-        return Refuse(Reason.PEER_UNKNOWN, ", ".join(shown))
+    async def peer(self, zone: str, chain: Sequence[bytes], at: int, /) -> Trusted | Distrusted:  # noqa: ARG002
+        return Trusted(tuple(reversed(chain)))
 
 
 @dataclass
@@ -112,7 +108,7 @@ async def deliverer() -> AsyncIterator[Open]:
             made = Deliverer(
                 config=lambda: now[0],
                 resolver=resolver or Zones(),
-                peers=ByName(),
+                peers=ZonePeers(Believing()),
                 now=lambda: 0,
                 deadlines=deadlines or Deadlines(connect=5, handshake=5, reply=5, goodbye=1),
             )
