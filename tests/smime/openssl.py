@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import re
 import subprocess
 from pathlib import Path
 
@@ -19,5 +21,16 @@ def decrypt(structure: bytes, certificate: Path, key: Path, form: str = "DER") -
 
 
 def verify_message(message: bytes, root: Path) -> bytes:
-    """What ``openssl cms -verify`` shows of a multipart/signed message: the signed entity, header included."""
-    return openssl("cms", "-verify", "-inform", "SMIME", "-CAfile", root, "-purpose", "smimesign", "-binary", data=message)
+    """The signed entity of a multipart/signed message, header included, once openssl has verified it twice: as mail, for which
+    it takes the MIME apart by itself, and byte for byte.
+    """
+    openssl("cms", "-verify", "-inform", "SMIME", "-CAfile", root, "-purpose", "smimesign", data=message)
+    found = re.search(rb'boundary="([^"]+)"', message)
+    assert found is not None
+    _, entity, signature, _ = (b"\r\n" + message).split(b"\r\n--" + found[1])
+    entity = entity.removeprefix(b"\r\n")
+    (root.parent / "entity").write_bytes(entity)
+    structure = base64.b64decode(signature.split(b"\r\n\r\n", 1)[1])
+    given = ("-inform", "DER", "-content", root.parent / "entity", "-binary", "-CAfile", root)
+    assert openssl("cms", "-verify", *given, data=structure) == entity
+    return entity

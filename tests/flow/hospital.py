@@ -1,0 +1,104 @@
+"""The outbound flow with a software key and certificates at hand: everything real but the agent, the spool and the directories."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.config.model import Config
+from gateway.flow.evidence import Unusable, Usable
+from gateway.flow.outgoing import Outgoing
+from gateway.flow.result import Flowed
+from gateway.mail.address import Address, parse_address
+from gateway.mail.envelope import Arrival, Direction, Envelope, Recipient, Role
+from gateway.mail.envelope import Body as Transfer
+from gateway.mail.identifier import make_mail_id
+from gateway.outcome import Reason
+from gateway.spool.store import Mail, Stage
+from gateway.trust.judgement import Assurance
+from tests.doubles import Events, MemoryBodies, MemoryBody, SoftwareSigner
+from tests.pki import NOW, Ca, Issued, microseconds
+from tests.policy.world import world
+
+AT = microseconds(NOW)
+SECRET = "Résultat : œdème pulmonaire".encode()
+MESSAGE = (
+    b"Received: from ward.hospital.example\r\n"
+    b"From: Cardiology <cardiology@hospital.example>\r\n"
+    b"To: results@laboratory.example, Second <second@laboratory.example>\r\n"
+    b"Subject: discharge letter\r\n"
+    b"Message-ID: <1@hospital.example>\r\n"
+    b"MIME-Version: 1.0\r\n"
+    b"Content-Type: text/plain; charset=utf-8\r\n"
+    b"Content-Transfer-Encoding: 8bit\r\n"
+    b"\r\n" + SECRET + b"\r\n.\r\n..\r\n"
+)
+
+
+@dataclass
+class Certificates:
+    """Evidence that was found before; an address without an entry has no certificate."""
+
+    known: dict[str, Issued | Unusable] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+    async def recipient(self, _organisation: str, _zone: str | None, address: Address, _at: int, /) -> Usable | Unusable:
+        self.asked.append(str(address))
+        found = self.known.get(str(address), Unusable(Reason.NO_CERTIFICATE, "nothing anywhere"))
+        return found if isinstance(found, Unusable) else Usable(found.der, "folder", Assurance.ZONE)
+
+
+@dataclass
+class Hospital:
+    """The hospital of ``tests.policy.world`` with its signing key ``hospital`` and that of one mailbox, ``billing``."""
+
+    root: Ca
+    rules: list[dict[str, Any]] = field(default_factory=list)
+    evidence: Certificates = field(default_factory=Certificates)
+    bodies: MemoryBodies = field(default_factory=MemoryBodies)
+    events: Events = field(default_factory=Events)
+
+    def __post_init__(self) -> None:
+        self.keys = {
+            "hospital": self.root.organisation_signer("hospital.example", "rsa2048"),
+            "billing": self.root.signer("billing@hospital.example"),
+        }
+        self.signer = SoftwareSigner({name: issued.key for name, issued in self.keys.items()})
+        self.certificates: dict[str, tuple[bytes, ...]] = {name: (issued.der,) for name, issued in self.keys.items()}
+
+    @property
+    def config(self) -> Config:
+        return world(*self.rules)
+
+    async def send(self, message: bytes = MESSAGE, *to: str, sender: str | None = "cardiology@hospital.example") -> Flowed:
+        return await self.flow().run(mail_of(message, *(to or ("results@laboratory.example",)), sender=sender))
+
+    def flow(self) -> Outgoing:
+        return Outgoing(
+            config=lambda: self.config,
+            certificates=lambda: self.certificates,
+            evidence=lambda: self.evidence,
+            signer=self.signer,
+            bodies=self.bodies,
+            observer=self.events,
+            now=lambda: AT,
+            random=os.urandom,
+        )
+
+
+def mail_of(message: bytes, *to: str, sender: str | None = "cardiology@hospital.example", smtputf8: bool = False) -> Mail:
+    people = tuple(Recipient(parse_address(text)) for text in to)
+    arrival = Arrival(
+        make_mail_id(AT, bytes(10)), AT, "hospital", Direction.OUTBOUND, Role.INSIDE, "inside", "10.0.0.9", client="mail"
+    )
+    envelope = Envelope(parse_address(sender) if sender else None, people, Transfer.EIGHT_BIT, smtputf8=smtputf8)
+    return Mail(arrival, envelope, MemoryBody(message), Stage.FLOW)
+
+
+def bytes_of(mail: Mail) -> bytes:
+    return b"".join(mail.body.chunks())
+
+
+def names(recipients: tuple[Recipient, ...]) -> list[str]:
+    return [str(recipient.address) for recipient in recipients]
