@@ -1,0 +1,1 @@
+"""Two organisations on loopback exchange one protected letter: ``make demo``."""
