@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from typing import Final, cast
 
-from gateway.edge.tls import HANDSHAKE_SECONDS, describe, peer_chain
+from gateway.edge.tls import HANDSHAKE_SECONDS, ServerTls
 from gateway.smtp.command import MAX_LINE
 from gateway.smtp.reply import Reply
 
@@ -27,7 +27,7 @@ class Gone(ConnectionError):  # noqa: N818 - says what happened
 
 
 class Connection(asyncio.Protocol):
-    """``talk`` begins when the connection stands (under implicit TLS: after its handshake) and the connection ends with it.
+    """``talk`` begins when the connection stands, and the connection ends with it.
 
     ``address`` is the other side's, as text; ``seconds`` how long it may keep us waiting.
     """
@@ -43,6 +43,8 @@ class Connection(asyncio.Protocol):
         self._talk = talk
         self._seconds = seconds
         self._transport: asyncio.Transport | None = None
+        self._secure: ServerTls | None = None
+        self._failure: ssl.SSLError | None = None
         self._input = bytearray()
         self._arrived = asyncio.Event()
         self._writable = asyncio.Event()
@@ -55,11 +57,13 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection stands."""
-        self._use(cast(asyncio.Transport, transport))
+        self._transport = cast(asyncio.Transport, transport)
         self.task = asyncio.get_running_loop().create_task(self._run())
 
     def data_received(self, data: bytes) -> None:
         """Octets came."""
+        if self._secure is not None:
+            data = self._decrypt(self._secure, data)
         self._input += data
         self._arrived.set()
         if len(self._input) > HIGH_WATER and not self._paused and self._transport is not None:
@@ -67,10 +71,10 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def eof_received(self) -> bool:
-        """The other side will say no more. What it has said is still answered; TLS does not allow that."""
+        """The other side will say no more. What it has said is still answered."""
         self._ended = True
         self._arrived.set()
-        return not self.tls
+        return True
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - why does not matter
         """Nobody listens any more. The talk ends by itself: cancelled, it might leave a commit without an answer."""
@@ -130,24 +134,24 @@ class Connection(asyncio.Protocol):
 
     def say(self, reply: Reply) -> None:
         """Sends a reply, to nobody if the other side has gone."""
-        if self._transport is not None:
-            self._transport.write(reply.encode())
+        if self._secure is not None:
+            self._secure.send(reply.encode())
+            self._write(self._secure.output())
+        else:
+            self._write(reply.encode())
 
     async def start_tls(self, context: ssl.SSLContext) -> None:
-        """The handshake of STARTTLS, behind the reply that invited it. Raises ``OSError`` (``ssl.SSLError``)."""
-        if self._transport is None:
-            raise Gone
-        # Not one await between the 220 and here: whatever the client sends now goes to the handshake
-        try:
-            upgraded = await asyncio.get_running_loop().start_tls(
-                self._transport, self, context, server_side=True, ssl_handshake_timeout=HANDSHAKE_SECONDS
-            )
-        except OSError:
-            self.connection_lost(None)  # the loop has closed it and tells nobody else
-            raise
-        if upgraded is None:
-            raise Gone
-        self._use(upgraded)
+        """The handshake. Raises ``OSError`` (``ssl.SSLError``, ``TimeoutError``)."""
+        self._secure = ServerTls(context)
+        if self._input:
+            self.data_received(self.take())
+        async with asyncio.timeout(HANDSHAKE_SECONDS):
+            while not self._secure.established:
+                try:
+                    await self.more()
+                except Gone:
+                    raise self._failure or Gone from None
+        self.tls, self.chain = self._secure.describe(), self._secure.peer_chain()
 
     # Called by whoever made the connection
 
@@ -166,15 +170,26 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def _use(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        secured = transport.get_extra_info("ssl_object")
-        if secured is not None:
-            self.tls, self.chain = describe(secured), peer_chain(secured)
+    def _decrypt(self, secure: ServerTls, data: bytes) -> bytes:
+        try:
+            return secure.receive(data)
+        except ssl.SSLError as error:
+            self._failure, self._ended = error, True
+            return b""
+        finally:
+            self._ended = self._ended or secure.ended
+            self._write(secure.output())
+
+    def _write(self, data: bytes) -> None:
+        if data and self._transport is not None:
+            self._transport.write(data)
 
     async def _run(self) -> None:
         try:
             await self._talk(self)
         finally:
+            if self._secure is not None and self._secure.established:
+                self._secure.close()
+                self._write(self._secure.output())
             if self._transport is not None:
                 self._transport.close()

@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 
 from gateway.config.model import Config, TlsMode
-from gateway.edge.tls import HANDSHAKE_SECONDS, explain_failure, server_contexts
+from gateway.edge.tls import server_contexts
 from gateway.events import PeerRejected
 from gateway.outcome import Reason
 from gateway.receive.connection import Connection
@@ -124,23 +124,16 @@ class Receiver:
                 del self._by_address[address]
 
     async def _connect(self, config: Config, name: str, accepted: socket.socket, address: str) -> None:
-        """Handshake and talk. The socket is accepted raw, because only so the reason of a failed handshake comes back."""
         place = config.listener.get(name)
-        implicit = place is not None and place.tls is TlsMode.IMPLICIT
-        context = self._contexts.get(name) if implicit else None
-        if place is None or (implicit and context is None):
+        if place is None:
             accepted.close()
             return
-        session = Session(self._world, name, self._contexts, self._draining)
+        session = Session(self._world, name, place, self._contexts, self._draining)
         connection = Connection(session.talk, address, config.limits.command_seconds)
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: connection, accepted, ssl=context, ssl_handshake_timeout=HANDSHAKE_SECONDS if context else None
-            )
-        except OSError as error:
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, accepted)
+        except OSError:
             accepted.close()
-            reason, detail = explain_failure(error)
-            self._world.observer.see(PeerRejected(listener=name, address=address, reason=reason, detail=detail))
             return
         self._connections.add(connection)
         try:

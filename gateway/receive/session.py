@@ -10,7 +10,7 @@ from typing import Final
 
 import structlog
 
-from gateway.config.model import Config
+from gateway.config.model import Config, Listener, TlsMode
 from gateway.edge.tls import explain_failure
 from gateway.events import MailRefused, PeerRejected
 from gateway.mail.address import Address
@@ -61,14 +61,17 @@ _log = structlog.get_logger()
 
 
 class Session:
-    """The dialogue on one connection to ``listener``.
+    """The dialogue on one connection to ``listener``, which ``place`` described when the connection began.
 
     ``contexts`` holds the TLS context of each listener that has one, ``draining`` is set when no new mail shall begin.
     """
 
-    def __init__(self, world: World, listener: str, contexts: Mapping[str, ssl.SSLContext], draining: asyncio.Event) -> None:
+    def __init__(
+        self, world: World, listener: str, place: Listener, contexts: Mapping[str, ssl.SSLContext], draining: asyncio.Event
+    ) -> None:
         self._world = world
         self._listener = listener
+        self._tls = place.tls
         self._contexts = contexts
         self._draining = draining
         self._hello: Hello | None = None
@@ -95,7 +98,8 @@ class Session:
             self._reset()
 
     async def _converse(self, connection: Connection) -> None:
-        await self._announce(connection)
+        if self._tls is TlsMode.IMPLICIT:
+            await self._handshake(connection)
         connection.say(Reply(220, "", (f"{self._world.config().hostname} ESMTP",)))
         while not self._closing:
             line = await self._line(connection)
@@ -221,22 +225,25 @@ class Session:
         if connection.waiting:
             return _INJECTED  # sent in clear, perhaps by somebody in between, to be read as if it had come under TLS
         connection.say(_READY)
+        await self._handshake(connection)
+        self._reset()
+        self._hello = None  # RFC 3207 4.2: nothing said before counts
+        return None
+
+    def _may_start_tls(self, connection: Connection) -> bool:
+        return self._tls is TlsMode.STARTTLS and not connection.tls and self._listener in self._contexts
+
+    async def _handshake(self, connection: Connection) -> None:
+        """A fault of the chain ends here, as an alert. A fault of identity goes to the audit now and to the peer at MAIL."""
+        context = self._contexts.get(self._listener)
+        if context is None:
+            raise Gone
         try:
-            await connection.start_tls(self._contexts[self._listener])
+            await connection.start_tls(context)
         except OSError as error:
             reason, detail = explain_failure(error)
             self._reject(connection, reason, detail)
             raise Gone from error
-        self._reset()
-        self._hello = None  # RFC 3207 4.2: nothing said before counts
-        await self._announce(connection)
-        return None
-
-    def _may_start_tls(self, connection: Connection) -> bool:
-        return not connection.tls and self._listener in self._contexts
-
-    async def _announce(self, connection: Connection) -> None:
-        """Says at once, to the audit, that the peer is none of the zone; the peer is told at MAIL."""
         if connection.chain:
             peer = await self._peer(connection, self._world.config())
             if isinstance(peer, Refuse | Defer):

@@ -1,0 +1,80 @@
+"""Limits on connections and time, and how a receiver stops."""
+
+import asyncio
+import socket
+from pathlib import Path
+
+import pytest
+
+from gateway.events import PeerRejected
+from gateway.outcome import Reason
+from gateway.receive.receiver import bind
+from tests.receive.gatehouse import House, Pki, house
+
+
+@pytest.mark.parametrize("limit", ["connections", "connections_per_address"])
+async def test_one_connection_too_many(tmp_path: Path, pki: Pki, limit: str) -> None:
+    async with house(tmp_path, pki, {limit: 1}) as gatehouse, gatehouse.client() as first:
+        async with gatehouse.client(greeted=False) as second:
+            assert await second.reply() == "421 4.7.0 Too many connections"
+            assert await second.reply() == ""
+        assert [event.reason for event in gatehouse.seen(PeerRejected)] == [Reason.TOO_MANY]
+        assert (await first.ask("QUIT")).startswith("221 ")
+        assert await first.reply() == ""
+        await gone(gatehouse)
+        async with gatehouse.client() as third:
+            assert (await third.ask("NOOP")).startswith("250 ")
+
+
+async def gone(gatehouse: House) -> None:
+    while gatehouse.receiver._open:  # noqa: ASYNC110 - nothing outside the receiver can see it
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("begin", [[], ["DATA"]])
+async def test_silence_ends_a_session(tmp_path: Path, pki: Pki, begin: list[str]) -> None:
+    async with house(tmp_path, pki, {"command_seconds": 0.05}) as gatehouse, gatehouse.client() as client:
+        await client.mail()
+        for line in begin:
+            await client.ask(line)
+        assert await client.reply() == "421 4.4.2 Too slow"
+        assert await client.reply() == ""
+        assert gatehouse.spool.bodies.kept == []
+
+
+async def test_a_message_that_trickles_in_has_its_end_too(tmp_path: Path, pki: Pki) -> None:
+    async with house(tmp_path, pki, {"message_seconds": 0.1}) as gatehouse, gatehouse.client() as client:
+        await client.mail()
+        await client.ask("DATA")
+
+        async def trickle() -> None:
+            while True:
+                await client.send(b"a\r\n")
+                await asyncio.sleep(0.005)
+
+        trickling = asyncio.create_task(trickle())
+        assert await client.reply() == "421 4.4.2 Too slow"
+        trickling.cancel()
+        assert gatehouse.spool.accepted == []
+
+
+async def test_stopping_lets_a_mail_on_its_way_come_in(gatehouse: House) -> None:
+    async with gatehouse.client() as idle, gatehouse.client() as busy:
+        await busy.mail()
+        assert (await busy.ask("DATA")).startswith("354 ")
+        gatehouse.stopping.set()
+        assert await idle.reply() == "421 4.3.2 Restarting, try again"
+        assert await idle.reply() == ""
+        with pytest.raises(OSError, match=r".*"):
+            await asyncio.open_connection("127.0.0.1", gatehouse.ports["inside"])
+        await busy.send(b"Subject: last\r\n\r\n.\r\n")
+        assert (await busy.reply()).startswith("250 ")
+        assert await busy.reply() == "421 4.3.2 Restarting, try again"
+    assert len(gatehouse.spool.accepted) == 1
+
+
+async def test_workers_share_a_port() -> None:
+    with bind("127.0.0.1", 0) as first, bind("127.0.0.1", first.getsockname()[1]) as second:
+        assert first.getsockname() == second.getsockname()
+    with bind("::1", 0) as third:
+        assert third.family is socket.AF_INET6
