@@ -16,6 +16,8 @@ from gateway.config.model import Config, Zone
 from gateway.config.references import references, repeated
 from gateway.config.shape import take
 
+__all__ = ["ConfigError", "load"]
+
 MAX_FILE: Final = 32 * 1024 * 1024
 ZONES: Final = "zones"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")

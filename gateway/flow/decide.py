@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final, Protocol
 
-from gateway.config.model import Config, Missing, Protection
+from gateway.config.model import Config, Protection
 from gateway.flow.already import Already
 from gateway.flow.copies import Decision, Make
 from gateway.flow.evidence import Unusable, Usable
@@ -13,14 +13,11 @@ from gateway.mail.address import Address
 from gateway.mail.envelope import Recipient
 from gateway.mail.message import Header
 from gateway.outcome import Defer, GatewayError, Hold, Reason, Refuse
-from gateway.policy import Known, Plan, Undecided, plan
+from gateway.policy import Known, Plan, Undecided, plan, without_certificate
 from gateway.smime.certificate import identified
 from gateway.spool.store import Mail
 
 LOOKUPS: Final = 16  # recipients of one mail whose certificates are looked for at once
-
-# Causes that pass by themselves: waiting is always better than what the rule says about a missing certificate.
-_TEMPORARY: Final = frozenset({Reason.DIRECTORY_UNAVAILABLE, Reason.REVOCATION_UNKNOWN})
 
 Ending = Refuse | Hold | Defer
 
@@ -94,11 +91,5 @@ async def _certificate(
 
 def _without_certificate(planned: Plan, recipient: Recipient, found: Unusable) -> Decision | Ending:
     """What the rule says about a recipient to whom nothing can be encrypted."""
-    detail = f"rule {planned.rule}: {found.detail}"
-    if found.reason in _TEMPORARY or planned.missing is Missing.DEFER:
-        return Defer(found.reason, detail)
-    if planned.missing is Missing.HOLD:
-        return Hold(found.reason, detail)
-    if planned.missing is Missing.UNPROTECTED:
-        return Decision(recipient, planned, Make(), reason=found.reason)
-    return Refuse(found.reason, detail)
+    ending = without_certificate(planned, found.reason, found.detail)
+    return Decision(recipient, planned, Make(), reason=found.reason) if ending is None else ending

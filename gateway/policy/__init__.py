@@ -5,7 +5,19 @@ flows and by ``explain``; it is always the same function. The page for administr
 """
 
 from gateway.policy.access import Admitted, Speaker, admit, admit_sender, identify
-from gateway.policy.plan import Plan, Undecided, is_automatic, plan
+from gateway.policy.plan import Plan, Undecided, is_automatic, plan, without_certificate
 from gateway.policy.rules import Known
 
-__all__ = ["Admitted", "Known", "Plan", "Speaker", "Undecided", "admit", "admit_sender", "identify", "is_automatic", "plan"]
+__all__ = [
+    "Admitted",
+    "Known",
+    "Plan",
+    "Speaker",
+    "Undecided",
+    "admit",
+    "admit_sender",
+    "identify",
+    "is_automatic",
+    "plan",
+    "without_certificate",
+]

@@ -10,7 +10,7 @@ from gateway.config.model import Config, Key, KeyPurpose, Missing, Protection
 from gateway.mail.address import Address, parse_address
 from gateway.mail.envelope import Direction, NextHop
 from gateway.mail.message import Header, from_address
-from gateway.outcome import GatewayError, Reason, Refuse
+from gateway.outcome import Defer, GatewayError, Hold, Reason, Refuse
 from gateway.policy.rules import Known, matching
 
 DEFAULT_ZONE: Final = "default-zone"
@@ -18,6 +18,8 @@ DEFAULT_OUTSIDE: Final = "default-outside"
 DEFAULT_UNPROTECTED: Final = "default-outside-unprotected"
 DEFAULT_INBOUND: Final = "default-inbound"
 REPORT: Final = "report-unprotected"
+
+_TEMPORARY: Final = frozenset({Reason.DIRECTORY_UNAVAILABLE, Reason.REVOCATION_UNKNOWN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,23 @@ def is_automatic(sender: Address | None, header: Header) -> bool:
     precedence = header.first("Precedence")
     bulk = precedence is not None and precedence.text.strip().lower() in {"bulk", "list", "junk"}
     return bulk or header.first("List-Id") is not None
+
+
+def without_certificate(planned: Plan, reason: Reason, detail: str) -> Refuse | Hold | Defer | None:
+    """What becomes of a recipient to whom nothing can be encrypted, for ``reason``; None: it leaves unprotected, by the rule.
+
+    What passes by itself is waited for, whatever the rule says of a missing certificate: an outage is no reason for clear text.
+    """
+    told = f"rule {planned.rule}: {detail}"
+    if reason in _TEMPORARY or planned.missing is Missing.DEFER:
+        return Defer(reason, told)
+    match planned.missing:
+        case Missing.HOLD:
+            return Hold(reason, told)
+        case Missing.UNPROTECTED:
+            return None
+        case _:
+            return Refuse(reason, told)
 
 
 def _inbound(config: Config, known: Known) -> Plan | Undecided:

@@ -1,0 +1,67 @@
+"""``check``: every mistake in the configuration at once, and what is allowed but should be known. ``--live`` tries the parts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from ipaddress import ip_address
+
+import click
+
+from gateway.config.load import load
+from gateway.config.model import Config, KeyPurpose, Missing, Organisation, Protection, Revocation, TlsMode
+from gateway.mail.envelope import Role
+from gateway.operate.output import Exit, Settings, answer, columns, command_options
+
+
+@click.command()
+@click.option("--live", is_flag=True, help="Try token, directories, routes and peers too. Sends no mail.")
+@command_options
+@click.pass_context
+def check(context: click.Context, settings: Settings, live: bool) -> None:
+    """Say every mistake in the configuration at once, with file and line."""
+    config = load(settings.config)
+    remarks = list(notes(config))
+    told: dict[str, object] = {"ok": True, "notes": remarks}
+    lines = [f"{settings.config} is right", *(f"note: {remark}" for remark in remarks)]
+    failed = False
+    if live:
+        from gateway.operate.live import probe_all  # the parts themselves are loaded only where they are tried
+
+        probes = asyncio.run(probe_all(config))
+        failed = any(not probe.ok for probe in probes)
+        told |= {"ok": not failed, "live": [{"part": probe.part, "ok": probe.ok, "detail": probe.detail} for probe in probes]}
+        rows = [(probe.part, "ok" if probe.ok else "FAILED", probe.detail) for probe in probes]
+        lines += ["", *columns(("PART", "", "DETAIL"), rows)]
+    answer(settings, told, lines)
+    if failed:
+        context.exit(Exit.UNAVAILABLE)
+
+
+def notes(config: Config) -> Iterator[str]:
+    """What is no mistake, but what somebody should know of: above all, everything that lets plaintext out."""
+    for rule in config.rule:
+        if rule.protect is Protection.UNPROTECTED and rule.when.direction is None:
+            yield f"rule {rule.name} lets mail out unprotected"
+        elif rule.missing is Missing.UNPROTECTED and rule.protect is not Protection.SIGN:
+            yield f"rule {rule.name} lets mail out unprotected where a certificate is missing"
+    for name, zone in config.zone.items():
+        if zone.revocation is Revocation.UNSAFE_OFF:
+            yield f"zone {name} never asks whether a certificate is revoked"
+        if not any(listener.zone == name for listener in config.listener.values()):
+            yield f"zone {name} has no listener; its peers cannot send to us"
+    for name, listener in config.listener.items():
+        if listener.role is Role.INSIDE and listener.tls is TlsMode.NONE and not ip_address(listener.address).is_loopback:
+            yield f"listener {name} takes mail in clear from the network"
+    for name, organisation in config.organisation.items():
+        yield from _about(config, name, organisation)
+
+
+def _about(config: Config, name: str, organisation: Organisation) -> Iterator[str]:
+    if organisation.revocation is Revocation.UNSAFE_OFF:
+        yield f"organisation {name} never asks whether a certificate is revoked"
+    purposes = {key.purpose for key in config.key.values() if key.organisation == name and not key.retired}
+    if KeyPurpose.SIGN not in purposes:
+        yield f"organisation {name} has no key to sign with; what must be signed is refused"
+    if KeyPurpose.DECRYPT not in purposes:
+        yield f"organisation {name} has no key to decrypt with"

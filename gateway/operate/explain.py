@@ -1,0 +1,205 @@
+"""``explain``: what would happen to a mail, and why. Asks the same policy and the same evidence as the flows; sends nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from typing import Any
+
+import click
+
+from gateway.config.load import load
+from gateway.config.model import Config, Protection
+from gateway.flow.evidence import Evidence, Usable
+from gateway.mail.address import Address, AddressError, parse_address
+from gateway.mail.envelope import Direction, Role
+from gateway.mail.message import Header, read_header
+from gateway.operate.output import Exit, Settings, answer, command_options
+from gateway.outcome import REASONS, Defer, Deliver, Hold, Outcome, Reason, Refuse
+from gateway.policy import Known, Plan, Speaker, Undecided, admit, plan, without_certificate
+
+_HEADER = re.compile(r"[!-9;-~]+:[^\r\n\0]*")
+
+
+def _address(context: click.Context, parameter: click.Parameter, value: str | tuple[str, ...]) -> Any:  # noqa: ANN401 - as many as came
+    try:
+        return parse_address(value) if isinstance(value, str) else tuple(map(parse_address, value))
+    except AddressError as error:
+        raise click.BadParameter(f"{error}: write local@domain", context, parameter) from error
+
+
+def _fields(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    for field in value:
+        if not _HEADER.fullmatch(field):
+            raise click.BadParameter(f"{field!r}: write 'Name: value'", context, parameter)
+    return value
+
+
+@click.command()
+@click.option("--from", "sender", required=True, callback=_address, help="Who sends.")
+@click.option("--to", "recipients", required=True, multiple=True, callback=_address, help="Who is to read it. May be given again.")
+@click.option("--header", "fields", multiple=True, callback=_fields, help="A header field, 'Subject: ...'. May be given again.")
+@command_options
+@click.pass_context
+def explain(
+    context: click.Context, settings: Settings, sender: Address, recipients: tuple[Address, ...], fields: tuple[str, ...]
+) -> None:
+    """Say what would happen to a mail, and why. Sends nothing.
+
+    Who would bring it is worked out from the sender: a client of ours, a peer of a zone, or a stranger.
+    """
+    config = load(settings.config)
+    header = _header(sender, fields)
+    answers = [_explain(config, sender, recipient, header) for recipient in recipients]
+    if any(planned is not None and _encrypts(planned) for _, planned, _ in answers):
+        answers = asyncio.run(_with_evidence(config, answers, recipients))
+    told = [_facts(recipient, *each) for recipient, each in zip(recipients, answers, strict=True)]
+    lines = [line for each in told for line in (*_lines(each), "")][:-1]
+    answer(settings, {"from": str(sender), "to": told}, lines)
+    if any(each["outcome"] == "refuse" for each in told):
+        context.exit(Exit.NO)
+
+
+Answer = tuple[Outcome, Plan | None, dict[str, Any]]
+
+
+def _header(sender: Address, fields: tuple[str, ...]) -> Header:
+    lines = list(fields)
+    if not any(line.lower().startswith("from:") for line in lines):
+        lines.append(f"From: {sender}")
+    return read_header("".join(f"{line}\r\n" for line in lines).encode("utf-8", "surrogateescape") + b"\r\n")
+
+
+def _explain(config: Config, sender: Address, recipient: Address, header: Header) -> Answer:
+    """What policy says. The last part are facts to show."""
+    speaker = _speaker(config, sender, recipient)
+    if isinstance(speaker, Refuse):
+        return speaker, None, {}
+    admitted = admit(config, speaker, sender, recipient)
+    if isinstance(admitted, Refuse):
+        return admitted, None, {}
+    facts = {"direction": str(admitted.direction), "organisation": admitted.organisation, "brought_by": _bringer(speaker)}
+    known = Known(admitted.organisation, admitted.direction, sender, recipient, header, speaker.client, speaker.zone)
+    planned = plan(config, known)
+    if isinstance(planned, Refuse):
+        return planned, None, facts
+    if isinstance(planned, Undecided):
+        return Hold(Reason.POLICY_HOLD, "policy cannot decide although the header is known"), None, facts
+    return Deliver(), planned, facts
+
+
+def _speaker(config: Config, sender: Address, recipient: Address) -> Speaker | Refuse:
+    """Who would bring a mail of ``sender``, over TLS."""
+    for name, client in config.client.items():
+        if sender.domain in client.may_send_for:
+            return Speaker("", Role.INSIDE, client.networks[0], "TLS", client.organisation, name)
+    if sender.domain in config.peers:
+        zone, peer = config.peers[sender.domain]
+        if any(listener.zone == zone for listener in config.listener.values()):
+            return Speaker("", Role.ZONE, "", "TLS", zone=zone, peer=peer)
+        return Refuse(Reason.CLIENT_UNKNOWN, f"zone {zone} has no listener")
+    owner = config.owners.get(recipient.domain)
+    if owner is None or any(listener.organisation == owner for listener in config.listener.values()):
+        return Speaker("", Role.STRANGER, "", "TLS", owner)
+    return Refuse(Reason.CLIENT_UNKNOWN, f"no listener takes mail from strangers for {owner}")
+
+
+def _bringer(speaker: Speaker) -> str:
+    match speaker.role:
+        case Role.INSIDE:
+            return f"client {speaker.client}"
+        case Role.ZONE:
+            return f"peer {speaker.zone}/{speaker.peer}"
+        case Role.STRANGER:
+            return "a stranger"
+
+
+def _encrypts(planned: Plan) -> bool:
+    return planned.protection in (Protection.BOTH, Protection.ENCRYPT)
+
+
+async def _with_evidence(config: Config, answers: list[Answer], recipients: tuple[Address, ...]) -> list[Answer]:
+    """``answers``, with the certificate found for each recipient that is encrypted to, or what becomes of one without."""
+    from gateway.operate.live import parts  # loads everything that looks for certificates
+
+    async with parts(config) as live:
+        asked = (
+            _certify(live.evidence, time.time_ns() // 1000, each, recipient)
+            for each, recipient in zip(answers, recipients, strict=True)
+        )
+        return list(await asyncio.gather(*asked))
+
+
+async def _certify(evidence: Evidence, at: int, given: Answer, recipient: Address) -> Answer:
+    outcome, planned, facts = given
+    if planned is None or not _encrypts(planned) or facts["direction"] != Direction.OUTBOUND:
+        return given
+    found = await evidence.recipient(facts["organisation"], planned.zone, recipient, at)
+    if isinstance(found, Usable):
+        marks = [str(mark) for mark in found.marks]
+        return (
+            outcome,
+            planned,
+            facts | {"certificate": {"source": found.source, "assurance": str(found.assurance), "marks": marks}},
+        )
+    ending = without_certificate(planned, found.reason, found.detail)
+    if ending is None:
+        missing = {"unprotected_because": str(found.reason), "detail": found.detail}
+        return outcome, planned, facts | missing
+    return ending, planned, facts
+
+
+def _facts(recipient: Address, outcome: Outcome, planned: Plan | None, facts: dict[str, Any]) -> dict[str, Any]:
+    told: dict[str, Any] = {"recipient": str(recipient), "outcome": type(outcome).__name__.lower(), **facts}
+    if planned is not None:
+        told |= {
+            "rule": planned.rule,
+            "protection": str(planned.protection),
+            "missing": str(planned.missing),
+            "hop": str(planned.hop),
+            "zone": planned.zone,
+            "sign_key": planned.sign_key,
+        }
+    if isinstance(outcome, Refuse | Defer | Hold):
+        explanation = REASONS[outcome.reason]
+        told |= {"reason": str(outcome.reason), "detail": outcome.detail, "public": explanation.public}
+        told |= {"owner": explanation.owner, "next_step": explanation.next_step}
+    return told
+
+
+_WORDS = {
+    "both": "signed and encrypted",
+    "sign": "signed",
+    "encrypt": "encrypted",
+    "unprotected": "as it is, unprotected",
+}
+
+
+def _lines(told: dict[str, Any]) -> list[str]:
+    """One recipient's answer for people."""
+    protection = _WORDS.get(told.get("protection", ""), "")
+    if told.get("direction") == Direction.INBOUND:
+        protection = "left as it is" if told.get("protection") == "unprotected" else "opened, judged and marked"
+    if "unprotected_because" in told:
+        protection = f"unprotected, because of {told['unprotected_because']}"
+    happens = {
+        "deliver": f"would go to {told.get('hop')}, {protection}",
+        "refuse": "would be refused",
+        "defer": "would wait and be tried again",
+        "hold": "would be held for a person",
+    }
+    lines = [f"{told['recipient']} {happens[told['outcome']]}"]
+    certificate = told.get("certificate")
+    shown = {
+        "brought by": told.get("brought_by"),
+        "for": told.get("organisation"),
+        "rule": told.get("rule"),
+        "signed by": told.get("sign_key"),
+        "certificate": f"from {certificate['source']}, {certificate['assurance']}" if certificate else None,
+        "marks": ", ".join(certificate["marks"]) if certificate else None,
+        "reason": f"{told['reason']}: {told['public']}" if "reason" in told else None,
+        "detail": told.get("detail"),
+        "who": f"{told['owner']}: {told['next_step']}" if "owner" in told else None,
+    }
+    return lines + [f"  {key:<12}{value}" for key, value in shown.items() if value]

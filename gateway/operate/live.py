@@ -1,0 +1,118 @@
+"""Tries the parts a configuration names, as the gateway would use them. Sends no mail."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.app import Live, make_live, now
+from gateway.config.model import Config, KeyPurpose, RouteKind
+from gateway.deliver import Deliverer, Reached
+from gateway.edge.crls import CrlCache
+from gateway.edge.dns import Resolver
+from gateway.edge.fetch import Bounds, Fetcher, networks
+from gateway.edge.keyring import KeyRing
+from gateway.events import Event
+from gateway.mail.address import Address
+from gateway.mail.envelope import NextHop
+from gateway.outcome import Defer, Refuse
+from gateway.trust.sources import DirectoryError
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What trying one part came to. ``detail`` is for the administrator."""
+
+    part: str
+    ok: bool
+    detail: str
+
+
+class Silent:
+    """An observer for commands that only look."""
+
+    def see(self, event: Event, /) -> None:
+        """Nothing happened that the audit should know."""
+
+
+@asynccontextmanager
+async def parts(config: Config) -> AsyncIterator[Live]:
+    """Evidence and directories for the time of a command. CRLs go to a folder of its own: the gateway's may be another user's."""
+    limits = config.fetching
+    fetcher = Fetcher(Bounds(limits.megabytes << 20, limits.deadline_seconds, networks(limits.allow_private)))
+    with tempfile.TemporaryDirectory(prefix="smime-gateway-") as folder:
+        crls = CrlCache(fetcher, Path(folder))
+        live = await asyncio.to_thread(make_live, config, crls, Silent())
+        try:
+            yield live
+        finally:
+            await live.close()
+            await crls.close()
+            await fetcher.close()
+
+
+async def reach(config: Config, hop: NextHop) -> Probe:
+    """Whether ``hop`` can be reached as a delivery would."""
+    async with parts(config) as live:
+        return await _reach(config, live, hop)
+
+
+async def probe_all(config: Config) -> list[Probe]:
+    """Every part, each by itself, in the order keys, directories, name servers, routes, peers."""
+    async with parts(config) as live:
+        asked: list[Awaitable[Probe]] = [_directory(directory.name, live) for directory in live.directories]
+        if any(route.kind is RouteKind.MX for route in config.route.values()):
+            asked.append(_names(config))
+        hosts = [NextHop(name) for name, route in config.route.items() if route.kind is RouteKind.HOST]
+        peers = [NextHop(peer.name, name) for name, zone in config.zone.items() for peer in zone.peer]
+        asked += [_reach(config, live, hop) for hop in (*hosts, *peers)]
+        keys = await asyncio.to_thread(lambda: list(_keys(config)))
+        return [*keys, *await asyncio.gather(*asked)]
+
+
+def _keys(config: Config) -> Iterator[Probe]:
+    """Each private key, opened where it lives. Leaves nothing in the state directory that its owner could not use."""
+    if config.state.is_dir() and config.state.stat().st_uid != os.geteuid():
+        yield Probe("keys", False, f"only the owner of {config.state} can try them: run this command as that user")
+        return
+    ring = KeyRing(config, frozenset(KeyPurpose), now)
+    try:
+        faults = ring.faults()
+    finally:
+        ring.close()
+    for name in config.key:
+        fault = faults.get(name)
+        yield Probe(f"key:{name}", fault is None, "opens" if fault is None else fault.detail)
+
+
+async def _directory(name: str, live: Live) -> Probe:
+    directory = next(each for each in live.directories if each.name == name)
+    try:
+        await directory.find(Address("postmaster", live.config.hostname))
+    except DirectoryError as error:
+        return Probe(f"directory:{name}", False, error.detail)
+    return Probe(f"directory:{name}", True, "answers")
+
+
+async def _names(config: Config) -> Probe:
+    domain = next(iter(config.owners))
+    found = await Resolver().exchanges(domain, config.hostname)
+    if isinstance(found, Defer):
+        return Probe("name servers", False, found.detail)
+    return Probe("name servers", True, found.detail if isinstance(found, Refuse) else f"{domain}: {', '.join(found)}")
+
+
+async def _reach(config: Config, live: Live, hop: NextHop) -> Probe:
+    deliverer = Deliverer(config=lambda: config, resolver=Resolver(), peers=live.peers, now=now)
+    try:
+        found = await deliverer.reach(hop)
+    finally:
+        await deliverer.close()
+    if isinstance(found, Reached):
+        return Probe(str(hop), True, f"{found.host} answers, {found.tls or 'in clear'}")
+    return Probe(str(hop), False, f"{found.reason}: {found.detail}")

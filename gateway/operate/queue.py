@@ -1,0 +1,227 @@
+"""``queue``: mails on their way. Shows envelopes and reasons, never a subject or a body."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import os
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import click
+
+from gateway.config.load import load
+from gateway.config.model import Config
+from gateway.edge.observe import Audit, Observe, rfc3339
+from gateway.events import Event, MailDropped, MailReleased
+from gateway.mail.identifier import MailId, is_mail_id
+from gateway.operate.output import Exit, Settings, answer, columns, command_options
+from gateway.outcome import REASONS, GatewayError, Reason
+from gateway.spool.sqlite import SqliteSpool
+from gateway.spool.store import Row, State
+
+T = TypeVar("T")
+
+
+def _now() -> int:
+    return time.time_ns() // 1000
+
+
+def _with_spool(config: Config, work: Callable[[SqliteSpool], Awaitable[T]]) -> T:
+    """What ``work`` answers about the spool of this configuration, whether or not the gateway runs."""
+
+    async def run() -> T:
+        if not config.state.is_dir():
+            raise GatewayError(Reason.SPOOL_UNAVAILABLE, f"there is no state directory {config.state}: the gateway has never run")
+        spool = SqliteSpool(config.state, now=_now)
+        await spool.open()
+        try:
+            return await work(spool)
+        finally:
+            await spool.close()
+
+    return asyncio.run(run())
+
+
+@contextmanager
+def _audit(config: Config) -> Iterator[Callable[[Event], None]]:
+    """What a person did stands in the audit like everything else."""
+    observe = Observe(Audit(config.state / "audit", "queue", _now))
+    try:
+        yield observe.see
+    finally:
+        observe.close()
+
+
+def _who() -> str:
+    """Whoever sits at the terminal, also behind sudo."""
+    return os.environ.get("SUDO_USER") or getpass.getuser()
+
+
+def _identifier(context: click.Context, parameter: click.Parameter, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    """Identifiers, in the letters they are written in."""
+    texts = (value,) if isinstance(value, str) else value
+    for text in texts:
+        if not is_mail_id(text.upper()):
+            raise click.BadParameter(f"{text!r} is no identifier of a mail; `queue list` shows them", context, parameter)
+    upper = tuple(text.upper() for text in texts)
+    return upper[0] if isinstance(value, str) else upper
+
+
+_one = click.argument("mail", callback=_identifier)
+_several = click.argument("mails", metavar="MAIL...", nargs=-1, required=True, callback=_identifier)
+
+
+def facts(row: Row) -> dict[str, Any]:
+    """A row as ``--json`` shows it. Times are RFC 3339 UTC, ``size`` bytes."""
+    mail, arrival = row.mail, row.mail.arrival
+    return {
+        "mail": arrival.mail,
+        "parent": arrival.parent,
+        "organisation": arrival.organisation,
+        "direction": str(arrival.direction),
+        "state": str(row.state),
+        "stage": str(mail.stage),
+        "arrived": rfc3339(arrival.at),
+        "from": "<>" if mail.envelope.sender is None else str(mail.envelope.sender),
+        "to": [str(recipient.address) for recipient in mail.envelope.recipients],
+        "size": mail.body.size,
+        "hop": None if mail.hop is None else str(mail.hop),
+        "client": arrival.client,
+        "zone": arrival.zone,
+        "peer": arrival.peer,
+        "attempts": row.attempts,
+        "next": rfc3339(row.next_at) if row.state is State.WAITING else None,
+        "reason": None if row.reason is None else str(row.reason),
+        "detail": row.detail,
+    }
+
+
+@click.group()
+def queue() -> None:
+    """Mails on their way: those that wait, are held, or broke."""
+
+
+@queue.command("list")
+@click.option("--state", type=click.Choice([state.value for state in State]), help="Only mails in this state.")
+@command_options
+def list_(settings: Settings, state: str | None) -> None:
+    """List mails, the oldest first."""
+    config = load(settings.config)
+    wanted = None if state is None else State(state)
+    rows = [facts(row) for row in _with_spool(config, lambda spool: spool.rows(wanted))]
+    table = [
+        (
+            row["mail"],
+            row["arrived"][:19],
+            row["state"],
+            row["attempts"],
+            row["reason"] or "",
+            row["from"] or "<>",
+            _plain(row["to"]),
+        )
+        for row in rows
+    ]
+    answer(settings, {"mails": rows}, columns(("MAIL", "ARRIVED", "STATE", "TRIES", "REASON", "FROM", "TO"), table))
+
+
+@queue.command()
+@_one
+@command_options
+@click.pass_context
+def show(context: click.Context, settings: Settings, mail: str) -> None:
+    """Show what is known of one mail, but for its content."""
+    row = _row(context, settings, mail)
+    told = facts(row)
+    answer(settings, told, columns(("", ""), ((key, _plain(value)) for key, value in told.items()))[1:])
+
+
+@queue.command()
+@_one
+@command_options
+@click.pass_context
+def why(context: click.Context, settings: Settings, mail: str) -> None:
+    """Say why one mail is still here, and who can do what about it."""
+    row = _row(context, settings, mail)
+    told, lines = facts(row), [f"{mail} is {row.state}"]
+    if row.reason is not None:
+        explanation = REASONS[row.reason]
+        told |= {"public": explanation.public, "owner": explanation.owner, "next_step": explanation.next_step}
+        lines += [f"reason   {row.reason}: {explanation.public}", f"who      {explanation.owner}: {explanation.next_step}"]
+    lines += [f"detail   {row.detail}"] if row.detail else []
+    lines += [f"next     {told['next']}, after {row.attempts} tries"] if row.state is State.WAITING else []
+    answer(settings, told, lines)
+
+
+@queue.command()
+@_several
+@command_options
+@click.pass_context
+def release(context: click.Context, settings: Settings, mails: tuple[str, ...]) -> None:
+    """Let held or broken mails go on, now."""
+
+    async def change(spool: SqliteSpool, mail: MailId) -> bool:
+        return await spool.release(mail)
+
+    _change(context, settings, mails, "released", change)
+
+
+@queue.command()
+@_several
+@click.option("--yes", is_flag=True, help="Do not ask first.")
+@command_options
+@click.pass_context
+def drop(context: click.Context, settings: Settings, mails: tuple[str, ...], yes: bool) -> None:
+    """Delete mails for good. Nobody is told."""
+    if not yes:
+        click.confirm(f"Delete {len(mails)} mail(s) for good, without a report to anybody?", abort=True, err=True)
+
+    async def change(spool: SqliteSpool, mail: MailId) -> bool:
+        return await spool.drop(mail)
+
+    _change(context, settings, mails, "dropped", change)
+
+
+def _change(
+    context: click.Context,
+    settings: Settings,
+    mails: tuple[str, ...],
+    done: str,
+    change: Callable[[SqliteSpool, MailId], Awaitable[bool]],
+) -> None:
+    config = load(settings.config)
+    event = MailReleased if done == "released" else MailDropped
+
+    async def work(spool: SqliteSpool) -> dict[str, bool]:
+        changed: dict[str, bool] = {}
+        with _audit(config) as see:
+            for mail in map(MailId, mails):
+                row = await spool.row(mail)
+                changed[mail] = row is not None and await change(spool, mail)
+                if row is not None and changed[mail]:
+                    see(event(org=row.mail.arrival.organisation, mail=mail, who=_who()))
+        return changed
+
+    changed = _with_spool(config, work)
+    missed = [mail for mail, ok in changed.items() if not ok]
+    lines = [f"{mail}: {done}" for mail in changed if mail not in missed]
+    lines += [f"{mail}: no such mail, or not one that can be {done} now" for mail in missed]
+    answer(settings, {done: [mail for mail in changed if mail not in missed], "not_found": missed}, lines)
+    if missed:
+        context.exit(Exit.NO)
+
+
+def _row(context: click.Context, settings: Settings, mail: str) -> Row:
+    row = _with_spool(load(settings.config), lambda spool: spool.row(MailId(mail)))
+    if row is None:
+        answer(settings, {"mail": mail, "error": "not found"}, [f"{mail}: no such mail; it is done, or never was here"])
+        context.exit(Exit.NO)
+    return row
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "" if value is None else str(value)

@@ -1,0 +1,36 @@
+"""``status``: how the running gateway is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from gateway.config.load import load
+from gateway.operate.control import ask, control_socket
+from gateway.operate.output import Exit, Settings, answer, columns, command_options
+
+
+@click.command()
+@command_options
+@click.pass_context
+def status(context: click.Context, settings: Settings) -> None:
+    """Say how the running gateway is: its configuration, its processes, the mails on their way."""
+    socket = control_socket(load(settings.config).run)
+    try:
+        told = ask(socket, {"verb": "status"})
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "no sensible answer"
+        answer(settings, {"running": False, "detail": f"{socket}: {why}"}, [f"not running: {socket}: {why}"])
+        context.exit(Exit.UNAVAILABLE)
+    answer(settings, {"running": True, **told}, _lines(told))
+
+
+def _lines(told: dict[str, Any]) -> list[str]:
+    return [
+        f"running, configuration {told['generation']}",
+        "",
+        *columns(("MAILS", "COUNT"), told["spool"].items()),
+        "",
+        *columns(("PROCESS", "LAST SEEN"), ((name, f"{each['seen_seconds']} s ago") for name, each in told["processes"].items())),
+    ]
