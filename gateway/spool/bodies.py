@@ -1,17 +1,20 @@
 """Bodies as the spool makes and reads them.
 
 A body of one segment stays in memory until a row is about to name it: what a flow makes and discards never touches the disk.
+It is then stored beside its row, so that one write to disk makes both durable, and no file is made and removed again. With
+files, the queue takes four times the time and CPU at 5 KB, and still half again as much at 60 KB.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 
 from gateway.outcome import GatewayError, Reason
 from gateway.spool.epoch import Epoch
 from gateway.spool.fault import fault
-from gateway.spool.files import SEGMENT, BodyFiles, SealedFile, read_sealed
+from gateway.spool.files import SEGMENT, BodyFiles, SealedFile, read_file, read_sealed, seal_small
 
 
 class SpoolBodies:
@@ -48,6 +51,8 @@ class SpoolWriter:
         self._size = 0
         self._file: SealedFile | None = None
         self._body: SpoolBody | None = None
+        self._memory: bytes | None = None
+        self._sealed: bytes | None = None
         self._durable = False
         self._claimed = False
 
@@ -66,10 +71,12 @@ class SpoolWriter:
     def close(self) -> SpoolBody:
         """Everything is written. Raises ``GatewayError`` (SPOOL_FULL, SPOOL_UNAVAILABLE)."""
         if self._body is None:
-            if self._file is not None:
+            if self._file is None:
+                self._memory = bytes(self._buffer)
+            else:
                 self._append(bytes(self._buffer), last=True)
-                self._buffer.clear()
-            self._body = SpoolBody(self._files, self._name, self._size, self.epoch.id, self)
+            self._buffer.clear()
+            self._body = SpoolBody(self._files, self._name, self._size, self.epoch.id, writer=self)
         return self._body
 
     def discard(self) -> None:
@@ -80,35 +87,37 @@ class SpoolWriter:
     def claim(self) -> None:
         """From now on the spool answers for the body, and ``discard`` does nothing."""
         self._claimed = True
+        if self._memory is not None and self._sealed is None:
+            self._sealed = seal_small(self._memory, self._name, self._files.keys.key(self.epoch.id), self.epoch.id)
 
     def unclaim(self) -> None:
         """No row came to name the body."""
         self._claimed = False
 
-    def persist(self) -> Path:
-        """Bring the closed body to the disk; in any thread. Returns the directory, which is yet to be synced.
+    def persist(self) -> Path | None:
+        """Bring the closed body to the disk, if it is a file; in any thread. Its directory, returned, is yet to be synced.
 
         Raises ``GatewayError`` (SPOOL_FULL, SPOOL_UNAVAILABLE).
         """
+        if self._file is None:
+            return None
         if not self._durable:
-            if self._file is None:
-                self._append(bytes(self._buffer), last=True)
             try:
-                if self._file is not None:
-                    self._file.sync()
+                self._file.sync()
             except OSError as error:
                 raise fault(error) from error
             self._durable = True
         return self._files.path(self._name).parent
 
-    def stored(self) -> None:
-        """A row names the body: from now on it is read from the disk."""
-        self._buffer = bytearray()
+    @property
+    def sealed(self) -> bytes | None:
+        """What is stored beside the row of a claimed body of one segment."""
+        return self._sealed
 
     @property
-    def memory(self) -> bytes:
-        """The body while it is in memory, else nothing."""
-        return bytes(self._buffer)
+    def memory(self) -> bytes | None:
+        """A closed body that did not outgrow one segment."""
+        return self._memory
 
     def _append(self, segment: bytes, *, last: bool) -> None:
         try:
@@ -124,16 +133,24 @@ class SpoolWriter:
 
 
 class SpoolBody:
-    """A closed body: in memory while small and unnamed, in its file from then on. ``size`` in bytes."""
+    """A closed body. ``size`` in bytes; ``sealed`` what was stored beside its row; ``writer`` is None once read from a row."""
 
-    __slots__ = ("_files", "epoch", "name", "size", "writer")
+    __slots__ = ("_files", "epoch", "name", "sealed", "size", "writer")
 
-    def __init__(self, files: BodyFiles, name: str, size: int, epoch: str, writer: SpoolWriter | None = None) -> None:
-        """``writer`` is None for a body that a row names."""
+    def __init__(
+        self,
+        files: BodyFiles,
+        name: str,
+        size: int,
+        epoch: str,
+        sealed: bytes | None = None,
+        writer: SpoolWriter | None = None,
+    ) -> None:
         self._files = files
         self.name = name
         self.size = size
         self.epoch = epoch
+        self.sealed = sealed
         self.writer = writer
 
     def chunks(self) -> Iterator[bytes]:
@@ -141,11 +158,13 @@ class SpoolBody:
 
         Raises :class:`gateway.spool.files.BodyDamagedError`, and ``GatewayError`` (KEY_UNAVAILABLE, SPOOL_UNAVAILABLE).
         """
-        memory = self.writer.memory if self.writer is not None else b""
-        if memory:
-            yield memory
-            return
-        try:
-            yield from read_sealed(self._files, self.name, self.size, self.epoch)
-        except OSError as error:
-            raise fault(error) from error
+        if self.writer is not None and self.writer.memory is not None:
+            if self.writer.memory:
+                yield self.writer.memory
+        elif self.sealed is not None:
+            yield from read_sealed(BytesIO(self.sealed), self.name, self.size, self._files.keys.key(self.epoch), self.epoch)
+        else:
+            try:
+                yield from read_file(self._files, self.name, self.size, self.epoch)
+            except OSError as error:
+                raise fault(error) from error

@@ -13,7 +13,7 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
@@ -51,7 +51,7 @@ class Work:
     change: Callable[[apsw.Connection], Any]
     finish: Callable[[Any, BaseException | None], None]
     effect: Effect
-    directories: tuple[Path, ...] = ()
+    directories: Sequence[Path] = ()
     wanted: Callable[[], bool] = field(default=lambda: True)
 
 

@@ -1,4 +1,5 @@
-"""Bodies at rest: immutable files ``bodies/XX/NAME``, encrypted in segments under a key of their own.
+"""Bodies at rest: immutable, encrypted in segments under a key of their own. Files ``bodies/XX/NAME``, but for small ones,
+which lie in the database in the same form.
 
 A file is a header (magic, version, epoch, name, salt) and segments of 64 KiB, each AES-256-GCM with a tag of 16 bytes. The
 body's key is HMAC-SHA256 of the whole header under the epoch key, so a header that was changed, or a file that was renamed,
@@ -12,6 +13,7 @@ import hmac
 import os
 import struct
 from collections.abc import Callable, Iterator
+from io import BytesIO, RawIOBase
 from pathlib import Path
 from typing import Final
 
@@ -95,7 +97,7 @@ class SealedFile:
         self._name = name
         self._index = 0
         self._descriptor = files.create_file(name)
-        header = HEADER.pack(MAGIC, VERSION, epoch.id.encode(), name.encode(), os.urandom(SALT))
+        header = make_header(name, epoch.id)
         self._cipher = body_cipher(files.keys.key(epoch.id), header)
         self._write(header)
 
@@ -135,8 +137,8 @@ class SealedFile:
             raise
 
 
-def read_sealed(files: BodyFiles, name: str, size: int, epoch: str) -> Iterator[bytes]:
-    """The ``size`` bytes of a body, one segment at a time.
+def read_file(files: BodyFiles, name: str, size: int, epoch: str) -> Iterator[bytes]:
+    """The ``size`` bytes of the body in a file, one segment at a time.
 
     Raises :class:`BodyDamagedError`, ``GatewayError`` (KEY_UNAVAILABLE) and ``OSError``.
     """
@@ -145,22 +147,38 @@ def read_sealed(files: BodyFiles, name: str, size: int, epoch: str) -> Iterator[
     except FileNotFoundError:
         raise BodyDamagedError(f"body {name} is missing") from None
     with file:
-        header = file.read(HEADER.size)
-        expected = (MAGIC, VERSION, epoch.encode(), name.encode())
-        if len(header) != HEADER.size or HEADER.unpack(header)[:4] != expected:
-            raise BodyDamagedError(f"body {name} has a wrong header")
-        cipher = body_cipher(files.keys.key(epoch), header)
-        segments = max(1, -(-size // SEGMENT))
-        for index in range(segments):
-            last = index == segments - 1
-            length = size - index * SEGMENT if last else SEGMENT
-            try:
-                # One byte more is asked of the last segment, so that anything behind it is noticed.
-                plain = cipher.decrypt(nonce(index, last=last), file.read(length + TAG + last), None)
-            except InvalidTag:
-                raise BodyDamagedError(f"body {name} does not open at segment {index}") from None
-            if plain:
-                yield plain
+        yield from read_sealed(file, name, size, files.keys.key(epoch), epoch)
+
+
+def read_sealed(file: RawIOBase | BytesIO, name: str, size: int, epoch_key: bytes, epoch: str) -> Iterator[bytes]:
+    """The ``size`` bytes of a body, one segment at a time. Raises :class:`BodyDamagedError` and ``OSError``."""
+    header = file.read(HEADER.size) or b""
+    expected = (MAGIC, VERSION, epoch.encode(), name.encode())
+    if len(header) != HEADER.size or HEADER.unpack(header)[:4] != expected:
+        raise BodyDamagedError(f"body {name} has a wrong header")
+    cipher = body_cipher(epoch_key, header)
+    segments = max(1, -(-size // SEGMENT))
+    for index in range(segments):
+        last = index == segments - 1
+        length = size - index * SEGMENT if last else SEGMENT
+        try:
+            # One byte more is asked of the last segment, so that anything behind it is noticed.
+            plain = cipher.decrypt(nonce(index, last=last), file.read(length + TAG + last) or b"", None)
+        except InvalidTag:
+            raise BodyDamagedError(f"body {name} does not open at segment {index}") from None
+        if plain:
+            yield plain
+
+
+def seal_small(data: bytes, name: str, epoch_key: bytes, epoch: str) -> bytes:
+    """A body of one segment in the form of its file."""
+    header = make_header(name, epoch)
+    return header + body_cipher(epoch_key, header).encrypt(nonce(0, last=True), data, None)
+
+
+def make_header(name: str, epoch: str) -> bytes:
+    """What a body's file begins with."""
+    return HEADER.pack(MAGIC, VERSION, epoch.encode(), name.encode(), os.urandom(SALT))
 
 
 def body_cipher(epoch_key: bytes, header: bytes) -> AESGCM:

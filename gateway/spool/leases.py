@@ -54,9 +54,9 @@ def take(database: apsw.Connection, limit: int, worker: Worker, closed: Collecti
             (worker.owner, worker.until, identifier),
         ).fetchone()
         try:
-            leases.append(Lease(read_mail(row, make), row[8], worker.until, row[9]))
+            leases.append(Lease(read_mail(row, make), row[9], worker.until, row[10]))
         except CodecError as error:
-            fate = Fate(State.BROKEN, worker.now, row[9], error.reason, error.detail)
+            fate = Fate(State.BROKEN, worker.now, row[10], error.reason, error.detail)
             settle(database, identifier, fate)
     return leases
 

@@ -20,9 +20,10 @@ from gateway.spool.codec import read_content, read_sealings, write_content, writ
 from gateway.spool.epoch import Epoch
 from gateway.spool.store import Lease, LeaseLost, Mail, Remainder, Row, Stage, State, Waiting
 
-MakeBody = Callable[[str, int, str], SpoolBody]  # name, size, epoch
+MakeBody = Callable[[str, int, str, bytes | None], SpoolBody]  # name, size, epoch, sealed
 
-MAIL: Final = "id, content, stage, protected, priority, body, size, epoch"
+_COLUMNS: Final = "id, content, stage, protected, priority, body, size, epoch"
+MAIL: Final = f"{_COLUMNS}, (SELECT sealed FROM body WHERE name = mail.body)"  # noqa: S608 - names of columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ def insert(database: apsw.Connection, mail: Mail, fate: Fate) -> None:
             "INSERT OR IGNORE INTO epoch VALUES (?, ?, ?, ?)",
             (epoch.id, epoch.created_at, epoch.proof, write_sealings(epoch.sealings)),
         )
+        if body.writer.sealed is not None:
+            database.execute("INSERT OR IGNORE INTO body VALUES (?, ?)", (body.name, body.writer.sealed))
     arrival = mail.arrival
     content = write_content(arrival, mail.envelope, mail.hop)
     try:
@@ -86,7 +89,7 @@ def end(
             insert(database, _rest(mail, new(), mail.arrival.mail, recipients), fate)
     for output in outputs:
         insert(database, output, Fate(State.WAITING, now))
-    return unnamed(database, [_name(mail)])
+    return forget_body(database, _name(mail))
 
 
 def set_broken(database: apsw.Connection, lease: Lease, owner: str, detail: str, now: int) -> None:
@@ -96,9 +99,10 @@ def set_broken(database: apsw.Connection, lease: Lease, owner: str, detail: str,
 
 
 def select(database: apsw.Connection, state: State | None, make: MakeBody) -> list[Row]:
-    """All rows, or those in ``state``, oldest first. Raises :class:`CodecError`."""
+    """All rows, or those in ``state``, oldest first; their small bodies cannot be read. Raises :class:`CodecError`."""
     found = database.execute(
-        f"SELECT {MAIL}, state, attempts, next_at, reason, detail FROM mail WHERE state = coalesce(?, state) ORDER BY at, id",  # noqa: S608
+        f"SELECT {_COLUMNS}, NULL, state, attempts, next_at, reason, detail FROM mail"  # noqa: S608 - names of columns
+        " WHERE state = coalesce(?, state) ORDER BY at, id",
         (state,),
     )
     return [_row(row, make) for row in found]
@@ -130,7 +134,15 @@ def release(database: apsw.Connection, mail: MailId, now: int) -> bool:
 def delete(database: apsw.Connection, mail: MailId) -> list[str] | None:
     """A row that is not leased goes. Returns the names of bodies no row names any more, or None if there was no such row."""
     body = database.execute("DELETE FROM mail WHERE id = ? AND state <> 'leased' RETURNING body", (mail,)).get
-    return None if body is None else unnamed(database, [body])
+    return None if body is None else forget_body(database, body)
+
+
+def forget_body(database: apsw.Connection, name: str) -> list[str]:
+    """A body that no row names any more goes. Returns its name if it is a file, to be deleted after the commit."""
+    if not unnamed(database, [name]):
+        return []
+    database.execute("DELETE FROM body WHERE name = ?", (name,))
+    return [] if database.changes() else [name]
 
 
 def unnamed(database: apsw.Connection, bodies: Sequence[str]) -> list[str]:
@@ -190,12 +202,12 @@ def _name(mail: Mail) -> str:
 
 def read_mail(row: Sequence[Any], make: MakeBody) -> Mail:
     """The mail in the columns ``MAIL`` of a row. Raises :class:`CodecError`."""
-    _, text, stage, protected, priority, body, size, epoch = row[:8]
+    _, text, stage, protected, priority, body, size, epoch, sealed = row[:9]
     content = read_content(text)
     return Mail(
         arrival=content.arrival,
         envelope=content.envelope,
-        body=make(body, size, epoch),
+        body=make(body, size, epoch, sealed),
         stage=Stage(stage),
         hop=content.hop,
         protected=bool(protected),
@@ -204,5 +216,5 @@ def read_mail(row: Sequence[Any], make: MakeBody) -> Mail:
 
 
 def _row(row: Sequence[Any], make: MakeBody) -> Row:
-    state, attempts, next_at, reason, detail = row[8:]
+    state, attempts, next_at, reason, detail = row[9:]
     return Row(read_mail(row, make), State(state), attempts, next_at, Reason(reason) if reason is not None else None, detail)

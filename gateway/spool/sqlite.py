@@ -38,7 +38,7 @@ LEASE_SECONDS: Final = 120.0
 POLL_SECONDS: Final = 0.5  # how soon a row is seen that another process released or added
 _TICK_SECONDS: Final = 2.0  # how soon the leases of a dead process are taken back
 _CLOSED_SECONDS: Final = 5.0  # how soon an epoch that could not be opened is tried again
-_DISK_THREADS: Final = 8
+_DISK_THREADS: Final = 4
 
 
 def boot_clock() -> float:
@@ -261,12 +261,11 @@ class SqliteSpool:
         writers = [body.writer for body in map(_body, mails) if body.writer is not None]
         for writer in writers:
             writer.claim()
+        large = [writer for writer in writers if writer.sealed is None]
 
         def finish(gone: Any, error: BaseException | None) -> None:  # noqa: ANN401 - what ``change`` returned
             for writer in writers:
-                if error is None:
-                    writer.stored()
-                else:
+                if error is not None:
                     writer.unclaim()
                     if future.cancelled():
                         writer.discard()
@@ -275,13 +274,13 @@ class SqliteSpool:
 
         def persist() -> None:
             try:
-                directories = {writer.persist() for writer in writers}
-                work = Work(change, finish, Effect.DURABLE, tuple(directories), lambda: not future.cancelled())
+                directories = [directory for writer in large if (directory := writer.persist()) is not None]
+                work = Work(change, finish, Effect.DURABLE, directories, lambda: not future.cancelled())
                 self._database.submit(work)
             except Exception as error:  # whatever it is, the caller hears of it
                 finish(None, error)
 
-        if writers:
+        if large:
             self._disk.submit(persist)
         else:
             persist()
@@ -305,8 +304,8 @@ class SqliteSpool:
             self._settling = self._disk.submit(settle_dead, self._database, self._owners, self._files)
         self._timer = asyncio.get_running_loop().call_later(_TICK_SECONDS, self._tick)
 
-    def _body(self, name: str, size: int, epoch: str) -> SpoolBody:
-        return SpoolBody(self._files, name, size, epoch)
+    def _body(self, name: str, size: int, epoch: str, sealed: bytes | None) -> SpoolBody:
+        return SpoolBody(self._files, name, size, epoch, sealed)
 
     def _free(self) -> int:
         facts = os.statvfs(self._state)

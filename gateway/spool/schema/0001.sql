@@ -28,6 +28,12 @@ CREATE TABLE mail (
     until REAL
 ) STRICT;
 
+-- Small bodies, in the form of their files. Larger ones are files of their own and have no row here.
+CREATE TABLE body (
+    name TEXT NOT NULL PRIMARY KEY,
+    sealed BLOB NOT NULL
+) STRICT;
+
 CREATE INDEX mail_due ON mail (priority, next_at, id) WHERE state = 'waiting';
 CREATE INDEX mail_leased ON mail (until) WHERE state = 'leased';
 CREATE INDEX mail_body ON mail (body);
