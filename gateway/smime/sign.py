@@ -66,7 +66,7 @@ class SignatureWriter:
         self._at = at
         self._hash = hashlib.new(self.digest)
         self._attributes = b""
-        self._signature = b""
+        self._signature: bytes | None = None
 
     @property
     def digest(self) -> Digest:
@@ -85,19 +85,20 @@ class SignatureWriter:
     @property
     def wants(self) -> NeedSignature | None:
         """The signature to be made over all that was given; None once it was."""
-        if self._signature:
+        if self._signature is not None:
             return None
         if not self._attributes:
             self._attributes = signed_attributes(self._hash.digest(), self._certificates[0], self._signer, self._at)
         return NeedSignature(self._attributes, self.mechanism)
 
     def give(self, signature: bytes) -> None:
-        """The answer to ``wants``. Raises :class:`GatewayError` (OWN_WORK_WRONG) where the certificate's key does not verify it."""
-        verify(self._signer.key, self._attributes, signature, self.mechanism)
+        """The answer to ``wants``."""
         self._signature = signature
 
     def finalize(self) -> bytes:
-        """The ContentInfo. Raises :class:`GatewayError` (OWN_WORK_WRONG) where what was written does not read as it was meant."""
+        """The ContentInfo, read back first. Raises :class:`GatewayError` (OWN_WORK_WRONG) where the certificate's key does not
+        verify what was written, or it is not about the content that was given.
+        """
         digest = digest_identifier(self.digest)
         signer_info = der.sequence(
             der.integer(1),
@@ -105,7 +106,7 @@ class SignatureWriter:
             digest,
             bytes((der.CONTEXT_CONSTRUCTED + 0,)) + self._attributes[1:],  # signed as a SET, written as [0] IMPLICIT
             signature_identifier(self.mechanism),
-            der.octet_string(self._signature),
+            der.octet_string(self._signature or b""),
         )
         signed_data = der.sequence(
             der.integer(1),
@@ -119,7 +120,7 @@ class SignatureWriter:
         return written
 
     def _check(self, written: bytes) -> None:
-        """The attributes as written are those that were signed, by this key, and hold the digest of what was given."""
+        """The attributes as written were signed, by this key, and hold the digest of what was given."""
         _, wrapped = der.read(written)
         *_, signer_infos = next(iter(wrapped))
         _, _, _, attributes, _, signature = next(iter(signer_infos))

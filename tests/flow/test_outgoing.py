@@ -420,3 +420,29 @@ async def test_no_failure_ends_in_clear_text(hospital: Hospital, rule: list[dict
 async def test_mail_without_recipients_makes_nothing(hospital: Hospital) -> None:
     flowed = await hospital.flow().run(mail_of(MESSAGE))
     assert flowed.outputs == ()
+
+
+@pytest.mark.parametrize("protect", ["both", "sign"])
+async def test_large_mail_is_worked_on_in_a_thread(hospital: Hospital, root: Ca, tmp_path: Path, protect: str) -> None:
+    """Over 64 KiB every pass leaves the event loop free; what comes out is the same."""
+    hospital.rules = [{"name": "r", "protect": protect}]
+    head = MESSAGE.partition(b"\r\n\r\n")[0].replace(b"8bit", b"7bit")
+    message = head + b"\r\n\r\n" + b"a line of a long letter\r\n" * 8000
+    [output] = (await hospital.send(message)).outputs
+    whole = bytes_of(output)
+    if protect == "both":
+        reader = hospital.evidence.known[RESULTS]
+        assert isinstance(reader, Issued)
+        whole = opened(output, reader, tmp_path)
+    assert verified(whole, root, tmp_path) == message[message.index(b"Content-Type") :]
+
+
+async def test_smtputf8_mail_keeps_its_header_and_what_it_needs(
+    hospital: Hospital, readers: dict[str, Issued], tmp_path: Path
+) -> None:
+    message = MESSAGE.replace(b"Subject: discharge letter", "Subject: compte rendu hospitalier, été".encode())
+    [output] = (await hospital.flow().run(mail_of(message, RESULTS, smtputf8=True))).outputs
+    assert "Subject: compte rendu hospitalier, été\r\n".encode() in bytes_of(output)
+    assert output.envelope.smtputf8
+    assert output.envelope.body is Transfer.EIGHT_BIT
+    assert ENTITY in opened(output, readers[RESULTS], tmp_path)
