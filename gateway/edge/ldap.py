@@ -213,6 +213,8 @@ def _bind(connection: Connection) -> None:
 def _end(connection: Connection) -> None:
     with contextlib.suppress(Exception):  # it is on its way out
         connection.strategy.close()
+    if connection.socket is not None:  # one that never opened is left behind by ldap3
+        connection.socket.close()
 
 
 def escape(text: str) -> str:

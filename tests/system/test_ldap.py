@@ -1,0 +1,208 @@
+"""Certificates from a real OpenLDAP server, and from servers that misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gateway.edge.ldap import Ldap, LdapSettings, escape
+from gateway.mail.address import Address, parse_address
+from gateway.outcome import GatewayError
+from gateway.trust.sources import DirectoryError, Found
+from tests.pki import Ca, Issued
+from tests.system.slapd import ADMIN, BASE, PASSWORD, Slapd
+
+RESULTS = parse_address("results@laboratory.example")
+
+
+class World:
+    """One server for the module, with a few people in it."""
+
+    def __init__(self, home: Path) -> None:
+        self.ca = Ca.root()
+        certificate, key = self.ca.gateway("localhost", ku=["digital_signature", "key_agreement"]).write(home, "server")
+        self.anchors = home / "anchors.pem"
+        self.anchors.write_bytes(self.ca.pem)
+        self.results: Issued = self.ca.reader("results@laboratory.example")
+        self.bundled: Issued = self.ca.reader("office@laboratory.example")
+        self.domain: Issued = self.ca.organisation_reader("laboratory.example")
+        self.slapd = Slapd(home / "slapd", certificate, key)
+
+    def fill(self) -> None:
+        self.slapd.add_person("Results", "results@laboratory.example", [self.results.der, self.ca.der])
+        chain = [self.bundled.certificate, self.ca.certificate]
+        bundle = pkcs7.serialize_certificates(chain, Encoding.DER)
+        self.slapd.add_person("Office", "office@laboratory.example", bundles=[bundle])
+        self.slapd.add_person("Domain", "domain-confidentiality-authority@laboratory.example", [self.domain.der])
+        self.slapd.add_person("Nobody", "nobody@laboratory.example")
+
+    @property
+    def secure(self) -> LdapSettings:
+        return LdapSettings(self.slapd.secure_uri, BASE, anchors=self.anchors)
+
+    @property
+    def starttls(self) -> LdapSettings:
+        return LdapSettings(self.slapd.uri, BASE, starttls=True, anchors=self.anchors)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    world = World(tmp_path_factory.mktemp("ldap"))
+    with world.slapd:
+        world.fill()
+        yield world
+
+
+async def _find(chosen: LdapSettings, address: Address = RESULTS) -> Found:
+    ldap = Ldap("directory", chosen)
+    try:
+        return await ldap.find(address)
+    finally:
+        await ldap.close()
+
+
+async def test_ldaps_and_starttls(world: World) -> None:
+    """The same certificates over LDAPS, over StartTLS, in clear, and bound with a password: the person's and the domain's."""
+    expected = ({world.results.der, world.domain.der}, (world.ca.der,))
+    bound = replace(world.secure, bind_dn=ADMIN, password=PASSWORD)
+    for chosen in (world.secure, world.starttls, bound, LdapSettings(world.slapd.uri, BASE)):
+        found = await _find(chosen)
+        assert (set(found.certificates), found.others) == expected
+
+
+async def test_bundle(world: World) -> None:
+    """A userSMIMECertificate is opened: its leaf is a candidate, its authority an intermediate."""
+    found = await _find(world.secure, parse_address("office@laboratory.example"))
+    assert set(found.certificates) == {world.bundled.der, world.domain.der}
+    assert found.others == (world.ca.der,)
+
+
+async def test_nothing_there(world: World) -> None:
+    """An unknown domain is no error, nor is a base that does not exist."""
+    assert await _find(world.secure, parse_address("x@elsewhere.example")) == Found()
+    assert await _find(replace(world.secure, base="dc=nowhere")) == Found()
+
+
+async def test_connection_is_kept_and_replaced(world: World) -> None:
+    """Questions share a connection; after the server went away and came back the next question opens a new one."""
+    ldap = Ldap("directory", world.secure)
+    assert await ldap.find(RESULTS) == await ldap.find(RESULTS)
+    kept = ldap._idle[0]
+    kept.socket.shutdown(socket.SHUT_RDWR)
+    assert (await ldap.find(RESULTS)).certificates
+    assert ldap._idle[0] is not kept
+    await ldap.close()
+
+
+async def test_foreign_server(world: World, tmp_path: Path) -> None:
+    """A server whose certificate leads to other anchors gets no question, over LDAPS or StartTLS."""
+    anchors = tmp_path / "anchors.pem"
+    anchors.write_bytes(Ca.root("CN=Other").pem)
+    for chosen in (replace(world.secure, anchors=anchors), replace(world.starttls, anchors=anchors)):
+        with pytest.raises(DirectoryError):
+            await _find(chosen)
+
+
+async def test_wrong_host_name(world: World) -> None:
+    """A server whose certificate names another host gets no question."""
+    for uri in (f"ldaps://127.0.0.1:{world.slapd.secure_port}", f"ldap://127.0.0.1:{world.slapd.port}"):
+        with pytest.raises(DirectoryError):
+            await _find(LdapSettings(uri, BASE, starttls=uri.startswith("ldap:"), anchors=world.anchors))
+
+
+async def test_wrong_password(world: World) -> None:
+    """A refused bind is an error without the password in it."""
+    with pytest.raises(DirectoryError, match="bind refused") as caught:
+        await _find(replace(world.secure, bind_dn=ADMIN, password="wrong-secret"))
+    assert "wrong-secret" not in str(caught.value)
+    assert "wrong-secret" not in repr(replace(world.secure, password="wrong-secret"))
+
+
+def test_wrong_settings(world: World, tmp_path: Path) -> None:
+    """A password in clear, a URI without host, anchors that are none: refused before anything is sent."""
+    for chosen in (
+        LdapSettings(world.slapd.uri, BASE, bind_dn=ADMIN, password=PASSWORD),
+        LdapSettings("ldap:///dc=example", BASE),
+        LdapSettings("http://localhost/", BASE),
+    ):
+        with pytest.raises(ValueError, match="ldap"):
+            Ldap("directory", chosen)
+    with pytest.raises(GatewayError):
+        Ldap("directory", LdapSettings("ldaps://localhost", BASE, anchors=tmp_path / "missing.pem"))
+
+
+async def test_silent_server() -> None:
+    """A server that accepts and never answers costs one deadline; then the breaker answers at once."""
+    with socket.create_server(("127.0.0.1", 0), backlog=50) as silent:
+        port = silent.getsockname()[1]
+        for uri in (f"ldap://127.0.0.1:{port}", f"ldaps://127.0.0.1:{port}"):
+            ldap = Ldap("silent", LdapSettings(uri, BASE, deadline_seconds=0.5))
+            began = time.monotonic()
+            answers = await asyncio.gather(*(ldap.find(RESULTS) for _ in range(12)), return_exceptions=True)
+            assert all(isinstance(answer, DirectoryError) and not answer.resting for answer in answers)
+            assert time.monotonic() - began < 1.5
+            began = time.monotonic()
+            with pytest.raises(DirectoryError) as caught:
+                await ldap.find(RESULTS)
+            assert caught.value.resting
+            assert time.monotonic() - began < 0.05
+            await ldap.close()
+
+
+async def test_nobody_listens() -> None:
+    """A refused connection is an error at once."""
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    with pytest.raises(DirectoryError):
+        await _find(LdapSettings(f"ldap://127.0.0.1:{port}", BASE))
+
+
+HOSTILE = st.text(
+    st.one_of(st.sampled_from('*()\\\0|&=!<>~/" #,+'), st.characters(exclude_categories=["Cs"])), min_size=1, max_size=20
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(local=HOSTILE)
+def test_hostile_local_parts(world: World, local: str) -> None:
+    """Whatever the local part, it is a value: the server finds the domain's certificate, never another person's."""
+
+    async def ask() -> Found:
+        return await _find(LdapSettings(world.slapd.uri, BASE), Address(local, "laboratory.example"))
+
+    found = asyncio.run(ask())
+    assert set(found.certificates) <= {world.domain.der}
+
+
+@given(st.text())
+def test_escaped_says_only_itself(text: str) -> None:
+    """An escaped value holds no character a filter knows (RFC 4515 3), and unescapes to the octets that went in."""
+    value = escape(text.replace("\ud800", ""))
+    assert not set(value) & set("*()\0")
+    octets = bytearray()
+    rest = value
+    while rest:
+        if rest[0] == "\\":
+            octets.append(int(rest[1:3], 16))
+            rest = rest[3:]
+        else:
+            octets.append(ord(rest[0]))
+            rest = rest[1:]
+    assert octets.decode("utf-8", "surrogatepass") == text.replace("\ud800", "")
+
+
+def test_certificates_are_what_went_in(world: World) -> None:
+    """The reader's certificate in the directory is the one that was issued: no re-encoding on the way."""
+    found = asyncio.run(_find(world.secure))
+    loaded = [x509.load_der_x509_certificate(der) for der in found.certificates]
+    assert world.results.certificate in loaded
