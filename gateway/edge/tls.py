@@ -99,8 +99,9 @@ class ServerTls:
         return b"".join(said)
 
     def send(self, data: bytes) -> None:
-        """Says ``data`` to the peer: fetch it from ``output``."""
-        self._connection.write(data)
+        """Says ``data`` to the peer, if it can still hear: fetch it from ``output``."""
+        with contextlib.suppress(ssl.SSLError):
+            self._connection.write(data)
 
     def close(self) -> None:
         """Says that nothing more will come (close_notify)."""

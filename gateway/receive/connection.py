@@ -122,15 +122,20 @@ class Connection(asyncio.Protocol):
 
     async def more(self) -> None:
         """Waits until more octets have come, or ``wake``. Raises :class:`Gone`, and ``TimeoutError`` after ``seconds``."""
+        if self._ended or self._transport is None:
+            raise Gone("the other side hung up")
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+        self._arrived.clear()
         async with asyncio.timeout(self._seconds):
-            await self._writable.wait()
-            if self._ended or self._transport is None:
-                raise Gone
-            if self._paused:
-                self._paused = False
-                self._transport.resume_reading()
-            self._arrived.clear()
             await self._arrived.wait()
+
+    async def heard(self) -> None:
+        """Waits until the other side has read most of what was said. Raises ``TimeoutError`` after ``seconds``."""
+        if not self._writable.is_set():
+            async with asyncio.timeout(self._seconds):
+                await self._writable.wait()
 
     def say(self, reply: Reply) -> None:
         """Sends a reply, to nobody if the other side has gone."""
@@ -150,7 +155,7 @@ class Connection(asyncio.Protocol):
                 try:
                     await self.more()
                 except Gone:
-                    raise self._failure or Gone from None
+                    raise self._failure or Gone("the other side hung up during the handshake") from None
         self.tls, self.chain = self._secure.describe(), self._secure.peer_chain()
 
     # Called by whoever made the connection

@@ -6,6 +6,7 @@ import asyncio
 import ssl
 import traceback
 from collections.abc import Mapping
+from itertools import count
 from typing import Final
 
 import structlog
@@ -35,6 +36,8 @@ from gateway.smtp.command import (
     parse_command,
 )
 from gateway.smtp.reply import Reply, reply_to
+
+COMMANDS_IN_A_ROW: Final = 32  # of one pipelining client, before the others have their turn
 
 _EXTENSIONS: Final = ("PIPELINING", "8BITMIME", "SMTPUTF8", "DSN", "ENHANCEDSTATUSCODES", "CHUNKING")
 _OFFERED: Final = frozenset((*_EXTENSIONS, "SIZE"))
@@ -78,7 +81,6 @@ class Session:
         self._transaction: Transaction | None = None
         self._content: Content | None = None
         self._errors = 0
-        self._closing = False
 
     async def talk(self, connection: Connection) -> None:
         """From the greeting to the end. Raises nothing but cancellation."""
@@ -101,12 +103,16 @@ class Session:
         if self._tls is TlsMode.IMPLICIT:
             await self._handshake(connection)
         connection.say(Reply(220, "", (f"{self._world.config().hostname} ESMTP",)))
-        while not self._closing:
+        for number in count():
             line = await self._line(connection)
             reply = await self._answer(connection, line) if isinstance(line, bytes) else line
             if reply is not None:
                 connection.say(reply)
-                self._closing = self._closing or reply.closing
+                await connection.heard()
+                if reply.closing:
+                    return
+            if number % COMMANDS_IN_A_ROW == 0:
+                await asyncio.sleep(0)
 
     async def _line(self, connection: Connection) -> bytes | Reply:
         """The next command line, or the reply that ends the session in its place."""

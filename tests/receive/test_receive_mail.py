@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import smtplib
 
 import pytest
 
@@ -213,3 +214,28 @@ async def test_a_client_that_has_said_all_still_hears_all(gatehouse: House) -> N
         client.writer.write_eof()
         heard = (await client.reader.read()).decode().splitlines()
     assert [line[:3] for line in heard] == ["220", "250", "250", "250", "354", "250", "221"]
+
+
+async def test_the_client_of_the_standard_library(gatehouse: House) -> None:
+    """A client that we did not write: STARTTLS, 8BITMIME, dots, two mails in one session."""
+    message = b"Subject: two\r\n\r\n..\r\n.\r\n\xe9t\xe9\r\n"
+
+    context = gatehouse.client_tls()
+    context.check_hostname = False  # it would compare with the address
+
+    def send() -> None:
+        with smtplib.SMTP("127.0.0.1", gatehouse.ports["secure"], local_hostname="mail.hospital.example", timeout=10) as client:
+            client.starttls(context=context)
+            for _ in range(2):
+                client.sendmail("cardiology@hospital.example", ["results@laboratory.example"], message, ["BODY=8BITMIME"])
+
+    await asyncio.to_thread(send)
+    assert [body.endswith(b"\r\n" + message) for body in gatehouse.spool.bodies.kept] == [True, True]
+
+
+@pytest.mark.parametrize("more", [b"", b"MAIL FROM:<>\r\n"])
+async def test_many_commands_at_once_are_answered_in_order(gatehouse: House, more: bytes) -> None:
+    async with gatehouse.client() as client:
+        await client.send(b"NOOP\r\n" * 20_000 + more + b"QUIT\r\n")
+        heard = (await client.reader.read()).splitlines()
+    assert [line[:3] for line in heard] == [b"250"] * (20_001 if more else 20_000) + [b"221"]
