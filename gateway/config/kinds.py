@@ -23,8 +23,10 @@ from pydantic_core import PydanticCustomError
 
 from gateway.config.mistake import one_of
 from gateway.mail.address import AddressError, normal_domain, parse_address
+from gateway.trust.name import normal_dn
 
 MAX_FILE: Final = 16 * 1024 * 1024
+_LDAP: Final = re.compile(r"ldaps?://([^/:@?#\[\]]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?/?")
 _RULE: Final = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 
 T = TypeVar("T")
@@ -93,6 +95,25 @@ def pattern(text: str) -> str:
         parse_address(example)
     except AddressError as error:
         raise ValueError("local@domain, @domain or @*.domain") from error
+    return text
+
+
+def subject(text: str) -> str:
+    """``text``, which is a distinguished name as RFC 4514 writes it."""
+    try:
+        normal_dn(text)
+    except ValueError as error:
+        raise ValueError("a full subject name, such as CN=gateway,O=Laboratory,C=FR") from error
+    return text
+
+
+def ldap_uri(text: str) -> str:
+    """``text``, which is the place of an LDAP server and no more: what is searched for has keys of its own."""
+    matched = _LDAP.fullmatch(text)
+    try:
+        host(matched[1].strip("[]") if matched else "")
+    except ValueError as error:
+        raise ValueError("ldap://HOST or ldaps://HOST, with :PORT where it is not the usual") from error
     return text
 
 
@@ -193,6 +214,8 @@ Host = Annotated[str, AfterValidator(host)]
 Network = Annotated[str, AfterValidator(network)]
 Mailbox = Annotated[str, AfterValidator(mailbox)]
 Pattern = Annotated[str, AfterValidator(pattern)]
+DistinguishedName = Annotated[str, AfterValidator(subject)]
+LdapUri = Annotated[str, AfterValidator(ldap_uri)]
 RuleName = Annotated[str, AfterValidator(rule_name)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Megabytes = Annotated[int, Field(ge=1, le=2048)]

@@ -19,6 +19,7 @@ from gateway.config.kinds import (
     Folder,
     Host,
     KeyName,
+    LdapUri,
     Mailbox,
     Network,
     Numeric,
@@ -211,7 +212,7 @@ class Directory(Section):
 
     kind: DirectoryKind
     path: Folder | None = None
-    uri: str | None = None
+    uri: LdapUri | None = None
     base: str = ""
     starttls: bool = False
     anchors: CertificateFile | None = None
@@ -225,6 +226,8 @@ class Directory(Section):
             raise ValueError("path is for kind = 'folder', and required there")
         if (self.kind is DirectoryKind.LDAP) != (self.uri is not None):
             raise ValueError("uri is for kind = 'ldap', and required there")
+        if self.starttls and self.uri is not None and self.uri.startswith("ldaps:"):
+            raise ValueError("starttls belongs to ldap://, not to ldaps://")
         if (self.bind_dn is None) != (self.password is None):
             raise ValueError("bind_dn and password belong together")
         return self

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from gateway.config.kinds import CertificateFile, DirectoryName, Domain, Host, Port, TlsName
+from gateway.config.kinds import CertificateFile, DirectoryName, DistinguishedName, Domain, Host, Port, TlsName
 from gateway.config.section import Section
 from gateway.config.words import Revocation, TlsMode
 
@@ -22,7 +22,7 @@ class ZonePeer(Section):
     port: Port = 465
     tls: Literal[TlsMode.IMPLICIT, TlsMode.STARTTLS] = TlsMode.IMPLICIT
     names: tuple[Domain, ...] = ()
-    dn: str | None = None
+    dn: DistinguishedName | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

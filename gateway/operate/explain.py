@@ -52,7 +52,7 @@ def explain(
     config = load(settings.config)
     header = _header(sender, fields)
     answers = [_explain(config, sender, recipient, header) for recipient in recipients]
-    if any(planned is not None and _encrypts(planned) for _, planned, _ in answers):
+    if any(map(_needs_certificate, answers)):
         answers = asyncio.run(_with_evidence(config, answers, recipients))
     told = [_facts(recipient, *each) for recipient, each in zip(recipients, answers, strict=True)]
     lines = [line for each in told for line in (*_lines(each), "")][:-1]
@@ -115,8 +115,10 @@ def _bringer(speaker: Speaker) -> str:
             return "a stranger"
 
 
-def _encrypts(planned: Plan) -> bool:
-    return planned.protection in (Protection.BOTH, Protection.ENCRYPT)
+def _needs_certificate(given: Answer) -> bool:
+    _, planned, facts = given
+    encrypts = planned is not None and planned.protection in (Protection.BOTH, Protection.ENCRYPT)
+    return encrypts and facts["direction"] == Direction.OUTBOUND
 
 
 async def _with_evidence(config: Config, answers: list[Answer], recipients: tuple[Address, ...]) -> list[Answer]:
@@ -133,7 +135,7 @@ async def _with_evidence(config: Config, answers: list[Answer], recipients: tupl
 
 async def _certify(evidence: Evidence, at: int, given: Answer, recipient: Address) -> Answer:
     outcome, planned, facts = given
-    if planned is None or not _encrypts(planned) or facts["direction"] != Direction.OUTBOUND:
+    if planned is None or not _needs_certificate(given):
         return given
     found = await evidence.recipient(facts["organisation"], planned.zone, recipient, at)
     if isinstance(found, Usable):

@@ -1,0 +1,112 @@
+"""``explain`` answers as policy and evidence do, and says who can do what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from gateway.operate.cli import main
+
+Run = Callable[..., Result]
+Ask = Callable[..., tuple[int, Any]]
+
+
+def explain(ask: Ask, sender: str, recipient: str, *more: str) -> tuple[int, dict[str, Any]]:
+    status, told = ask("explain", "--from", sender, "--to", recipient, *more)
+    return status, told["to"][0]
+
+
+def test_to_a_peer_with_a_certificate_it_is_signed_and_encrypted(ask: Ask) -> None:
+    status, told = explain(ask, "cardiology@hospital.example", "results@laboratory.example")
+    assert status == 0
+    assert told["outcome"] == "deliver"
+    assert told["rule"] == "default-zone"
+    assert told["hop"] == "peer:health/laboratory"
+    assert told["sign_key"] == "sign"
+    assert told["certificate"] == {"source": "folder", "assurance": "zone", "marks": []}
+
+
+def test_to_a_peer_without_a_certificate_it_is_refused_with_1(ask: Ask, run: Run) -> None:
+    status, told = explain(ask, "cardiology@hospital.example", "nobody@laboratory.example")
+    assert status == 1
+    assert (told["outcome"], told["reason"]) == ("refuse", "NO_CERTIFICATE")
+    people = run("explain", "--from", "cardiology@hospital.example", "--to", "nobody@laboratory.example")
+    assert people.exit_code == 1
+    assert "would be refused" in people.stdout
+    assert "administrator: run `explain`; import the recipient's certificate" in people.stdout
+
+
+def test_a_header_may_change_the_rule(ask: Ask) -> None:
+    given = ("--header", "Subject: =?utf-8?q?=5Bheld=5D?= discharge")
+    status, told = explain(ask, "cardiology@hospital.example", "nobody@laboratory.example", *given)
+    assert status == 0
+    assert (told["outcome"], told["reason"], told["rule"]) == ("hold", "NO_CERTIFICATE", "held")
+
+
+def test_a_directory_that_does_not_answer_defers_whatever_the_rule_says(site: Path, ask: Ask) -> None:
+    text = (site / "gateway.toml").read_text()
+    ldap = 'kind = "ldap"\nuri = "ldap://127.0.0.1:1"\ndeadline_seconds = 2.0'
+    (site / "gateway.toml").write_text(text.replace('kind = "folder"\npath = "certificates"', ldap))
+    status, told = explain(ask, "cardiology@hospital.example", "results@laboratory.example")
+    assert status == 0
+    assert (told["outcome"], told["reason"]) == ("defer", "DIRECTORY_UNAVAILABLE")
+
+
+def test_plaintext_is_called_unprotected(ask: Ask, run: Run) -> None:
+    status, told = explain(ask, "cardiology@hospital.example", "desk@fax.example")
+    assert status == 0
+    assert (told["rule"], told["protection"]) == ("fax-unprotected", "unprotected")
+    people = run("explain", "--from", "cardiology@hospital.example", "--to", "desk@fax.example")
+    assert "as it is, unprotected" in people.stdout
+
+
+def test_a_from_that_is_not_ours_is_refused(ask: Ask) -> None:
+    given = ("--header", "From: results@laboratory.example")
+    status, told = explain(ask, "cardiology@hospital.example", "results@laboratory.example", *given)
+    assert status == 1
+    assert told["reason"] == "SENDER_NOT_ALLOWED"
+
+
+def test_from_a_peer_it_is_opened_and_goes_to_the_mail_server(ask: Ask) -> None:
+    status, told = explain(ask, "results@laboratory.example", "cardiology@hospital.example")
+    assert status == 0
+    assert (told["direction"], told["brought_by"], told["hop"]) == ("inbound", "peer health/laboratory", "route:mailserver")
+
+
+@pytest.mark.parametrize(
+    ("sender", "recipient", "reason"),
+    [
+        ("patient@post.example", "cardiology@hospital.example", "CLIENT_UNKNOWN"),
+        ("patient@post.example", "other@post.example", "RELAY_DENIED"),
+        ("results@laboratory.example", "patient@post.example", "RELAY_DENIED"),
+    ],
+)
+def test_what_nobody_may_bring_is_refused(ask: Ask, sender: str, recipient: str, reason: str) -> None:
+    status, told = explain(ask, sender, recipient)
+    assert status == 1
+    assert told["reason"] == reason
+
+
+def test_each_recipient_has_an_answer_of_its_own(ask: Ask) -> None:
+    both = ("--to", "results@laboratory.example", "--to", "nobody@laboratory.example")
+    status, told = ask("explain", "--from", "cardiology@hospital.example", *both)
+    assert status == 1
+    assert [each["outcome"] for each in told["to"]] == ["deliver", "refuse"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--from", "nobody", "--to", "a@b.example"],
+        ["--from", "a@b.example", "--to", "a@b@c"],
+        ["--from", "a@b.example", "--to", "a@b.example", "--header", "no field"],
+        ["--from", "a@b.example", "--to", "a@b.example", "--header", "Subject: x\nFrom: y@z.example"],
+    ],
+)
+def test_what_cannot_be_read_is_wrong_usage(site: Path, arguments: list[str]) -> None:
+    done = CliRunner().invoke(main, ["--config", str(site / "gateway.toml"), "explain", *arguments])
+    assert done.exit_code == 2

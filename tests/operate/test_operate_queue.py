@@ -1,0 +1,118 @@
+"""``queue`` shows envelopes and reasons, never content; what a person does stands in the audit."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+from gateway.mail.address import parse_address
+from gateway.mail.envelope import Arrival, Direction, Envelope, Recipient, Role
+from gateway.mail.identifier import make_mail_id
+from gateway.outcome import Reason
+from gateway.spool.epoch import load_sealing_key
+from gateway.spool.sqlite import SqliteSpool
+from gateway.spool.store import Held, Mail, Stage
+
+Run = Callable[..., Result]
+Ask = Callable[..., tuple[int, Any]]
+
+AT = 1_772_366_400_000_000
+HELD = make_mail_id(AT, b"0" * 10)
+WAITS = make_mail_id(AT, b"1" * 10)
+
+
+@pytest.fixture
+def spool(site: Path) -> None:
+    """A spool with two mails: one held because a certificate is missing, one that waits."""
+
+    async def fill() -> None:
+        sealing = (load_sealing_key("spool", (site / "keys/spool.pub").read_bytes()),)
+        spool = SqliteSpool(site / "state", sealing=sealing, now=lambda: AT)
+        await spool.start()
+        try:
+            for identifier in (HELD, WAITS):
+                writer = spool.bodies.create()
+                writer.write(b"Subject: a secret subject\r\n\r\nand a secret text\r\n")
+                recipients = (Recipient(parse_address("results@laboratory.example")),)
+                envelope = Envelope(parse_address("cardiology@hospital.example"), recipients)
+                arrival = Arrival(identifier, AT, "hospital", Direction.OUTBOUND, Role.INSIDE, "inside", client="mailserver")
+                await spool.accept(Mail(arrival, envelope, writer.close(), Stage.FLOW))
+                if identifier == HELD:
+                    (lease,) = await spool.lease(1)
+                    held = Held(recipients, Reason.NO_CERTIFICATE, "rule held: nothing in folder")
+                    await spool.replace(lease, (), (held,))
+        finally:
+            await spool.close()
+
+    asyncio.run(fill())
+
+
+@pytest.mark.usefixtures("spool")
+class TestFilled:
+    def test_list_shows_envelopes_and_reasons_and_nothing_of_the_content(self, run: Run, ask: Ask) -> None:
+        shown = run("queue", "list")
+        assert shown.exit_code == 0
+        assert "NO_CERTIFICATE" in shown.stdout
+        assert "results@laboratory.example" in shown.stdout
+        _, told = ask("queue", "list")
+        assert [(each["mail"], each["state"]) for each in told["mails"]] == [(HELD, "held"), (WAITS, "waiting")]
+        assert told["mails"][0]["arrived"] == "2026-03-01T12:00:00.000000Z"
+        assert "secret" not in shown.stdout + json.dumps(told)
+
+    def test_list_may_be_narrowed_to_a_state(self, ask: Ask) -> None:
+        _, told = ask("queue", "list", "--state", "held")
+        assert [each["mail"] for each in told["mails"]] == [HELD]
+
+    def test_why_says_reason_and_next_step(self, run: Run, ask: Ask) -> None:
+        shown = run("queue", "why", HELD.lower())
+        assert shown.exit_code == 0
+        assert "NO_CERTIFICATE: No usable certificate" in shown.stdout
+        assert "import the recipient's certificate" in shown.stdout
+        assert "rule held: nothing in folder" in shown.stdout
+        _, told = ask("queue", "why", HELD)
+        assert told["owner"] == "administrator"
+
+    def test_show_tells_all_but_the_content(self, run: Run) -> None:
+        shown = run("queue", "show", WAITS).stdout
+        assert "mailserver" in shown
+        assert "secret" not in shown
+
+    def test_release_lets_a_held_mail_go_on_and_says_so_in_the_audit(self, site: Path, run: Run, ask: Ask) -> None:
+        assert run("queue", "release", HELD).exit_code == 0
+        _, told = ask("queue", "show", HELD)
+        assert told["state"] == "waiting"
+        (line,) = [line for file in (site / "state/audit").glob("queue-*") for line in file.read_text().splitlines()]
+        record = json.loads(line)
+        assert (record["event"], record["mail"], record["org"]) == ("mail_released", HELD, "hospital")
+        assert record["who"]
+
+    def test_a_mail_that_is_not_held_cannot_be_released(self, run: Run, ask: Ask) -> None:
+        assert run("queue", "release", WAITS).exit_code == 1
+        status, told = ask("queue", "release", HELD, WAITS)
+        assert (status, told) == (1, {"released": [HELD], "not_found": [WAITS]})
+
+    def test_drop_asks_first(self, run: Run, ask: Ask) -> None:
+        assert run("queue", "drop", HELD, answer="n\n").exit_code == 1
+        assert len(ask("queue", "list")[1]["mails"]) == 2
+        assert run("queue", "drop", HELD, answer="y\n").exit_code == 0
+        assert [each["mail"] for each in ask("queue", "list")[1]["mails"]] == [WAITS]
+
+    def test_drop_with_yes_asks_nothing(self, ask: Ask) -> None:
+        status, told = ask("queue", "drop", "--yes", HELD)
+        assert (status, told["dropped"]) == (0, [HELD])
+
+    def test_a_mail_that_is_not_there_is_a_clean_no(self, run: Run) -> None:
+        nowhere = make_mail_id(AT, b"2" * 10)
+        for command in (["why"], ["show"], ["release"], ["drop", "--yes"]):
+            assert run("queue", *command, nowhere).exit_code == 1
+
+
+def test_without_a_spool_it_is_unavailable_and_none_is_made(site: Path, run: Run) -> None:
+    assert run("queue", "list").exit_code == 3
+    assert not (site / "state").exists()
