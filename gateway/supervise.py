@@ -1,7 +1,7 @@
 """The supervisor behind ``smime-gateway run``: starts our processes in order, restarts what dies, drains in order, reloads.
 
-Start: key agents, control, workers; each says ``ready`` on its standard output before the next kind begins. Drain (SIGTERM):
-workers first, so that mails in hand still find their agents. Reload (SIGHUP, or a changed file): the new configuration is
+Start: all at once; each says ``ready`` on its standard output, and the gateway is ready when all are. Drain (SIGTERM): workers
+first, so that mails in hand still find their agents. Reload (SIGHUP, or a changed file): the new configuration is
 checked whole before anybody sees it; children read the checked tree from the run directory, never the files an
 administrator may be editing. A child whose standard input ends knows that its supervisor is gone, and ends too.
 """
@@ -35,7 +35,7 @@ _log = structlog.get_logger()
 
 
 class Kind(StrEnum):
-    """The kinds of process, in the order they start."""
+    """The kinds of process; they are drained from the last to the first."""
 
     SIGN_AGENT = "sign-agent"
     UNWRAP_AGENT = "unwrap-agent"
@@ -64,7 +64,7 @@ class StartFailed(Exception):  # noqa: N818 - says what happened
 
 
 def children(config: Config) -> list[Child]:
-    """Every process the configuration asks for, in start order."""
+    """Every process the configuration asks for."""
     counts = {
         Kind.SIGN_AGENT: config.processes.sign_agents,
         Kind.UNWRAP_AGENT: config.processes.unwrap_agents,
@@ -77,6 +77,16 @@ def children(config: Config) -> list[Child]:
 def tree_file(run: Path) -> Path:
     """Where the checked configuration lies for the children."""
     return run / "config.json"
+
+
+def agent_sockets(config: Config, kind: Kind) -> tuple[Path, ...]:
+    """Where the key agents of one kind listen."""
+    return tuple(config.run / f"{child.name}.sock" for child in children(config) if child.kind is kind)
+
+
+def read_tree(run: Path) -> Config:
+    """The configuration the supervisor checked."""
+    return Config.model_validate_json(tree_file(run).read_bytes())
 
 
 def environment(config: Config, kind: Kind, inherited: dict[str, str]) -> dict[str, str]:
@@ -130,10 +140,11 @@ class Supervisor:
         fresh.replace(target)
 
     async def _start_all(self) -> None:
-        for kind in Kind:
-            started = await asyncio.gather(*(self._start(child) for child in children(self._config) if child.kind is kind))
-            if not all(started):
-                raise StartFailed(f"a process of kind {kind} did not become ready")
+        wanted = children(self._config)
+        started = await asyncio.gather(*(self._start(child) for child in wanted))
+        failed = [child.name for child, there in zip(wanted, started, strict=True) if not there]
+        if failed:
+            raise StartFailed(f"did not become ready: {', '.join(failed)}")
 
     async def _start(self, child: Child) -> bool:
         """Start a child and wait until it is ready. False if it ended or hung instead."""
@@ -232,4 +243,3 @@ def _paths(tree: object) -> Iterable[Path]:
     elif isinstance(tree, list | tuple):
         for value in tree:
             yield from _paths(value)
-

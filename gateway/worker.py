@@ -155,7 +155,7 @@ class Worker:
         for deferred in flowed.deferred:
             again = self._next_at(lease)
             if again is None:
-                refused.append(Refused(deferred.recipients, deferred.reason, f"not delivered in time: {deferred.detail}"))
+                refused.append(Refused(deferred.recipients, deferred.reason, deferred.detail))
             else:
                 waiting.append(Waiting(deferred.recipients, again, deferred.reason, deferred.detail))
         told = self._reporter.report(lease.mail, refused)

@@ -11,8 +11,9 @@ import json
 import os
 import re
 import sys
+import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, MutableMapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -126,6 +127,15 @@ class Observe:
         self._audit.close()
 
 
+def _where_only(_: object, __: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """An exception in the log is its class and the places it came through. Its text may quote a mail, so it is left out."""
+    if entry.pop("exc_info", None):
+        kind, _error, trace = sys.exc_info()
+        entry["error"] = kind.__name__ if kind else ""
+        entry["places"] = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(trace)]
+    return entry
+
+
 def configure_logging(process: str) -> None:
     """JSON lines on standard error, each naming the process."""
     structlog.configure(
@@ -133,6 +143,7 @@ def configure_logging(process: str) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _where_only,
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(20),

@@ -97,11 +97,12 @@ class Control:
         self._generation = generation
         self.rows: dict[str, int] = {}
 
-    async def serve(self, path: Path, stopping: asyncio.Event) -> None:
-        """Serve until ``stopping`` is set."""
+    async def serve(self, path: Path, stopping: asyncio.Event, ready: Callable[[], None]) -> None:
+        """Serve until ``stopping`` is set; ``ready`` is called once requests are taken."""
         path.unlink(missing_ok=True)
         server = await asyncio.start_unix_server(self._converse, path, limit=MAX_LINE)
         path.chmod(0o660)
+        ready()
         async with server:
             while not stopping.is_set():
                 await self.count_rows()

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import click
 
-from gateway.app import now
 from gateway.config.load import load
+from gateway.edge.clock import now
 from gateway.edge.observe import Audit, Observe, configure_logging
 from gateway.operate.output import Exit, Settings, command_options
 from gateway.supervise import Child, StartFailed, Supervisor

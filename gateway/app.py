@@ -1,0 +1,203 @@
+"""Builds a process from a configuration: what each part is given, in which order things start and end.
+
+``Works`` is everything a mail worker consists of. What depends on the configuration's content (anchors, certificates,
+directories) is made anew on a reload, whole, before the old is let go; sockets, spool and agents' connections stay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Self
+
+from gateway.callforward import CallForward
+from gateway.config.model import Config, Directory
+from gateway.deliver import Deliverer
+from gateway.edge.agentclient import AgentSigner, AgentUnwrapper
+from gateway.edge.anchorfile import read_anchors, read_certificates
+from gateway.edge.clock import now
+from gateway.edge.crls import CrlCache
+from gateway.edge.dns import Resolver
+from gateway.edge.fetch import Bounds, Fetcher, networks
+from gateway.edge.folder import Folder
+from gateway.edge.ldap import Ldap, LdapSettings
+from gateway.edge.secret import read_secret
+from gateway.events import ConfigurationLoaded, ConfigurationRefused, Observer
+from gateway.flow.circles import draw_circles
+from gateway.flow.evidence import Evidence
+from gateway.flow.incoming import Incoming
+from gateway.flow.outgoing import Outgoing
+from gateway.mail.envelope import Direction
+from gateway.outcome import Defer, GatewayError, Refuse
+from gateway.receive.peers import ZonePeers
+from gateway.receive.receiver import Receiver, bind
+from gateway.receive.transaction import World
+from gateway.report import Reporter
+from gateway.smime.keys import Unwrapper
+from gateway.spool.epoch import load_sealing_key
+from gateway.spool.sqlite import SqliteSpool
+from gateway.supervise import Kind, agent_sockets
+from gateway.worker import Worker
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A configuration in force, and what was read from the files it names."""
+
+    config: Config
+    evidence: Evidence
+    peers: ZonePeers
+    certificates: dict[str, tuple[bytes, ...]]
+    directories: tuple[Folder | Ldap, ...]
+
+    async def close(self) -> None:
+        """Let go of connections to directories."""
+        for directory in self.directories:
+            if isinstance(directory, Ldap):
+                await directory.close()
+
+
+def make_live(config: Config, crls: CrlCache, observer: Observer) -> Live:
+    """Reads what ``config`` names. Raises ``OSError``, ``ValueError`` or ``GatewayError`` for what is wrong with it."""
+    directories = {name: make_directory(name, section) for name, section in config.directory.items()}
+    evidence = Evidence(draw_circles(config, directories, read_anchors), crls, observer, now)
+    certificates = {name: read_certificates(key.certificate) for name, key in config.key.items() if key.certificate is not None}
+    return Live(config, evidence, ZonePeers(evidence), certificates, tuple(directories.values()))
+
+
+def make_directory(name: str, section: Directory) -> Folder | Ldap:
+    """The adapter for one ``[directory.NAME]``."""
+    if section.path is not None:
+        return Folder(name, section.path)
+    password = read_secret(section.password) if section.password is not None else None
+    return Ldap(
+        name,
+        LdapSettings(
+            uri=section.uri or "",
+            base=section.base,
+            starttls=section.starttls,
+            anchors=section.anchors,
+            bind_dn=section.bind_dn,
+            password=password,
+            deadline_seconds=section.deadline_seconds,
+        ),
+    )
+
+
+def make_spool(config: Config, unwrapper: Unwrapper | None) -> SqliteSpool:
+    """The spool, sealing to the public half of the configured spool key."""
+    key = config.key[config.spool_key]
+    sealing = (load_sealing_key(config.spool_key, key.public_key.read_bytes()),) if key.public_key is not None else ()
+    return SqliteSpool(config.state, sealing=sealing, unwrapper=unwrapper, now=now, free_megabytes=config.limits.free_megabytes)
+
+
+class MailProcess:
+    """A mail worker: receives, works, delivers. Use as an async context manager, then ``run``."""
+
+    def __init__(self, config: Config, observer: Observer) -> None:
+        self._config = config
+        self._observer = observer
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            await self._build(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        await self._stack.aclose()
+
+    async def _build(self, stack: AsyncExitStack) -> None:
+        config, observer = self._config, self._observer
+        signer = AgentSigner(agent_sockets(config, Kind.SIGN_AGENT))
+        stack.push_async_callback(signer.close)
+        unwrapper = AgentUnwrapper(agent_sockets(config, Kind.UNWRAP_AGENT))
+        stack.push_async_callback(unwrapper.close)
+        fetching = config.fetching
+        fetcher = Fetcher(Bounds(fetching.megabytes << 20, fetching.deadline_seconds, networks(fetching.allow_private)))
+        stack.push_async_callback(fetcher.close)
+        self._crls = CrlCache(fetcher, config.state / "crls")
+        stack.push_async_callback(self._crls.close)
+        self._live = await asyncio.to_thread(make_live, config, self._crls, observer)
+        stack.push_async_callback(self._close_live)
+        self._spool = make_spool(config, unwrapper)
+        await self._spool.start()
+        stack.push_async_callback(self._spool.close)
+        deliverer = Deliverer(config=self._current, resolver=Resolver(), peers=self, now=now)
+        stack.push_async_callback(deliverer.close)
+        recipients = CallForward(config=self._current, probe=deliverer.probe, now=now)
+        self._worker = self._make_worker(signer, unwrapper, deliverer)
+        world = World(self._current, self._spool, recipients, self, observer, now, os.urandom)
+        sockets = {name: bind(place.address, place.port) for name, place in config.listener.items()}
+        self._receiver = Receiver(world, sockets)
+
+    def _make_worker(self, signer: AgentSigner, unwrapper: AgentUnwrapper, deliverer: Deliverer) -> Worker:
+        spool = self._spool
+        outgoing = Outgoing(
+            config=self._current,
+            certificates=lambda: self._live.certificates,
+            evidence=lambda: self._live.evidence,
+            signer=signer,
+            bodies=spool.output_bodies,
+            observer=self._observer,
+            now=now,
+            random=os.urandom,
+        )
+        incoming = Incoming(
+            config=self._current,
+            certificates=lambda: self._live.certificates,
+            evidence=lambda: self._live.evidence,
+            unwrapper=unwrapper,
+            bodies=spool.output_bodies,
+            observer=self._observer,
+            now=now,
+            random=os.urandom,
+        )
+        return Worker(
+            config=self._current,
+            spool=spool,
+            flows={Direction.OUTBOUND: outgoing, Direction.INBOUND: incoming},
+            delivery=deliverer,
+            reporter=Reporter(config=self._current, spool=spool, now=now, random=os.urandom),
+            observer=self._observer,
+            now=now,
+            random=random.random,
+        )
+
+    def _current(self) -> Config:
+        return self._live.config
+
+    async def _close_live(self) -> None:
+        await self._live.close()
+
+    async def who(self, config: Config, zone: str, chain: Sequence[bytes], at: int, /) -> str | Refuse | Defer:
+        """Who a peer of a zone is, by the evidence now in force (port ``Peers`` of receiving and delivering)."""
+        return await self._live.peers.who(config, zone, chain, at)
+
+    async def reload(self, config: Config) -> None:
+        """Put ``config`` in force. What is wrong with it is reported, and the one before stays in force, whole."""
+        before = self._live
+        try:
+            self._live = await asyncio.to_thread(make_live, config, self._crls, self._observer)
+            self._receiver.reload()
+        except (OSError, ValueError, GatewayError) as error:
+            refused, self._live = self._live, before
+            if refused is not before:
+                await refused.close()
+            self._observer.see(ConfigurationRefused(mistakes=(f"{type(error).__name__}: {error}",)))
+            return
+        await before.close()
+        self._observer.see(ConfigurationLoaded(generation=config.generation))
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Receive and work until ``stopping``; on return every mail that was said 250 to is in the spool or gone on its way."""
+        received = asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._worker.run(received))
+            await self._receiver.run(stopping)
+            received.set()

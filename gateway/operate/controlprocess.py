@@ -1,0 +1,51 @@
+"""The main of the control process: the control socket, and metrics over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import uvloop
+from prometheus_client import CollectorRegistry, start_http_server
+
+from gateway.app import make_spool
+from gateway.edge.clock import now
+from gateway.edge.observe import Observe
+from gateway.operate.control import Control, GatewayCollector, Snapshots, control_socket, report_forever
+from gateway.operate.signals import on_signals
+from gateway.supervise import read_tree
+
+
+def run_control(run: Path, observer: Observe, name: str, ready: Callable[[], None]) -> int:
+    """Serve until SIGTERM. Answers the exit status."""
+    uvloop.run(_run(run, observer, name, ready))
+    return 0
+
+
+async def _run(run: Path, observer: Observe, name: str, ready: Callable[[], None]) -> None:
+    stopping = asyncio.Event()
+    config = read_tree(run)
+
+    async def reload() -> None:
+        nonlocal config
+        config = read_tree(run)
+
+    spool = make_spool(config, None)
+    await spool.open()
+    snapshots = Snapshots()
+    control = Control(snapshots=snapshots, spool=spool, now=now, generation=lambda: config.generation)
+    registry = CollectorRegistry()
+    registry.register(GatewayCollector(snapshots, lambda: control.rows, now))
+    server, thread = start_http_server(config.metrics.port, config.metrics.address, registry)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            on_signals(tasks, stopping, reload)
+            reporting = tasks.create_task(report_forever(control_socket(run), name, observer.counters, now))
+            await control.serve(control_socket(run), stopping, ready)
+            reporting.cancel()
+    finally:
+        await asyncio.to_thread(server.shutdown)
+        server.server_close()
+        thread.join()
+        await spool.close()
