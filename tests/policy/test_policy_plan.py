@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from gateway.mail.envelope import Direction, NextHop
 from gateway.mail.message import Header
 from gateway.outcome import Reason, Refuse
 from gateway.policy import Plan, Undecided
+from gateway.policy.plan import DEFAULT_INBOUND, DEFAULT_OUTSIDE, DEFAULT_UNPROTECTED, DEFAULT_ZONE, REPORT
 from tests.policy.world import LAB, OUTSIDE, SENDER, WORLD, asked, header, world
 
 PEER = NextHop("lab", "health")
@@ -250,3 +252,9 @@ def test_a_report_goes_back_to_its_reader_by_no_rule_of_mail(recipient: Address,
 
 def test_an_organisation_that_went_with_a_reload_is_refused() -> None:
     assert reason(asked(world(), LAB, header(), organisation="gone")) is Reason.POLICY_REFUSE
+
+
+def test_every_default_is_on_the_page_for_administrators() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "policy.md").read_text()
+    for name in (DEFAULT_ZONE, DEFAULT_OUTSIDE, DEFAULT_UNPROTECTED, DEFAULT_INBOUND, REPORT):
+        assert f"`{name}`" in page
