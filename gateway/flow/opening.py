@@ -1,0 +1,236 @@
+"""Opens one message and says what it is: peel, judge the signers, compare with the From, write what the mailbox gets.
+
+Needs no spool and no configuration: ``message open`` uses it as the inbound flow does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from gateway.flow.evidence import Signed
+from gateway.flow.kept import Kept
+from gateway.flow.peel import EncryptedLayer, Entity, Layer, Peeled, Peeler, SignedLayer
+from gateway.flow.protect import in_thread
+from gateway.flow.tell import encrypted_verdict, part_verdict, signed_algorithms, signer_verdict
+from gateway.mail.address import Address
+from gateway.mail.body import Bodies, Body
+from gateway.mail.form import SIGNATURE, is_structure
+from gateway.mail.message import Field, Header, from_address, head_of
+from gateway.mail.slice import Slice
+from gateway.mail.verdict import UNOPENED, Judged, LayerVerdict, SignerVerdict, Verdict, marks, without_marks
+from gateway.mail.walk import Head, walk
+from gateway.outcome import GatewayError, Reason
+from gateway.smime.keys import Unwrapper
+from gateway.smime.verify import Checked, Signature
+from gateway.trust.certificate import binds, facts
+from gateway.trust.judgement import Trusted
+
+MAX_PARTS_TOLD = 20
+
+
+class JudgeSigner(Protocol):
+    """Says who vouches for a signer."""
+
+    async def __call__(self, certificate: bytes, others: Sequence[bytes], at: int, /) -> Signed:
+        """``certificate`` and ``others`` (those that came with it) are DER; ``at`` in microseconds UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """``body`` is the message as the mailbox gets it, marks included; as it came but for the marks where it did not open.
+
+    ``keys`` are our keys that opened it; ``eight_bit``: some byte of ``body`` is not ASCII.
+    """
+
+    verdict: Verdict
+    body: Body
+    keys: tuple[str, ...]
+    eight_bit: bool
+
+
+async def open_message(
+    body: Body,
+    bodies: Bodies,
+    *,
+    unwrapper: Unwrapper,
+    keys: Mapping[str, bytes],
+    judge: JudgeSigner,
+    at: int,
+    hostname: str,
+    keep_signature: bool = False,
+) -> Opened:
+    """Open the message in ``body``. ``keys`` maps our keys' names to certificates (DER), best first; ``at`` is in us UTC.
+
+    A signature that verifies the message is taken off unless ``keep_signature``; another always stays where it can.
+    Raises :class:`GatewayError`: MALFORMED or LIMIT for a header that cannot be read, KEY_UNAVAILABLE, SPOOL_FULL,
+    SPOOL_UNAVAILABLE. What is written to ``bodies`` on the way is discarded.
+    """
+    message = Entity(body, await in_thread(body, partial(head_of, body)))
+    between = Kept(bodies)
+    try:
+        peeled = await Peeler(between, unwrapper, keys, at).peel(message)
+        verdict = await _judge(message, peeled, judge, at)
+        shown = _shown(message, peeled, verdict, keep_signature)
+        written, eight_bit = await in_thread(body, partial(_write, bodies, message, shown, verdict, hostname))
+    finally:
+        between.discard()
+    used = tuple(layer.key for layer in peeled.layers if isinstance(layer, EncryptedLayer) and layer.key is not None)
+    return Opened(verdict, written, used, eight_bit)
+
+
+async def _judge(message: Entity, peeled: Peeled, judge: JudgeSigner, at: int) -> Verdict:
+    """The verdict. ``verified`` needs one signature that covers everything shown, by a believed signer who is the From; a bad
+    signature, or a signature of nobody, anywhere around the message denies it.
+    """
+    author = _author(message.header)
+    reasons: list[Reason] = []
+    layers: list[LayerVerdict] = []
+    by: tuple[SignerVerdict, Signed] | None = None
+    signed = denied = False
+    for layer in peeled.layers:
+        if isinstance(layer, EncryptedLayer):
+            layers.append(encrypted_verdict(layer.kind, layer.enveloped))
+            continue
+        signed = True
+        denied = denied or not layer.checked or any(each.signature is Signature.BAD for each in layer.checked)
+        reasons += [] if layer.checked else [Reason.NO_SIGNER]
+        told = [await _signer(each, layer.signed.certificates, author, judge, at) for each in layer.checked]
+        layers.append(LayerVerdict("signed", "whole", signed_algorithms(layer.checked), (), tuple(each for each, _ in told)))
+        reasons += [reason for each, _ in told for reason in each.reasons]
+        by = by or next(((each, vouched) for each, vouched in told if vouched is not None), None)
+    if signed and author is None:
+        reasons.append(Reason.FROM_AMBIGUOUS)
+    parts = await in_thread(message.body, partial(_parts, message, peeled))
+    if peeled.fault is not None:
+        reasons.append(peeled.fault.reason)
+    if (parts and not signed) or peeled.shared:
+        reasons.append(Reason.PARTIAL_COVERAGE)
+    judged = _judged(peeled, signed, by is not None and not denied and author is not None, bool(parts))
+    verified = judged is Judged.VERIFIED and by is not None
+    return Verdict(
+        judged,
+        _said_authors(message.header, author),
+        any(isinstance(layer, EncryptedLayer) for layer in peeled.layers),
+        tuple(dict.fromkeys(reasons)),
+        (*layers, *parts),
+        by[1].assurance if verified and by is not None else None,
+        by[0] if verified and by is not None else None,
+    )
+
+
+def _judged(peeled: Peeled, signed: bool, verified: bool, parts: bool) -> Judged:
+    if peeled.fault is not None:
+        hopeless = peeled.fault.reason in (Reason.MALFORMED, Reason.LIMIT)
+        return Judged.MALFORMED if hopeless else Judged.UNDECRYPTABLE
+    if peeled.shared:
+        return Judged.MIXED
+    if signed:
+        return Judged.VERIFIED if verified else Judged.SIGNED_UNVERIFIED
+    return Judged.MIXED if parts else Judged.UNSIGNED
+
+
+def _author(header: Header) -> Address | None:
+    try:
+        return from_address(header)
+    except GatewayError:
+        return None
+
+
+def _said_authors(header: Header, author: Address | None) -> tuple[str, ...]:
+    return (str(author),) if author is not None else tuple(each.text[:300] for each in header.all("From")[:10])
+
+
+async def _signer(
+    checked: Checked, certificates: Sequence[bytes], author: Address | None, judge: JudgeSigner, at: int
+) -> tuple[SignerVerdict, Signed | None]:
+    """What is said of one signer, and who vouches for it where it verifies the message."""
+    if checked.certificate is None or checked.signature is not Signature.GOOD:
+        return signer_verdict(checked, "unknown", []), None
+    others = [each for each in certificates if each != checked.certificate]
+    vouched = await judge(checked.certificate, others, at)
+    if not isinstance(vouched.judgement, Trusted):
+        return signer_verdict(checked, "distrusted", [vouched.judgement.reason]), None
+    bound = author is not None and binds(facts(checked.certificate), author, vouched.domains) is not None
+    marks_of_trust = list(vouched.judgement.marks)
+    if not bound:
+        return signer_verdict(checked, "trusted", [*marks_of_trust, *([Reason.FROM_MISMATCH] if author else [])]), None
+    return signer_verdict(checked, "trusted", marks_of_trust), vouched
+
+
+def _parts(message: Entity, peeled: Peeled) -> tuple[LayerVerdict, ...]:
+    """S/MIME in parts of what is inside all layers; it stays closed, and counts for nothing."""
+    inside = peeled.entities[-1] if peeled.entities else message
+    if peeled.fault is not None:
+        return ()
+    found: list[LayerVerdict] = []
+    depth = 0
+    try:
+        for piece in walk(inside.body.chunks()):
+            if isinstance(piece, Head):
+                depth += 1
+                if piece.type.type in SIGNATURE or (depth > 1 and is_structure(piece.type, piece.header)):
+                    found.append(part_verdict(piece.type))
+            if len(found) == MAX_PARTS_TOLD:
+                break
+    except GatewayError:
+        return tuple(found)  # beyond this point no reader would agree with another; nothing of it is vouched for
+    return tuple(found)
+
+
+def _shown(message: Entity, peeled: Peeled, verdict: Verdict, keep_signature: bool) -> Entity:
+    """The entity the mailbox gets. Encryption is always taken off; a signature inside it where it verifies the message and is
+    not to be kept, because one that does not may still tell somebody something.
+    """
+    if verdict.judged in UNOPENED or not peeled.entities:
+        return message
+    if verdict.judged is Judged.VERIFIED and not keep_signature:
+        return peeled.entities[-1]
+    opened = list(zip(peeled.layers, peeled.entities, strict=False))
+    return next((entity for layer, entity in reversed(opened) if _is_encrypted(layer)), message)
+
+
+def _is_encrypted(layer: Layer) -> bool:
+    return not isinstance(layer, SignedLayer)
+
+
+def _write(bodies: Bodies, message: Entity, shown: Entity, verdict: Verdict, hostname: str) -> tuple[Body, bool]:
+    """The message the mailbox gets, and whether it has 8-bit bytes."""
+    fields = message.header.fields if shown is message else _merged(message.header, shown.header)
+    head = marks(verdict, hostname) + b"".join(field.raw for field in without_marks(fields, hostname)) + b"\r\n"
+    return write_all(bodies, head, shown.content)
+
+
+def write_all(bodies: Bodies, head: bytes, content: Slice) -> tuple[Body, bool]:
+    """A new body of ``head`` and ``content``, and whether it has 8-bit bytes. Nothing is left behind where it fails."""
+    writer = bodies.create()
+    eight_bit = not head.isascii()
+    try:
+        for chunk in _pieces(head, content):
+            eight_bit = eight_bit or not chunk.isascii()
+            writer.write(chunk)
+        return writer.close(), eight_bit
+    except BaseException:
+        writer.discard()
+        raise
+
+
+def _pieces(head: bytes, content: Slice) -> Iterator[bytes]:
+    yield head
+    yield from content.chunks()
+
+
+def _merged(outer: Header, inner: Header) -> Iterable[Field]:
+    """The outer fields with the inner ``Content-*`` in the place of theirs. Nothing else of the inner header is promoted, and a
+    line that is no field is not carried over: another reader might take it for a field we did not judge.
+    """
+    kept = [field for field in outer.fields if field.name and not _is_content(field)]
+    promoted = [field for field in inner.fields if _is_content(field)]
+    version = () if outer.first("MIME-Version") else (Field("MIME-Version", b"MIME-Version: 1.0\r\n"),)
+    return (*kept, *version, *promoted)
+
+
+def _is_content(field: Field) -> bool:
+    return field.name.lower().startswith("content-")

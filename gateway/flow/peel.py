@@ -1,0 +1,229 @@
+"""Takes the layers of S/MIME off a message, one after the other, down to the entity inside: decrypts, and checks signatures.
+
+Whom to believe is not asked here; see ``flow.opening``. Content on its way lies in bodies, which the spool encrypts at rest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from gateway.flow.protect import in_thread
+from gateway.mail.body import Bodies, Body, BodyWriter
+from gateway.mail.clean import LineCheck, entity_header
+from gateway.mail.form import SIGNATURE, Form, NotTwoError, decoded, form_of, signed_parts
+from gateway.mail.message import Header, head_of
+from gateway.mail.mime import MimeError, parse_content_type
+from gateway.mail.slice import Slice
+from gateway.outcome import GatewayError, Reason
+from gateway.smime.cms import Enveloped, Kind, SignedData
+from gateway.smime.decrypt import integrity
+from gateway.smime.keys import Unwrapper
+from gateway.smime.limits import MAX_LAYERS, MAX_SIGNATURE_PART, MAX_UNWRAPS
+from gateway.smime.reader import CmsReader
+from gateway.smime.verify import Checked, check, needed
+
+# Not about this message but about us: the whole mail is tried again.
+OURS: Final = frozenset({Reason.KEY_UNAVAILABLE, Reason.SPOOL_FULL, Reason.SPOOL_UNAVAILABLE})
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """A MIME entity, or the whole message: ``header`` is that of ``body``."""
+
+    body: Body
+    header: Header
+
+    @property
+    def content(self) -> Slice:
+        """What follows the header."""
+        return Slice(self.body, self.header.size, self.body.size)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedLayer:
+    """A signature around everything inside it, and what became of each signer."""
+
+    signed: SignedData
+    checked: tuple[Checked, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EncryptedLayer:
+    """An encryption around everything inside it. ``key`` is our key that opened it, None where none did."""
+
+    kind: Kind
+    enveloped: Enveloped | None
+    key: str | None
+
+
+Layer = SignedLayer | EncryptedLayer
+
+
+@dataclass(frozen=True, slots=True)
+class Peeled:
+    """``layers`` from the outside in; ``entities`` what was inside each, so one less where the last did not open.
+
+    ``fault`` is why it did not. ``shared``: the signature covers but one of several parts, and all of it was left as it is.
+    """
+
+    layers: tuple[Layer, ...]
+    entities: tuple[Entity, ...]
+    fault: GatewayError | None = None
+    shared: bool = False
+
+
+class Peeler:
+    """Peels one message. ``keys`` maps the names of our keys to their certificates (DER), best first; ``at`` is now (us UTC).
+
+    ``bodies`` gets every intermediate content: the caller discards them all once he has read ``Peeled``.
+    """
+
+    def __init__(self, bodies: Bodies, unwrapper: Unwrapper, keys: Mapping[str, bytes], at: int) -> None:
+        self._bodies = bodies
+        self._unwrapper = unwrapper
+        self._keys = keys
+        self._at = at
+        self._unwraps = 0
+        self._layers: list[Layer] = []
+        self._entities: list[Entity] = []
+
+    async def peel(self, message: Entity) -> Peeled:
+        """Every layer that opens. Raises :class:`GatewayError` only for the reasons in ``OURS``.
+
+        Once a private key was used, INTEGRITY is all that is said of what does not open (RFC 3218).
+        """
+        fault: GatewayError | None = None
+        shared = False
+        try:
+            inside: Entity | None = message
+            while inside is not None:
+                inside = await self._one(inside)
+                if inside is not None:
+                    self._entities.append(inside)
+        except NotTwoError:
+            shared = True
+        except GatewayError as error:
+            if error.reason in OURS:
+                raise
+            fault = integrity() if self._unwraps else error
+        return Peeled(tuple(self._layers), tuple(self._entities), fault, shared)
+
+    async def _one(self, entity: Entity) -> Entity | None:
+        """What is inside the layer that ``entity`` is; None where it is none."""
+        form = form_of(entity.header)
+        if form is None:
+            return None
+        if len(self._layers) == MAX_LAYERS:
+            raise GatewayError(Reason.LIMIT, f"more than {MAX_LAYERS} layers")
+        if form is Form.OPAQUE:
+            return await self._opaque(entity)
+        return await in_thread(entity.body, partial(self._detached, entity))
+
+    def _detached(self, entity: Entity) -> Entity:
+        first, second = signed_parts(entity.body, entity.header)
+        content = Slice(entity.body, first.start, first.end)
+        signed = _detached_signature(Slice(entity.body, second.start, second.end))
+        self._layers.append(SignedLayer(signed, self._check(signed, content)))
+        return Entity(content, head_of(content))
+
+    async def _opaque(self, entity: Entity) -> Entity | None:
+        step = _Pass(CmsReader(self._keys), decoded(entity.content, entity.header), self._bodies.create())
+        key: str | None = None
+        try:
+            while await in_thread(entity.body, step.run):
+                need = step.reader.wants
+                if need is not None:
+                    key = await self._unwrap(step)
+            content = step.finalize()
+        except GatewayError:
+            self._closed(step.reader)
+            raise
+        layer = step.reader.layer
+        if isinstance(layer, Enveloped):
+            inside = self._entity(content, step.lines)
+            self._layers.append(EncryptedLayer(layer.kind, layer, key))
+            return inside
+        if not isinstance(layer, SignedData) or (layer.detached and layer.signers):
+            raise MimeError(Reason.MALFORMED, "a signature without its content")
+        if layer.detached:
+            return None  # certificates alone (RFC 8551 3.8): nothing is signed
+        checked = await in_thread(content, partial(self._check, layer, content))
+        self._layers.append(SignedLayer(layer, checked))
+        return self._entity(content, step.lines)
+
+    async def _unwrap(self, step: _Pass) -> str | None:
+        need = step.reader.wants
+        if need is None:
+            return None
+        if self._unwraps == MAX_UNWRAPS:
+            raise GatewayError(Reason.LIMIT, f"more than {MAX_UNWRAPS} keys to unwrap")
+        self._unwraps += 1
+        step.reader.give(await self._unwrapper.unwrap(need.key, need.wrapped))
+        return need.key
+
+    def _closed(self, reader: CmsReader) -> None:
+        """Remember a layer that did not open, so that it can be shown."""
+        if reader.kind in (Kind.ENVELOPED, Kind.AUTHENVELOPED, Kind.COMPRESSED):
+            layer = reader.layer if isinstance(reader.layer, Enveloped) else None
+            self._layers.append(EncryptedLayer(reader.kind, layer, None))
+
+    def _check(self, signed: SignedData, content: Body) -> tuple[Checked, ...]:
+        hashes = {digest: hashlib.new(digest) for digest in needed(signed)}
+        first = b""
+        for chunk in content.chunks():
+            first = first or chunk[:1]
+            for each in hashes.values():
+                each.update(chunk)
+        return check(signed, {digest: each.digest() for digest, each in hashes.items()}, first, self._at)
+
+    def _entity(self, content: Body, lines: LineCheck) -> Entity:
+        return Entity(content, entity_header(content, lines))
+
+
+class _Pass:
+    """One reading of one CMS structure, which may stop for a key and go on."""
+
+    def __init__(self, reader: CmsReader, chunks: Iterator[bytes], writer: BodyWriter) -> None:
+        self.reader = reader
+        self.lines = LineCheck()
+        self._chunks = chunks
+        self._writer = writer
+
+    def run(self) -> bool:
+        """Reads until a key is wanted (True) or the structure has ended (False)."""
+        self._write(self.reader.update(b""))
+        for chunk in self._chunks:
+            self._write(self.reader.update(chunk))
+            if self.reader.wants is not None:
+                return True
+        return False
+
+    def finalize(self) -> Body:
+        """The content, once the structure is read whole and proven as far as its kind allows."""
+        self.reader.finalize()
+        return self._writer.close()
+
+    def _write(self, data: bytes) -> None:
+        self.lines.update(data)
+        self._writer.write(data)
+
+
+def _detached_signature(part: Slice) -> SignedData:
+    """The SignedData in the second part of a multipart/signed."""
+    if part.size > MAX_SIGNATURE_PART:
+        raise MimeError(Reason.LIMIT, "a signature part too long")
+    header = head_of(part)
+    kind = header.first("Content-Type")
+    if kind is None or parse_content_type(kind.value).type not in SIGNATURE:
+        raise MimeError(Reason.MALFORMED, "a signature part of another type")
+    reader = CmsReader({})
+    for chunk in decoded(Slice(part, header.size, part.size), header):
+        reader.update(chunk)
+    layer = reader.finalize()
+    if not isinstance(layer, SignedData) or not layer.detached:
+        raise MimeError(Reason.MALFORMED, "a signature part that is not a detached signature")
+    return layer
