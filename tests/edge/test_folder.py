@@ -1,0 +1,68 @@
+"""A folder of certificates: found by address and domain, and always as it is now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gateway.edge.anchorfile import read_anchors, read_certificates
+from gateway.edge.folder import Folder
+from gateway.mail.address import parse_address
+from gateway.trust.certificate import CertificateError
+from gateway.trust.sources import DirectoryError, Found
+from tests.pki import Ca
+
+ROOT = Ca.root()
+ISSUING = ROOT.intermediate()
+RESULTS = parse_address("results@laboratory.example")
+
+
+async def test_address_and_domain(tmp_path: Path) -> None:
+    """PEM and DER, the address's own first, then its domain's; authorities apart; other files are passed over."""
+    own = ISSUING.reader("Results@Laboratory.example", kind="p256")
+    domain = ISSUING.organisation_reader("laboratory.example", kind="p256")
+    (tmp_path / "results.pem").write_bytes(own.chain_pem)
+    (tmp_path / "laboratory.cer").write_bytes(domain.der)
+    (tmp_path / "broken.pem").write_bytes(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    (tmp_path / "README").write_text("no certificate")
+    folder = Folder("people", tmp_path)
+    assert await folder.find(RESULTS) == Found((own.der, domain.der), (ISSUING.der,))
+    assert await folder.find(parse_address("office@laboratory.example")) == Found((domain.der,), (ISSUING.der,))
+    assert await folder.find(parse_address("x@elsewhere.example")) == Found((), (ISSUING.der,))
+
+
+async def test_changes_count_at_once(tmp_path: Path) -> None:
+    """What is put in, replaced or taken out is seen by the next question."""
+    folder = Folder("people", tmp_path)
+    assert (await folder.find(RESULTS)).certificates == ()
+    first, second = (ISSUING.reader("results@laboratory.example", kind=kind) for kind in ("p256", "p384"))
+    (tmp_path / "results.der").write_bytes(first.der)
+    assert (await folder.find(RESULTS)).certificates == (first.der,)
+    (tmp_path / "results.der").write_bytes(second.der)
+    assert (await folder.find(RESULTS)).certificates == (second.der,)
+    (tmp_path / "results.der").unlink()
+    assert (await folder.find(RESULTS)).certificates == ()
+
+
+async def test_no_folder(tmp_path: Path) -> None:
+    """A folder that is not there is unavailable, not empty."""
+    with pytest.raises(DirectoryError):
+        await Folder("people", tmp_path / "missing").find(RESULTS)
+
+
+def test_anchor_file(tmp_path: Path) -> None:
+    """A list in PEM: the root is an anchor, the authority below it an intermediate."""
+    path = tmp_path / "anchors.pem"
+    path.write_bytes(ISSUING.pem + ROOT.pem)
+    anchors = read_anchors(path)
+    assert (anchors.certificates, anchors.intermediates) == ((ROOT.der,), (ISSUING.der,))
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", ROOT.pem[:200] + b"\n-----END CERTIFICATE-----\n"])
+def test_no_certificates(tmp_path: Path, content: bytes) -> None:
+    """A file that is none says which file."""
+    path = tmp_path / "anchors.pem"
+    path.write_bytes(content)
+    with pytest.raises(CertificateError, match=r"anchors\.pem"):
+        read_certificates(path)

@@ -1,0 +1,285 @@
+"""Recipients, signers and peers: what is found, what is believed, and what is said where neither is."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from gateway.events import Event, FetchFailed
+from gateway.flow import evidence as evidence_module
+from gateway.flow.circles import Circle, Circles
+from gateway.flow.evidence import Evidence, Signed, Unusable, Usable
+from gateway.mail.address import Address, parse_address
+from gateway.outcome import Reason
+from gateway.trust.anchors import Anchors
+from gateway.trust.judgement import Assurance, Distrusted, Revocation, Trusted
+from gateway.trust.revocation import Crl, CrlFailed
+from gateway.trust.sources import DirectoryError, Found
+from gateway.trust.zone import Peer, Peers
+from tests import pki
+from tests.pki import NOW, Ca, Issued, microseconds
+
+AT = microseconds(NOW)
+RESULTS = parse_address("results@laboratory.example")
+URL = "http://crl.zone.example/crl"
+OUTSIDE_URL = "http://crl.outside.example/crl"
+ROOT = Ca.root(crl_urls=[URL])
+OUTSIDE = Ca.root("CN=Public Root", crl_urls=[OUTSIDE_URL])
+
+
+@dataclass
+class Shelf:
+    """A directory that holds what it is given."""
+
+    name: str
+    certificates: list[bytes] = field(default_factory=list)
+    others: tuple[bytes, ...] = ()
+    remember_seconds: float = 0.0
+    down: DirectoryError | None = None
+    asked: int = 0
+
+    async def find(self, _: Address) -> Found:
+        self.asked += 1
+        if self.down is not None:
+            raise self.down
+        return Found(tuple(self.certificates), self.others)
+
+
+@dataclass
+class Publisher:
+    """CRLs by URL; a URL it does not have fails, one in ``silent`` never answers."""
+
+    crls: dict[str, Crl]
+    fetched: list[str] = field(default_factory=list)
+    silent: set[str] = field(default_factory=set)
+    known: dict[str, Crl | CrlFailed] = field(default_factory=dict)
+
+    def current(self, url: str, _: int) -> Crl | CrlFailed | None:
+        return self.known.get(url)
+
+    async def fetch(self, url: str, issuer: bytes, _: int) -> Crl | CrlFailed:  # noqa: ARG002 - the port asks for it
+        self.fetched.append(url)
+        if url in self.silent:
+            await asyncio.Event().wait()
+        self.known[url] = self.crls.get(url, CrlFailed("connection refused"))
+        return self.known[url]
+
+
+class World:
+    """One zone of the laboratory and the clinic, one organisation with anchors of its own for the outside."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.first, self.second, self.outside = Shelf("first"), Shelf("second"), Shelf("outside")
+        self.publisher = Publisher({URL: Crl(ROOT.crl()), OUTSIDE_URL: Crl(OUTSIDE.crl())})
+        self.now = AT
+        self.zone = Circle(
+            Anchors([ROOT.der]),
+            Assurance.ZONE,
+            Revocation.HARD,
+            "health",
+            (self.first, self.second),
+            frozenset({"laboratory.example", "clinic.example"}),
+            Peers([Peer("laboratory", ("gateway.laboratory.example",))]),
+        )
+        self.public = Circle(Anchors([OUTSIDE.der]), Assurance.PUBLIC_CA, Revocation.SOFT, directories=(self.outside,))
+        self.draw()
+
+    def draw(self) -> None:
+        circles = Circles({"health": self.zone}, {"hospital": self.public})
+        self.evidence = Evidence(circles, self.publisher, self, lambda: self.now)
+
+    def see(self, event: Event) -> None:
+        self.events.append(event)
+
+    async def recipient(self, zone: str | None = "health", address: Address = RESULTS) -> Usable | Unusable:
+        return await self.evidence.recipient("hospital", zone, address, AT)
+
+    async def reason(self, zone: str | None = "health") -> Reason:
+        answer = await self.recipient(zone)
+        assert isinstance(answer, Unusable)
+        return answer.reason
+
+    async def signer(self, issued: Issued) -> Signed:
+        return await self.evidence.signer("hospital", issued.der, issued.intermediates, AT)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+async def test_found_and_judged(world: World) -> None:
+    """Found in the first directory, its CRL fetched, believed on the zone's word."""
+    reader = ROOT.reader("results@laboratory.example", kind="p256")
+    world.first.certificates = [reader.der]
+    assert await world.recipient() == Usable(reader.der, "first", Assurance.ZONE)
+    assert (world.publisher.fetched, world.second.asked) == ([URL], 0)
+
+
+async def test_order(world: World) -> None:
+    """The mailbox's own before its domain's, the newest first; the second directory when the first has nothing usable."""
+    domain = ROOT.organisation_reader("laboratory.example", kind="p256", not_before=NOW)
+    old = ROOT.reader("results@laboratory.example", kind="p256")
+    new = ROOT.reader("results@laboratory.example", kind="p256", not_before=NOW)
+    world.first.certificates = [pki.expired(ROOT).der]
+    world.second.certificates = [domain.der, old.der, new.der]
+    assert await world.recipient() == Usable(new.der, "second", Assurance.ZONE)
+    world.second.certificates = [domain.der]
+    assert await world.recipient() == Usable(domain.der, "second", Assurance.ZONE)
+
+
+async def test_intermediates_of_the_directory(world: World) -> None:
+    """Authorities found in the directory may complete the path."""
+    issuing = ROOT.intermediate("CN=Issuing", crl_urls=[OUTSIDE_URL])
+    world.publisher.crls[OUTSIDE_URL] = Crl(issuing.crl())
+    reader = issuing.reader("results@laboratory.example", kind="p256")
+    world.first.certificates = [reader.der]
+    assert await world.reason() is Reason.CHAIN
+    world.first.others = (issuing.der,)
+    assert isinstance(await world.recipient(), Usable)
+
+
+async def test_reasons(world: World) -> None:
+    """What was found and could not be used is said by its own reason."""
+    assert await world.reason() is Reason.NO_CERTIFICATE
+    signer = ROOT.signer("results@laboratory.example")
+    expired = ROOT.reader("results@laboratory.example", kind="p256", not_after=NOW - dt.timedelta(days=1))
+    revoked = ROOT.reader("results@laboratory.example", kind="p256")
+    world.publisher.crls[URL] = Crl(ROOT.crl(revoked=[revoked]))
+    for certificates, reason in (
+        ([signer.der], Reason.KEY_USAGE),
+        ([signer.der, expired.der], Reason.EXPIRED),
+        ([revoked.der], Reason.REVOKED),
+        ([ROOT.reader("office@laboratory.example", kind="p256").der], Reason.ADDRESS_MISMATCH),
+        ([Ca.root().reader("results@laboratory.example", kind="p256").der], Reason.CHAIN),
+        ([b"junk"], Reason.MALFORMED),
+    ):
+        world.first.certificates = certificates
+        assert await world.reason() is reason
+
+
+async def test_directory_down(world: World) -> None:
+    """A directory that does not answer: later, not never; but what another one has is used."""
+    world.first.down = DirectoryError("first: no answer")
+    assert await world.reason() is Reason.DIRECTORY_UNAVAILABLE
+    assert world.events == [FetchFailed(org="hospital", source="first", detail="first: no answer")]
+    world.second.certificates = [ROOT.reader("results@laboratory.example", kind="p256").der]
+    assert isinstance(await world.recipient(), Usable)
+    world.second.certificates = [pki.expired(ROOT).der]
+    assert await world.reason() is Reason.DIRECTORY_UNAVAILABLE
+
+
+async def test_resting_directory_is_not_news(world: World) -> None:
+    """While a breaker answers for a directory nothing new has failed."""
+    world.first.down = DirectoryError("first: did not answer a moment ago", resting=True)
+    assert await world.reason() is Reason.DIRECTORY_UNAVAILABLE
+    assert world.events == []
+
+
+async def test_answers_are_remembered(world: World) -> None:
+    """For as long as the directory says, and a minute at most where it had nothing; never past a revocation."""
+    world.first.remember_seconds = 300
+    assert await world.reason() is Reason.NO_CERTIFICATE
+    reader = ROOT.reader("results@laboratory.example", kind="p256")
+    world.first.certificates = [reader.der]
+    world.now += 59_000_000
+    assert await world.reason() is Reason.NO_CERTIFICATE
+    world.now += 1_000_000
+    assert isinstance(await world.recipient(), Usable)
+    world.now += 299_000_000
+    assert isinstance(await world.recipient(), Usable)
+    assert world.first.asked == 2
+    world.publisher.known[URL] = Crl(ROOT.crl(revoked=[reader]))
+    assert await world.reason() is Reason.REVOKED
+    world.now += 1_000_000
+    await world.recipient()
+    assert world.first.asked == 3
+
+
+async def test_crl_unavailable(world: World) -> None:
+    """Hard: not usable, and the failure is an event. Soft: usable and marked."""
+    del world.publisher.crls[URL]
+    world.first.certificates = [ROOT.reader("results@laboratory.example", kind="p256").der]
+    assert await world.reason() is Reason.REVOCATION_UNKNOWN
+    assert world.events == [FetchFailed(source=URL, detail="connection refused")]
+    world.zone = replace(world.zone, revocation=Revocation.SOFT)
+    world.draw()
+    answer = await world.recipient()
+    assert isinstance(answer, Usable)
+    assert answer.marks == (Reason.REVOCATION_UNKNOWN,)
+
+
+async def test_budget(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A publisher that never answers costs the budget, and then counts as failed."""
+    monkeypatch.setattr(evidence_module, "BUDGET_SECONDS", 0.1)
+    world.publisher.silent.add(URL)
+    world.first.certificates = [ROOT.reader("results@laboratory.example", kind="p256").der]
+    assert await world.reason() is Reason.REVOCATION_UNKNOWN
+
+
+async def test_outside_zones(world: World) -> None:
+    """Outside, the organisation's own anchors decide; there no certificate speaks for a whole domain."""
+    reader = OUTSIDE.reader("results@laboratory.example", kind="p256")
+    world.outside.certificates = [reader.der]
+    assert await world.recipient(zone=None) == Usable(reader.der, "outside", Assurance.PUBLIC_CA)
+    world.outside.certificates = [OUTSIDE.organisation_reader("laboratory.example", kind="p256").der]
+    assert await world.reason(zone=None) is Reason.ADDRESS_MISMATCH
+    answer = await world.evidence.recipient("laboratory", None, RESULTS, AT)
+    assert isinstance(answer, Unusable)
+    assert answer.reason is Reason.NO_CERTIFICATE
+
+
+async def test_signers(world: World) -> None:
+    """A signer of the zone stands on the zone's word, one of the outside on its authority's, a stranger on nobody's."""
+    inside = ROOT.organisation_signer("laboratory.example")
+    signed = await world.signer(inside)
+    assert signed == Signed(Trusted((ROOT.der, inside.der)), Assurance.ZONE, "health", world.zone.domains)
+    outside = OUTSIDE.signer("results@laboratory.example")
+    assert await world.signer(outside) == Signed(Trusted((OUTSIDE.der, outside.der)), Assurance.PUBLIC_CA)
+    stranger = await world.signer(pki.self_signed())
+    assert isinstance(stranger.judgement, Distrusted)
+    assert (stranger.judgement.reason, stranger.assurance) == (Reason.CHAIN, None)
+
+
+async def test_signer_of_an_unbound_domain(world: World) -> None:
+    """The zone's authority vouches only for domains bound to its peers."""
+    signed = await world.signer(ROOT.signer("anyone@elsewhere.example"))
+    assert isinstance(signed.judgement, Distrusted)
+    assert signed.judgement.reason is Reason.CHAIN
+
+
+async def test_zone_answer_stands(world: World) -> None:
+    """What a zone revoked is not rescued by an organisation that trusts the same authority."""
+    issued = ROOT.signer("results@laboratory.example")
+    del world.publisher.crls[URL]
+    world.public = replace(world.public, anchors=Anchors([ROOT.der]))
+    world.draw()
+    signed = await world.signer(issued)
+    assert isinstance(signed.judgement, Distrusted)
+    assert signed.judgement.reason is Reason.REVOCATION_UNKNOWN
+
+
+async def test_signer_without_certificate(world: World) -> None:
+    """Bytes that are no certificate are malformed."""
+    signed = await world.evidence.signer("hospital", b"junk", (), AT)
+    assert isinstance(signed.judgement, Distrusted)
+    assert signed.judgement.reason is Reason.MALFORMED
+
+
+async def test_peers(world: World) -> None:
+    """A gateway of the zone by its chain, then by its name."""
+    gateway = ROOT.gateway("gateway.laboratory.example")
+    assert isinstance(await world.evidence.peer("health", [gateway.der, ROOT.der], AT), Trusted)
+    assert world.evidence.peer_name("health", gateway.der) == "laboratory"
+    for chain, reason in (
+        ([], Reason.PEER_UNKNOWN),
+        ([OUTSIDE.gateway("gateway.laboratory.example").der], Reason.CHAIN),
+        ([ROOT.signer("results@laboratory.example").der], Reason.EKU),
+    ):
+        answer = await world.evidence.peer("health", chain, AT)
+        assert isinstance(answer, Distrusted)
+        assert answer.reason is reason
