@@ -145,7 +145,7 @@ class _CheckedResolver(AbstractResolver):
 
     async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
         loop = asyncio.get_running_loop()
-        answers = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, family=family, flags=socket.AI_ADDRCONFIG)
+        answers = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, family=family)
         found: list[ResolveResult] = []
         for kind, _, protocol, _, place in answers:
             address = ipaddress.ip_address(str(place[0]).partition("%")[0])

@@ -78,7 +78,10 @@ class Evidence:
         """
         circle = self._circles.organisations.get(organisation) if zone is None else self._circles.zones.get(zone)
         if circle is None:
-            return Unusable(Reason.NO_CERTIFICATE, f"organisation {organisation} has no anchors for people outside its zones")
+            place = (
+                f"organisation {organisation} has no anchors for people outside its zones" if zone is None else f"no zone {zone}"
+            )
+            return Unusable(Reason.NO_CERTIFICATE, place)
         unavailable: list[str] = []
         unfit: list[Unusable] = []
         for directory in circle.directories:
@@ -122,13 +125,17 @@ class Evidence:
 
     async def peer(self, zone: str, chain: Sequence[bytes], at: int) -> Trusted | Distrusted:
         """Whether the certificate a peer showed (DER, leaf first) leads to the zone's anchors. Not yet *which* peer it is."""
+        circle = self._circles.zones.get(zone)
+        if circle is None:
+            return Distrusted(Reason.PEER_UNKNOWN, f"no zone {zone}")
         if not chain:
             return Distrusted(Reason.PEER_UNKNOWN, "no certificate was shown")
-        return await self._judge(chain[0], chain[1:], self._circles.zones[zone], Purpose.GATEWAY_PEER, at)
+        return await self._judge(chain[0], chain[1:], circle, Purpose.GATEWAY_PEER, at)
 
     def peer_name(self, zone: str, certificate: bytes) -> str | Distrusted:
         """Which peer of ``zone`` a certificate is, by its names alone: see :func:`gateway.trust.zone.match_peer`."""
-        return match_peer(self._circles.zones[zone].peers, certificate)
+        circle = self._circles.zones.get(zone)
+        return Distrusted(Reason.PEER_UNKNOWN, f"no zone {zone}") if circle is None else match_peer(circle.peers, certificate)
 
     async def _choose(
         self, found: Found, source: str, circle: Circle, address: Address, at: int, unfit: list[Unusable]

@@ -283,3 +283,12 @@ async def test_peers(world: World) -> None:
         answer = await world.evidence.peer("health", chain, AT)
         assert isinstance(answer, Distrusted)
         assert answer.reason is reason
+
+
+async def test_zone_that_is_gone(world: World) -> None:
+    """A zone that a new configuration no longer has believes nobody."""
+    gateway = ROOT.gateway("gateway.laboratory.example")
+    for answer in (await world.evidence.peer("old", [gateway.der], AT), world.evidence.peer_name("old", gateway.der)):
+        assert isinstance(answer, Distrusted)
+        assert answer.reason is Reason.PEER_UNKNOWN
+    assert await world.reason("old") is Reason.NO_CERTIFICATE
