@@ -37,6 +37,7 @@ class Maildirs:
         """One file in each recipient's Maildir."""
         content = envelope.original_content or b""
         for address in envelope.rcpt_tos:
+            self._folder.mkdir(parents=True, exist_ok=True)
             box = mailbox.Maildir(self._folder / address)
             name = box.add(content.replace(b"\r\n", b"\n"))
             self._arrived(address, self._folder / address / "new" / name)

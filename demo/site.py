@@ -54,10 +54,8 @@ class Site:
 
     def create(self, ca: Path, crl_url: str, *options: str) -> None:
         """Make the directory, the token, keys and certificates, and put the ports in."""
-        done = command(
-            *("init", self.folder, "--lab", "--organisation", self.name, "--domain", self.domain),
-            *("--ca", ca, "--crl-url", crl_url, *options),
-        )
+        names = ["--organisation", self.name, "--domain", self.domain]
+        done = command("init", self.folder, "--lab", *names, "--ca", ca, "--crl-url", crl_url, *options)
         if done.returncode:
             raise RuntimeError(done.stderr)
         ports = {10025: self.inside, 10465: self.zone, 10026: self.mail_server}

@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,8 +41,6 @@ class Tap:
         self._listening = threading.Event()
         self._stop: asyncio.Event | None = None
         self.heard = bytearray()
-        self.first_at = 0.0
-        self.last_at = 0.0
 
     def start(self) -> None:
         """Listen."""
@@ -94,8 +91,6 @@ class Tap:
     async def _copy(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, keep: bool) -> None:
         while data := await source.read(65536):
             if keep:
-                self.first_at = self.first_at or time.monotonic()
-                self.last_at = time.monotonic()
                 self.heard += data
             target.write(data)
             await target.drain()

@@ -59,7 +59,7 @@ class Child:
         return f"{self.kind}-{self.index}"
 
 
-class StartFailed(Exception):  # noqa: N818 - says what happened
+class StartFailed(Exception):
     """A process of the first start did not become ready; its own words stand on standard error."""
 
 

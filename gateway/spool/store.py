@@ -34,7 +34,7 @@ class Stage(StrEnum):
     DELIVERY = "delivery"
 
 
-class LeaseLost(Exception):  # noqa: N818 - says what happened
+class LeaseLost(Exception):
     """The lease ran out and the row is another's; nothing was changed."""
 
 
