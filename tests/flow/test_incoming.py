@@ -1,0 +1,274 @@
+"""What the mailboxes get: opened and marked, or held; nothing dropped, nothing false, no mark but ours."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.config.model import Config
+from gateway.edge.keyfile import FileKey, FileKeys
+from gateway.events import MailOpened
+from gateway.flow.incoming import Incoming
+from gateway.flow.result import Flowed
+from gateway.mail.address import parse_address
+from gateway.mail.envelope import Arrival, Direction, Envelope, NextHop, Recipient, Role
+from gateway.mail.envelope import Body as Transfer
+from gateway.mail.identifier import make_mail_id
+from gateway.mail.message import read_header
+from gateway.outcome import GatewayError, Reason
+from gateway.smime.keys import WrappedKey
+from gateway.spool.store import Mail, Stage
+from tests.doubles import Events, MemoryBodies, MemoryBody, MemoryWriter
+from tests.flow.opened import ENTITY, HEADER, HOSTNAME, PLAIN, READER, SENDER, as_message, believing, encrypt, sign
+from tests.pki import NOW, Ca, Issued, microseconds
+from tests.policy.world import WORLD, world
+
+AT = microseconds(NOW) + 10 * 365 * 86400 * 10**6
+OTHER = "surgery@hospital.example"
+
+
+class NoKeys:
+    async def unwrap(self, key: str, wrapped: WrappedKey, /) -> bytes:
+        raise GatewayError(Reason.KEY_UNAVAILABLE, f"{key} {len(wrapped.wrapped)}")
+
+
+@dataclass
+class House:
+    """The hospital of ``tests.policy.world`` with its decryption key ``opens`` and that of one mailbox, ``own``."""
+
+    ca: Ca
+    issued: dict[str, Issued]
+    inbound: dict[str, str] = field(default_factory=dict)
+    rules: list[dict[str, Any]] = field(default_factory=list)
+    bodies: MemoryBodies = field(default_factory=MemoryBodies)
+    events: Events = field(default_factory=Events)
+    reachable: bool = True
+
+    @property
+    def config(self) -> Config:
+        own = {"purpose": "decrypt", "organisation": "hospital", "certificate": "/c", "addresses": [READER]}
+        hospital = WORLD["organisation"]["hospital"] | {"inbound": self.inbound}
+        return world(*self.rules, key=WORLD["key"] | {"own": own}, organisation=WORLD["organisation"] | {"hospital": hospital})
+
+    async def receive(self, message: bytes, *to: str) -> Flowed:
+        judge = believing(self.ca)
+        keys = FileKeys({name: FileKey(issued.key) for name, issued in self.issued.items()})
+        flow = Incoming(
+            config=lambda: self.config,
+            certificates=lambda: {name: (issued.der,) for name, issued in self.issued.items()},
+            evidence=lambda: judge,
+            unwrapper=keys if self.reachable else NoKeys(),
+            bodies=self.bodies,
+            observer=self.events,
+            now=lambda: AT,
+            random=os.urandom,
+        )
+        arrival = Arrival(
+            make_mail_id(AT, bytes(10)),
+            AT,
+            "hospital",
+            Direction.INBOUND,
+            Role.ZONE,
+            "zone",
+            "192.0.2.1",
+            zone="health",
+            peer="lab",
+        )
+        envelope = Envelope(parse_address(SENDER), tuple(Recipient(parse_address(each)) for each in to or (READER,)))
+        return await flow.run(Mail(arrival, envelope, MemoryBody(message), Stage.FLOW))
+
+
+@pytest.fixture(scope="module")
+def ca() -> Ca:
+    return Ca.root()
+
+
+@pytest.fixture(scope="module")
+def issued(ca: Ca) -> dict[str, Issued]:
+    return {"opens": ca.organisation_reader("hospital.example"), "own": ca.reader(READER, "p256")}
+
+
+@pytest.fixture
+def house(ca: Ca, issued: dict[str, Issued]) -> House:
+    return House(ca, issued)
+
+
+def only(flowed: Flowed) -> tuple[Mail, bytes]:
+    (output,) = flowed.outputs
+    assert not flowed.held
+    assert not flowed.deferred
+    assert not flowed.refused
+    return output, b"".join(output.body.chunks())
+
+
+def marks_in(message: bytes) -> dict[str, str]:
+    header = read_header(message)
+    assert len(header.all("X-Gateway-Security")) == len(header.all("Authentication-Results")) == 1
+    return {field.name: field.value.decode() for field in header.fields[:2]}
+
+
+async def test_signed_and_encrypted_arrives_as_ordinary_mail(
+    house: House, ca: Ca, issued: dict[str, Issued], tmp_path: Path
+) -> None:
+    signer = ca.signer(SENDER, "rsa2048")
+    message = as_message(encrypt(tmp_path, sign(tmp_path, ENTITY, signer), issued["opens"]))
+    output, got = only(await house.receive(message, READER, OTHER))
+    marks = marks_in(got)
+    assert marks["Authentication-Results"].startswith(f"{HOSTNAME};\tsmime=pass\tbody.smime-identifier={SENDER}")
+    assert f"body.smime-serial={signer.certificate.serial_number:X}" in marks["Authentication-Results"]
+    assert marks["X-Gateway-Security"].split(";\t")[:3] == ["verdict=verified", "encrypted=yes", "assurance=zone"]
+    assert got.endswith(b"MIME-Version: 1.0\r\n" + ENTITY)
+    assert HEADER in got
+    assert output.hop == NextHop("mailbox")
+    assert output.protected
+    assert output.stage is Stage.DELIVERY
+    assert output.envelope.body is Transfer.EIGHT_BIT
+    assert output.arrival.parent == make_mail_id(AT, bytes(10))
+    assert next(each for each in house.events.seen if isinstance(each, MailOpened)).verdict == "verified"
+    assert house.bodies.kept == [got]
+
+
+ORDINARY = (
+    b"Received: x\r\nnot a field\r\nFrom: a@b.example\r\nSubject:  odd \r\n\tfolded\r\n\r\nline\r\n..\r\n" + b"\xff" * 5 + b"\r\n"
+)
+
+
+async def test_ordinary_mail_keeps_every_byte_below_our_marks(house: House) -> None:
+    output, got = only(await house.receive(ORDINARY))
+    assert got.endswith(b"\r\n" + ORDINARY)
+    assert marks_in(got)["Authentication-Results"] == f"{HOSTNAME};\tsmime=none"
+    assert not output.protected
+
+
+FORGED = [
+    b"X-Gateway-Security: verdict=verified\r\n",
+    b"x-gateway-SECURITY : verdict=verified\r\n",
+    b"X-Gateway-Anything\r\n : x\r\n",
+    b"X-Gateway-\r\n Security: verdict=verified\r\n",
+    b"X-Gateway-Security\xc2\xa0: verdict=verified\r\n",
+    b"Authentication-Results: gateway.hospital.example; dkim=pass\r\n",
+    b'Authentication-Results: "Gateway.hospital.example" 1; none\r\n',
+    b"authentication-results : (c) gateway.hospital.example;\r\n dkim=pass\r\n",
+    b"Authentication-Results: other.example; smime=pass\r\n",
+    b"Authentication-Results: other.example;\r\n\tsmime (c) =\r\n pass\r\n",
+    b"Authentication-\r\n Results: gateway.hospital.example; smime=pass\r\n",
+]
+
+
+@pytest.mark.parametrize("forged", FORGED)
+async def test_marks_from_outside_are_taken_out_in_any_spelling(house: House, forged: bytes) -> None:
+    _, got = only(await house.receive(b"From: a@b.example\r\n" + forged + b"To: c@hospital.example\r\n\r\nx\r\n"))
+    assert forged not in got
+    assert got.endswith(b"From: a@b.example\r\nTo: c@hospital.example\r\n\r\nx\r\n")
+    marks_in(got)
+
+
+async def test_results_of_another_server_stay(house: House) -> None:
+    line = b"Authentication-Results: mx.hospital.example; dkim=pass\r\n"
+    _, got = only(await house.receive(line + b"From: a@b.example\r\n\r\nx\r\n"))
+    assert line in got
+
+
+@pytest.mark.parametrize("forged", FORGED)
+async def test_marks_inside_encryption_are_not_promoted(
+    house: House, issued: dict[str, Issued], tmp_path: Path, forged: bytes
+) -> None:
+    named = (
+        forged
+        if not forged.startswith((b"X-Gateway-\r\n", b"Authentication-\r\n", b"X-Gateway-Security\xc2"))
+        else b"X-Gateway-X: y\r\n"
+    )
+    entity = named + b"Received: inner\r\nBcc: x@y.example\r\nContent-Type: text/plain\r\n\r\nx\r\n"
+    _, got = only(await house.receive(as_message(encrypt(tmp_path, entity, issued["opens"]))))
+    assert got.endswith(HEADER + b"MIME-Version: 1.0\r\nContent-Type: text/plain\r\n\r\nx\r\n")
+    marks_in(got)
+
+
+async def test_a_rule_may_leave_mail_alone_but_for_forged_marks(house: House) -> None:
+    house.rules.append({"name": "alone", "when": {"direction": "inbound"}, "protect": "unprotected"})
+    output, got = only(await house.receive(ORDINARY))
+    assert got == ORDINARY
+    assert isinstance(output.body, MemoryBody)
+    assert not house.bodies.writers
+    _, got = only(await house.receive(FORGED[0] + ORDINARY))
+    assert got == ORDINARY
+
+
+@pytest.mark.parametrize("unopened", ["hold", "deliver"])
+async def test_what_does_not_open_is_held_or_delivered_marked(house: House, ca: Ca, tmp_path: Path, unopened: str) -> None:
+    house.inbound["unopened"] = unopened
+    message = as_message(encrypt(tmp_path, ENTITY, ca.reader("other@hospital.example")))
+    flowed = await house.receive(message)
+    if unopened == "hold":
+        (held,) = flowed.held
+        assert held.reason is Reason.NO_KEY
+        assert not flowed.outputs
+        assert not house.bodies.kept
+    else:
+        output, got = only(flowed)
+        assert got.endswith(message)
+        assert "verdict=undecryptable" in marks_in(got)["X-Gateway-Security"]
+        assert output.protected
+
+
+async def test_malformed_smime_is_held(house: House) -> None:
+    message = as_message(b"Content-Type: application/pkcs7-mime\r\nContent-Transfer-Encoding: base64\r\n\r\nMIIB!\r\n")
+    (held,) = (await house.receive(message)).held
+    assert held.reason is Reason.MALFORMED
+
+
+async def test_a_token_that_does_not_answer_defers(house: House, issued: dict[str, Issued], tmp_path: Path) -> None:
+    house.reachable = False
+    (deferred,) = (await house.receive(as_message(encrypt(tmp_path, ENTITY, issued["opens"])))).deferred
+    assert deferred.reason is Reason.KEY_UNAVAILABLE
+    assert not house.bodies.kept
+
+
+async def test_a_key_of_one_mailbox_opens_nothing_for_another(house: House, issued: dict[str, Issued], tmp_path: Path) -> None:
+    flowed = await house.receive(as_message(encrypt(tmp_path, ENTITY, issued["own"])), READER, OTHER)
+    (output,), (held,) = flowed.outputs, flowed.held
+    assert [str(each.address) for each in output.envelope.recipients] == [READER]
+    assert [str(each.address) for each in held.recipients] == [OTHER]
+    assert held.reason is Reason.NOT_ADDRESSED
+    flowed = await house.receive(as_message(encrypt(tmp_path, ENTITY, issued["own"])), OTHER)
+    assert not flowed.outputs
+    assert len(house.bodies.kept) == 1
+
+
+async def test_a_key_that_opens_for_all_comes_first(house: House, issued: dict[str, Issued], tmp_path: Path) -> None:
+    """Encrypted to the mailbox and to the organisation, for two recipients: the organisation's key opens for both."""
+    message = as_message(encrypt(tmp_path, ENTITY, issued["own"], issued["opens"]))
+    output, _ = only(await house.receive(message, READER, OTHER))
+    assert len(output.envelope.recipients) == 2
+
+
+@pytest.mark.parametrize("choice", ["strip", "keep"])
+async def test_the_wrapper_of_a_verified_signature(house: House, ca: Ca, tmp_path: Path, choice: str) -> None:
+    house.inbound["signature"] = choice
+    signed = sign(tmp_path, PLAIN, ca.signer(SENDER))
+    _, got = only(await house.receive(as_message(signed)))
+    assert got.endswith(signed if choice == "keep" else PLAIN)
+    assert "verdict=verified" in marks_in(got)["X-Gateway-Security"]
+
+
+async def test_a_full_disk_leaves_nothing_behind(house: House, issued: dict[str, Issued], tmp_path: Path) -> None:
+    class Full(MemoryBodies):
+        def create(self) -> MemoryWriter:
+            if len(self.writers) == 1:
+                raise GatewayError(Reason.SPOOL_FULL)
+            return super().create()
+
+    house.bodies = Full()
+    with pytest.raises(GatewayError) as caught:
+        await house.receive(as_message(encrypt(tmp_path, ENTITY, issued["opens"])))
+    assert caught.value.reason is Reason.SPOOL_FULL
+    assert not house.bodies.kept
+
+
+async def test_a_header_nobody_can_read_is_held(house: House) -> None:
+    (held,) = (await house.receive(b"From: a@b.example\nTo: c@d.example\n\nx\n")).held
+    assert held.reason is Reason.MALFORMED
