@@ -1,0 +1,67 @@
+"""Every vector: a mail, its world, the verdict wanted and why. To add one, see ``make.py``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from gateway.edge.keyfile import FileKey, FileKeys
+from gateway.flow.evidence import Signed
+from gateway.flow.opening import Opened, open_message
+from gateway.trust.anchors import Anchors
+from gateway.trust.judgement import Assurance, Distrusted, Purpose, Revocation, Trusted
+from gateway.trust.path import judge
+from gateway.trust.revocation import NO_EVIDENCE
+from tests.doubles import MemoryBodies, MemoryBody
+from tests.flow.opened import HOSTNAME, bytes_of
+from tests.pki import microseconds
+
+HERE = Path(__file__).parent
+NAMES = sorted(path.parent.name for path in HERE.glob("[0-9][0-9]-*/mail.eml"))
+
+
+def certificate(name: str) -> bytes:
+    return x509.load_pem_x509_certificate((HERE / "world" / f"{name}.pem").read_bytes()).public_bytes(Encoding.DER)
+
+
+async def judged(name: str) -> Opened:
+    world: dict[str, Any] = json.loads((HERE / name / "world.json").read_text())
+    anchors = Anchors(certificate(each) for each in world["anchors"])
+    domains = frozenset(world["domains"])
+
+    async def believed(leaf: bytes, others: Sequence[bytes], at: int, /) -> Signed:
+        answer = judge(leaf, others, anchors, NO_EVIDENCE, Purpose.SMIME_SIGNER, Revocation.UNSAFE_OFF, at)
+        assert isinstance(answer, Trusted | Distrusted)
+        trusted = isinstance(answer, Trusted)
+        return Signed(answer, Assurance.ZONE if trusted else None, "test" if trusted else None, domains)
+
+    return await open_message(
+        MemoryBody((HERE / name / "mail.eml").read_bytes()),
+        MemoryBodies(),
+        unwrapper=FileKeys({each: FileKey.load(HERE / "world" / f"{each}.key") for each in world["keys"]}),
+        keys={each: certificate(each) for each in world["keys"]},
+        judge=believed,
+        at=microseconds(datetime.fromisoformat(world["at"])),
+        hostname=HOSTNAME,
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_the_verdict_is_the_one_wanted(name: str) -> None:
+    """``verdict.json`` holds the keys that matter; ``shown`` and ``hidden`` are texts of the message the mailbox gets."""
+    wanted: dict[str, Any] = json.loads((HERE / name / "verdict.json").read_text())
+    opened = await judged(name)
+    found = opened.verdict.to_json()
+    message = bytes_of(opened).decode("utf-8", "replace")
+    shown, hidden = wanted.pop("shown", []), wanted.pop("hidden", [])
+    assert {key: found[key] for key in wanted} == wanted
+    assert [text for text in shown if text not in message] == []
+    assert [text for text in hidden if text in message] == []
+    assert (HERE / name / "README").read_text().strip()
