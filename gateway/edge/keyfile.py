@@ -15,7 +15,7 @@ from typing import Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 
 from gateway.edge.agreement import HASHES, open_agreed, originator
@@ -58,6 +58,11 @@ class FileKey:
         if not isinstance(private, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
             raise KeyFileError(path, "holds no RSA or EC private key")
         return cls(private)
+
+    @property
+    def spki(self) -> bytes:
+        """The public half, DER SubjectPublicKeyInfo."""
+        return self._private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
     def sign(self, digest: bytes, mechanism: Mechanism) -> bytes:
         """The signature over ``digest``. Raises :class:`GatewayError` where key and mechanism do not fit."""

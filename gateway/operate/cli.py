@@ -8,7 +8,9 @@ from typing import Any, Final
 
 import click
 
+from gateway.config.mistake import ConfigError
 from gateway.operate.output import Exit, Settings, answer, command_options, say
+from gateway.outcome import GatewayError, Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +30,22 @@ COMMANDS: Final = {
     "message": Place("gateway.operate.message", "message", "Open or protect one message, as the flows would."),
     "peer": Place("gateway.operate.peer", "peer", "List the peers of the zones; test the way to one."),
     "queue": Place("gateway.operate.queue", "queue", "List mails on their way; say why one waits; release or drop it."),
+    "key": Place("gateway.operate.key", "key", "List the keys, and what is on the token."),
     "status": Place("gateway.operate.status", "status", "Say how the running gateway is."),
 }
+
+# Something that is not there now; every other reason is about what was given.
+_UNAVAILABLE: Final = frozenset(
+    {
+        Reason.KEY_UNAVAILABLE,
+        Reason.DIRECTORY_UNAVAILABLE,
+        Reason.SPOOL_UNAVAILABLE,
+        Reason.SPOOL_FULL,
+        Reason.OWN_WORK_WRONG,
+        Reason.HOP_UNREACHABLE,
+        Reason.TLS_FAILED,
+    }
+)
 
 
 class Commands(click.Group):
@@ -56,9 +72,6 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
         """Run the command. What it raises becomes words and an exit status."""
-        from gateway.config.mistake import ConfigError  # not before a command needs it: --help is to be quick
-        from gateway.outcome import GatewayError, Reason
-
         settings = ctx.ensure_object(Settings)
         try:
             return super().invoke(ctx)
@@ -72,8 +85,7 @@ class Commands(click.Group):
             ctx.exit(Exit.WRONG)
         except GatewayError as error:
             _complain(settings, {"error": str(error.reason), "detail": error.detail}, [f"{error.reason}: {error.detail}"])
-            unreadable = error.reason in (Reason.MALFORMED, Reason.LIMIT, Reason.UNSUPPORTED)
-            ctx.exit(Exit.WRONG if unreadable else Exit.UNAVAILABLE)
+            ctx.exit(Exit.UNAVAILABLE if error.reason in _UNAVAILABLE else Exit.WRONG)
         except OSError as error:
             if isinstance(error, BrokenPipeError):
                 raise

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
 from typing import Any
 
 import click
 
 from gateway.config.load import load
 from gateway.config.model import Config, Protection
+from gateway.edge.clock import now
 from gateway.flow.evidence import Evidence, Usable
 from gateway.mail.address import Address, AddressError, parse_address
 from gateway.mail.envelope import Direction, Role
@@ -22,7 +22,10 @@ from gateway.policy import Known, Plan, Speaker, Undecided, admit, plan, without
 _HEADER = re.compile(r"[!-9;-~]+:[^\r\n\0]*")
 
 
-def _address(context: click.Context, parameter: click.Parameter, value: str | tuple[str, ...]) -> Any:  # noqa: ANN401 - as many as came
+def as_address(context: click.Context, parameter: click.Parameter, value: str | tuple[str, ...] | None) -> Any:  # noqa: ANN401
+    """The address, or addresses, of an option; None where it was left out."""
+    if value is None:
+        return None
     try:
         return parse_address(value) if isinstance(value, str) else tuple(map(parse_address, value))
     except AddressError as error:
@@ -37,8 +40,10 @@ def _fields(context: click.Context, parameter: click.Parameter, value: tuple[str
 
 
 @click.command()
-@click.option("--from", "sender", required=True, callback=_address, help="Who sends.")
-@click.option("--to", "recipients", required=True, multiple=True, callback=_address, help="Who is to read it. May be given again.")
+@click.option("--from", "sender", required=True, callback=as_address, help="Who sends.")
+@click.option(
+    "--to", "recipients", required=True, multiple=True, callback=as_address, help="Who is to read it. May be given again."
+)
 @click.option("--header", "fields", multiple=True, callback=_fields, help="A header field, 'Subject: ...'. May be given again.")
 @command_options
 @click.pass_context
@@ -126,10 +131,7 @@ async def _with_evidence(config: Config, answers: list[Answer], recipients: tupl
     from gateway.operate.live import parts  # loads everything that looks for certificates
 
     async with parts(config) as live:
-        asked = (
-            _certify(live.evidence, time.time_ns() // 1000, each, recipient)
-            for each, recipient in zip(answers, recipients, strict=True)
-        )
+        asked = (_certify(live.evidence, now(), each, recipient) for each, recipient in zip(answers, recipients, strict=True))
         return list(await asyncio.gather(*asked))
 
 

@@ -10,9 +10,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.app import Live, make_live, now
+from gateway.app import Live, make_live
 from gateway.config.model import Config, KeyPurpose, RouteKind
 from gateway.deliver import Deliverer, Reached
+from gateway.edge.clock import now
 from gateway.edge.crls import CrlCache
 from gateway.edge.dns import Resolver
 from gateway.edge.fetch import Bounds, Fetcher, networks

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import getpass
 import os
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -14,6 +13,7 @@ import click
 
 from gateway.config.load import load
 from gateway.config.model import Config
+from gateway.edge.clock import now
 from gateway.edge.observe import Audit, Observe, rfc3339
 from gateway.events import Event, MailDropped, MailReleased
 from gateway.mail.identifier import MailId, is_mail_id
@@ -25,17 +25,13 @@ from gateway.spool.store import Row, State
 T = TypeVar("T")
 
 
-def _now() -> int:
-    return time.time_ns() // 1000
-
-
 def _with_spool(config: Config, work: Callable[[SqliteSpool], Awaitable[T]]) -> T:
     """What ``work`` answers about the spool of this configuration, whether or not the gateway runs."""
 
     async def run() -> T:
         if not config.state.is_dir():
             raise GatewayError(Reason.SPOOL_UNAVAILABLE, f"there is no state directory {config.state}: the gateway has never run")
-        spool = SqliteSpool(config.state, now=_now)
+        spool = SqliteSpool(config.state, now=now)
         await spool.open()
         try:
             return await work(spool)
@@ -48,7 +44,7 @@ def _with_spool(config: Config, work: Callable[[SqliteSpool], Awaitable[T]]) -> 
 @contextmanager
 def _audit(config: Config) -> Iterator[Callable[[Event], None]]:
     """What a person did stands in the audit like everything else."""
-    observe = Observe(Audit(config.state / "audit", "queue", _now))
+    observe = Observe(Audit(config.state / "audit", "queue", now))
     try:
         yield observe.see
     finally:

@@ -1,0 +1,200 @@
+"""``message``: one message opened as the inbound flow does, or protected as the outbound flow does.
+
+With ``--key``, ``--trust``, ``--crl`` (``--sign-key``, ``--encrypt-to``) everything comes from files, and no configuration is
+read; without, keys are asked of the running gateway's agents, and policy and trust are the configuration's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import click
+
+from gateway.config.load import load
+from gateway.flow.result import Flowed
+from gateway.mail.address import Address
+from gateway.mail.body import Body
+from gateway.mail.envelope import Recipient
+from gateway.mail.message import from_address, head_of
+from gateway.mail.verdict import Judged, Verdict
+from gateway.operate import oneshot
+from gateway.operate.explain import as_address
+from gateway.operate.given import read_given, read_keys, read_trust
+from gateway.operate.messageoptions import FILE, passphrase_in, read_message, shared, taken
+from gateway.operate.output import Exit, Settings, answer, command_options, say
+from gateway.outcome import REASONS
+from gateway.trust.certificate import facts
+from gateway.trust.judgement import Distrusted, Purpose, Revocation
+
+
+@click.group()
+def message() -> None:
+    """Open or protect one message, as the flows would."""
+
+
+@message.command("open")
+@click.argument("file", type=click.File("rb"))
+@click.option(
+    "--key", "keys", multiple=True, type=FILE, help="A private key (PEM, PKCS#12), or its certificate. May be given again."
+)
+@shared
+@click.option("--organisation", help="With a configuration: for whom.  [default: the first]")
+@command_options
+@click.pass_context
+def open_(
+    context: click.Context,
+    settings: Settings,
+    file: BinaryIO,
+    keys: tuple[Path, ...],
+    trust: tuple[Path, ...],
+    crls: tuple[Path, ...],
+    revocation: str,
+    passphrase: Path | None,
+    at: int,
+    organisation: str | None,
+    output: Path | None,
+) -> None:
+    """Say what the inbound flow makes of the message in FILE ("-" is standard input)."""
+    body = read_message(file)
+    if keys or trust or crls:
+        believed = taken(read_trust, trust, crls, Revocation(revocation))
+        held = taken(read_keys, keys, taken(passphrase_in, passphrase))
+        opened = asyncio.run(oneshot.open_given(body, held, believed, at))
+    else:
+        config = load(settings.config)
+        name = organisation or next(iter(config.organisation))
+        if name not in config.organisation:
+            raise click.UsageError(f"no organisation {name!r}; there are: {', '.join(config.organisation)}", context)
+        opened = asyncio.run(oneshot.open_configured(config, body, name, at))
+    if output is not None:
+        _write(output, opened.body)
+    answer(settings, opened.verdict.to_json(), _lines(opened.verdict))
+    context.exit(Exit.DONE if opened.verdict.judged is Judged.VERIFIED else Exit.NO)
+
+
+@message.command()
+@click.argument("file", type=click.File("rb"))
+@click.option("--sign-key", multiple=True, type=FILE, help="A private key (PEM, PKCS#12), or its certificate. May be given again.")
+@click.option("--encrypt-to", multiple=True, type=FILE, help="A certificate to encrypt to. May be given again.")
+@shared
+@click.option("--from", "sender", callback=as_address, help="With a configuration: who sends.  [default: the From]")
+@click.option("--to", "recipients", multiple=True, callback=as_address, help="With a configuration: who is to read it.")
+@command_options
+@click.pass_context
+def protect(
+    context: click.Context,
+    settings: Settings,
+    file: BinaryIO,
+    sign_key: tuple[Path, ...],
+    encrypt_to: tuple[Path, ...],
+    trust: tuple[Path, ...],
+    crls: tuple[Path, ...],
+    revocation: str,
+    passphrase: Path | None,
+    at: int,
+    sender: Address | None,
+    recipients: tuple[Address, ...],
+    output: Path | None,
+) -> None:
+    """Make of the message in FILE ("-" is standard input) what the outbound flow would. Sends nothing.
+
+    With --trust, every certificate to encrypt to must be believed. With a configuration, give --to. Several copies are
+    written to OUTPUT, OUTPUT.2 and so on.
+    """
+    body = read_message(file)
+    if not sign_key and not encrypt_to:
+        _protect_configured(context, settings, body, sender, recipients, at, output)
+        return
+    keys = taken(read_keys, sign_key, taken(passphrase_in, passphrase))
+    if len(keys) > 1:
+        raise click.UsageError("one key signs; give its certificates beside it", context)
+    readers = [taken(read_given, each)[0] for each in encrypt_to]
+    if trust:
+        believed = taken(read_trust, trust, crls, Revocation(revocation))
+        judged = [(reader, believed.judge(reader, (), Purpose.SMIME_RECIPIENT, at)) for reader in readers]
+        doubts = [(reader, answer) for reader, answer in judged if isinstance(answer, Distrusted)]
+        if doubts:
+            each = [{"subject": facts(reader).subject, "reason": str(why.reason), "detail": why.detail} for reader, why in doubts]
+            answer(settings, {"protected": False, "distrusted": each}, (f"{why.reason}: {why.detail}" for _, why in doubts))
+            context.exit(Exit.NO)
+    made = asyncio.run(oneshot.protect_given(body, keys[0] if keys else None, readers, at))
+    signer = facts(keys[0].certificates[0]).subject if keys else None
+    told = {"protected": True, "signed_by": signer, "encrypted_to": [facts(each).subject for each in readers]}
+    _give(settings, [made], told, output)
+
+
+def _protect_configured(
+    context: click.Context,
+    settings: Settings,
+    body: Body,
+    sender: Address | None,
+    recipients: tuple[Address, ...],
+    at: int,
+    output: Path | None,
+) -> None:
+    if not recipients:
+        raise click.UsageError("give --to, or --sign-key and --encrypt-to", context)
+    config = load(settings.config)
+    author = sender or from_address(head_of(body))
+    client, organisation = oneshot.bringer(config, author)
+    flowed = asyncio.run(oneshot.protect_configured(config, oneshot.Outbound(body, author, recipients, organisation, client), at))
+    copies = [{"hop": str(mail.hop), "to": _addresses(mail.envelope.recipients), "size": mail.body.size} for mail in flowed.outputs]
+    endings = list(_endings(flowed))
+    for each in endings:
+        say(f"{', '.join(each['to'])}: {each['outcome']}: {each['reason']}: {each['detail']}", error=True)
+    _give(settings, [mail.body for mail in flowed.outputs], {"copies": copies, "others": endings}, output)
+    if endings:
+        context.exit(Exit.NO)
+
+
+def _endings(flowed: Flowed) -> Iterator[dict[str, Any]]:
+    """The recipients for whom there is no copy, and why."""
+    for outcome, groups in (("hold", flowed.held), ("defer", flowed.deferred), ("refuse", flowed.refused)):
+        for group in groups:
+            to = _addresses(group.recipients)
+            yield {"to": to, "outcome": outcome, "reason": str(group.reason), "detail": group.detail}
+
+
+def _addresses(recipients: Sequence[Recipient]) -> list[str]:
+    return [str(recipient.address) for recipient in recipients]
+
+
+def _give(settings: Settings, bodies: Sequence[Body], told: dict[str, Any], output: Path | None) -> None:
+    """What was made, to files or to standard output; with --json, ``told`` instead."""
+    if output is not None:
+        for number, body in enumerate(bodies, 1):
+            _write(output if number == 1 else output.with_name(f"{output.name}.{number}"), body)
+    elif not settings.as_json:
+        if len(bodies) > 1:
+            raise click.UsageError(f"{len(bodies)} copies were made; give --output")
+        for body in bodies:
+            for chunk in body.chunks():
+                click.echo(chunk, nl=False)
+    if settings.as_json:
+        answer(settings, told, ())
+
+
+def _write(path: Path, body: Body) -> None:
+    with path.open("wb") as file:
+        for chunk in body.chunks():
+            file.write(chunk)
+
+
+def _lines(verdict: Verdict) -> Iterator[str]:
+    """A verdict for people."""
+    yield f"verdict    {verdict.judged}" + (f", on the word of {verdict.assurance}" if verdict.assurance else "")
+    yield f"from       {', '.join(verdict.author) or 'nobody'}"
+    yield f"encrypted  {'yes' if verdict.encrypted else 'no'}"
+    for reason in verdict.reasons:
+        yield f"reason     {reason}: {REASONS[reason].public}"
+    for layer in verdict.layers:
+        algorithms = ", ".join(f"{name} {value}" for name, value in layer.algorithms.items())
+        yield f"layer      {layer.kind} ({layer.where}){': ' + algorithms if algorithms else ''}"
+        for recipient in layer.recipients:
+            yield f"  for      {recipient}"
+        for signer in layer.signers:
+            why = f": {', '.join(signer.reasons)}" if signer.reasons else ""
+            yield f"  by       {signer.subject or 'unknown'}, signature {signer.signature}, {signer.trust}{why}"

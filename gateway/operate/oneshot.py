@@ -1,0 +1,127 @@
+"""The flows, run once over one message, with what was given by hand or with a configuration and the agents of a running gateway."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gateway.config.model import Config, KeyPurpose
+from gateway.edge.agentclient import AgentSigner, AgentUnwrapper
+from gateway.edge.clock import now
+from gateway.edge.keyfile import FileKeys
+from gateway.flow.evidence import Signed
+from gateway.flow.opening import Opened, open_message
+from gateway.flow.outgoing import Outgoing
+from gateway.flow.protect import SigningKey, protect_message
+from gateway.flow.result import Flowed
+from gateway.mail.address import Address
+from gateway.mail.body import Body
+from gateway.mail.envelope import Arrival, Direction, Envelope, Recipient, Role
+from gateway.mail.identifier import RANDOM_BYTES, make_mail_id
+from gateway.operate.given import GivenKey, GivenTrust
+from gateway.operate.live import Silent, parts
+from gateway.operate.memory import MemoryBodies
+from gateway.outcome import GatewayError, Reason
+from gateway.smime.recipients import Reader
+from gateway.spool.store import Mail, Stage
+from gateway.supervise import Kind, agent_sockets
+from gateway.trust.judgement import Assurance, Purpose, Trusted
+
+HOSTNAME = "localhost"
+"""Who marks a message that was opened without a configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outbound:
+    """A message on its way out: its body, its envelope, and the client that would bring it."""
+
+    body: Body
+    sender: Address
+    recipients: tuple[Address, ...]
+    organisation: str
+    client: str
+
+
+async def open_given(body: Body, keys: Sequence[GivenKey], trust: GivenTrust, at: int) -> Opened:
+    """What ``keys`` open and ``trust`` believes. Raises :class:`GatewayError` for a message that cannot be read."""
+
+    async def judge(certificate: bytes, others: Sequence[bytes], moment: int, /) -> Signed:
+        judgement = trust.judge(certificate, others, Purpose.SMIME_SIGNER, moment)
+        return Signed(judgement, Assurance.PUBLIC_CA if isinstance(judgement, Trusted) else None)
+
+    return await open_message(
+        body,
+        MemoryBodies(),
+        unwrapper=FileKeys({key.name: key.key for key in keys}),
+        keys={key.name: key.certificates[0] for key in keys},
+        judge=judge,
+        at=at,
+        hostname=HOSTNAME,
+    )
+
+
+async def open_configured(config: Config, body: Body, organisation: str, at: int) -> Opened:
+    """What ``organisation`` would make of it. Raises :class:`GatewayError`: KEY_UNAVAILABLE without the running agents."""
+    unwrapper = AgentUnwrapper(agent_sockets(config, Kind.UNWRAP_AGENT))
+    try:
+        async with parts(config) as live:
+
+            async def judge(certificate: bytes, others: Sequence[bytes], moment: int, /) -> Signed:
+                return await live.evidence.signer(organisation, certificate, others, moment)
+
+            mine = [
+                name for name, key in config.key.items() if key.purpose is KeyPurpose.DECRYPT and key.organisation == organisation
+            ]
+            return await open_message(
+                body,
+                MemoryBodies(),
+                unwrapper=unwrapper,
+                keys={name: live.certificates[name][0] for name in mine},
+                judge=judge,
+                at=at,
+                hostname=config.hostname,
+                keep_signature=config.organisation[organisation].inbound.signature == "keep",
+            )
+    finally:
+        await unwrapper.close()
+
+
+async def protect_given(body: Body, key: GivenKey | None, readers: Sequence[bytes], at: int) -> Body:
+    """``body`` signed by ``key`` and encrypted to ``readers`` (certificates, DER). Raises :class:`GatewayError`."""
+    signing = None if key is None else (FileKeys({key.name: key.key}), SigningKey(key.name, key.certificates))
+    return await protect_message(
+        body, MemoryBodies(), signing=signing, readers=[Reader(each) for each in readers], at=at, random=os.urandom
+    )
+
+
+async def protect_configured(config: Config, mail: Outbound, at: int) -> Flowed:
+    """What the outbound flow makes of ``mail``, by policy, directories and agents. Nothing is sent."""
+    signer = AgentSigner(agent_sockets(config, Kind.SIGN_AGENT))
+    arrival = Arrival(
+        make_mail_id(at, os.urandom(RANDOM_BYTES)), at, mail.organisation, Direction.OUTBOUND, Role.INSIDE, "", client=mail.client
+    )
+    envelope = Envelope(mail.sender, tuple(Recipient(each) for each in mail.recipients))
+    try:
+        async with parts(config) as live:
+            outgoing = Outgoing(
+                config=lambda: config,
+                certificates=lambda: live.certificates,
+                evidence=lambda: live.evidence,
+                signer=signer,
+                bodies=MemoryBodies(),
+                observer=Silent(),
+                now=now,
+                random=os.urandom,
+            )
+            return await outgoing.run(Mail(arrival, envelope, mail.body, Stage.FLOW))
+    finally:
+        await signer.close()
+
+
+def bringer(config: Config, sender: Address) -> tuple[str, str]:
+    """The client that may send for ``sender``, and its organisation. Raises :class:`GatewayError` (SENDER_NOT_ALLOWED)."""
+    for name, client in config.client.items():
+        if sender.domain in client.may_send_for:
+            return name, client.organisation
+    raise GatewayError(Reason.SENDER_NOT_ALLOWED, f"{sender.domain} is in may_send_for of no client")
