@@ -34,7 +34,7 @@ _PAUSE: Final = 0.05
 _HUNG_SECONDS: Final = 5.0  # how long an agent that let a deadline pass is left alone
 
 
-class _Lost(Exception):  # noqa: N818 - what happened to the connection
+class _Lost(Exception):
     """The connection ended before the answer came."""
 
 

@@ -18,7 +18,6 @@ import signal
 import socket
 import struct
 import threading
-import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ import structlog
 import uvloop
 
 from gateway.config.model import Config, KeyPurpose
+from gateway.edge.clock import now
 from gateway.edge.keymeter import Meter
 from gateway.edge.keyring import SIGNING, UNWRAPPING, KeyRing
 from gateway.edge.keywire import (
@@ -69,9 +69,7 @@ def run_unwrap_agent(config: Config, path: Path, observer: Observer, ready: Call
 
 def _run(config: Config, purposes: frozenset[KeyPurpose], path: Path, observer: Observer, ready: Callable[[], None]) -> int:
     _keep_to_ourselves()
-    if config.token is not None:
-        os.environ.update(config.token.environment)
-    ring = KeyRing(config, purposes, _now)
+    ring = KeyRing(config, purposes, now)
     try:
         faults = ring.faults()
         for name, fault in faults.items():
@@ -89,10 +87,6 @@ def _keep_to_ourselves() -> None:
     """No core dump holds a PIN, and no sibling of the same user reads our memory or /proc/PID/environ (prctl(2))."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-
-
-def _now() -> int:
-    return time.time_ns() // 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +172,7 @@ class Agent:
             return "this agent does not sign" if isinstance(request, SignRequest) else "this agent does not unwrap"
         if self._waiting >= self._limit:
             return f"{self._waiting} requests are waiting for the key"
-        return self._meter.exceeded(request.key, _now())
+        return self._meter.exceeded(request.key, now())
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         """The key thread."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
-PER_SECOND: Final = 2_000
-PER_DAY: Final = 5_000_000
+PER_SECOND: Final = 10_000
+PER_DAY: Final = 20_000_000
 _SECOND: Final = 1_000_000
 _DAY: Final = 86_400 * _SECOND
 

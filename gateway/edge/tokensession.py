@@ -34,9 +34,11 @@ class TokenError(GatewayError):
 def open_session(token: Token, folder: Path, *, writable: bool = False) -> pkcs11.Session:
     """Load the module, find the token by label, log in once. ``folder`` holds the lock and the PIN markers.
 
+    Sets ``token.environment`` in this process, since modules read it when they are initialised.
     Raises :class:`TokenError`, :class:`gateway.edge.pin.PinRefusedError` or :class:`gateway.edge.secret.SecretError`.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.environ.update(token.environment)
     with _locked(folder / "token.lock"):
         try:
             return _log_in(_find(token), token, folder, writable=writable)

@@ -77,6 +77,12 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
+def require_module(token: Token) -> None:
+    """Raises :class:`TokenError` if there is no such module."""
+    if not token.module.is_file():
+        raise TokenError(f"no PKCS#11 module at {token.module}; Debian's SoftHSM comes with `apt-get install softhsm2`")
+
+
 def create_token(token: Token, pin: str, so_pin: str) -> None:
     """Initialise a free slot of the module as ``token.label`` and give it its user PIN.
 
@@ -85,8 +91,7 @@ def create_token(token: Token, pin: str, so_pin: str) -> None:
     label = token.label.encode()
     if len(label) > LABEL_SIZE:
         raise TokenError(f"label {token.label!r} is longer than {LABEL_SIZE} bytes")
-    if not token.module.is_file():
-        raise TokenError(f"no PKCS#11 module at {token.module}; Debian's SoftHSM comes with `apt-get install softhsm2`")
+    require_module(token)
     with _environment(token.environment):
         close_module(token)
         try:

@@ -6,6 +6,7 @@ several directories may share one authority (``--ca``), which makes them peers o
 
 from __future__ import annotations
 
+import re
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID as Eku
 
 from gateway.config.model import Secret, Token
-from gateway.edge.tokensetup import KeyKind, KeyUse, administer, create_token
+from gateway.edge.tokensetup import LABEL_SIZE, KeyKind, KeyUse, administer, create_token, require_module
 from gateway.mail.address import AddressError, normal_domain
 from gateway.operate.lab import LabCa, Subject, write_private
 from gateway.operate.output import Exit, Settings, answer, command_options
@@ -28,6 +29,7 @@ from gateway.operate.sample import gateway_toml, zone_toml
 
 SOFTHSM: Final = Path("/usr/lib/softhsm/libsofthsm2.so")
 SPOOL_KEY: Final = "spool-1"
+_NAME: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,{LABEL_SIZE - 1}}}")  # a bare key of TOML, and a token's label
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class Plan:
 def initialise(plan: Plan, ca: LabCa | None, at: datetime) -> None:
     """Make everything. ``ca`` issues the certificates where it is given. Raises ``FileExistsError``, ``TokenError``."""
     base = plan.directory
+    require_module(plan.token)
     base.mkdir(mode=0o750, parents=True, exist_ok=True)
     for name in ("certificates", "requests", "zones", "partners", "anchors"):
         (base / name).mkdir(mode=0o750)
@@ -142,6 +145,8 @@ def init(
     base = directory.absolute()
     if (base / "gateway.toml").exists():
         raise click.UsageError(f"{base} has a configuration already")
+    if not _NAME.fullmatch(organisation):
+        raise click.UsageError(f"{organisation!r} is not a plain name: letters, digits, _ and -, at most {LABEL_SIZE}")
     try:
         plan = Plan(base, organisation, normal_domain(domain), KeyKind(key_kind))
     except AddressError as error:

@@ -1,0 +1,152 @@
+"""Keys in files: PEM and PKCS#12 as ``openssl`` writes them, behind the same two methods as a token."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from gateway.edge.agreement import HASHES
+from gateway.edge.keyfile import FileKey, FileKeys, KeyFileError
+from gateway.outcome import GatewayError, Reason
+from gateway.smime.keys import Digest, Ecdh, Mechanism, Oaep, Pkcs1
+from tests.edge.test_pkcs11 import agreed
+from tests.pki import Ca, Issued
+
+CEK = bytes(range(32))
+
+
+@pytest.fixture(scope="module")
+def issued() -> dict[str, Issued]:
+    ca = Ca.root()
+    return {kind: ca.signer("results@laboratory.example", kind=kind) for kind in ("rsa2048", "p256", "p384")}
+
+
+@pytest.fixture(scope="module")
+def folder(issued: dict[str, Issued], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Each key in every form: plain PEM, PEM with a passphrase, PKCS#12 with and without one."""
+    folder = tmp_path_factory.mktemp("keys")
+    for kind, leaf in issued.items():
+        certificate, key = leaf.write(folder, kind)
+        for command in (
+            ["pkey", "-in", key, "-aes256", "-passout", "pass:secret", "-out", folder / f"{kind}-secret.pem"],
+            ["pkey", "-in", key, "-traditional", "-out", folder / f"{kind}-traditional.pem"],
+            [
+                "pkcs12",
+                "-export",
+                "-inkey",
+                key,
+                "-in",
+                certificate,
+                "-passout",
+                "pass:secret",
+                "-out",
+                folder / f"{kind}-secret.p12",
+            ],
+            ["pkcs12", "-export", "-inkey", key, "-in", certificate, "-passout", "pass:", "-out", folder / f"{kind}.p12"],
+        ):
+            subprocess.run(["openssl", *map(str, command)], check=True, capture_output=True)
+    return folder
+
+
+def rsa_public(leaf: Issued) -> RSAPublicKey:
+    key = leaf.certificate.public_key()
+    assert isinstance(key, RSAPublicKey)
+    return key
+
+
+@pytest.mark.parametrize("kind", ["rsa2048", "p256"])
+@pytest.mark.parametrize("suffix", [".key", "-secret.pem", "-traditional.pem", "-secret.p12", ".p12"])
+async def test_every_form_signs(folder: Path, issued: dict[str, Issued], kind: str, suffix: str) -> None:
+    passphrase = "secret" if "secret" in suffix else "" if suffix == ".p12" else None
+    keys = FileKeys({"sign": FileKey.load(folder / f"{kind}{suffix}", passphrase)})
+    public = issued[kind].certificate.public_key()
+    if isinstance(public, RSAPublicKey):
+        signature = await keys.sign("sign", b"attributes", Mechanism.RSA_PSS_SHA256)
+        public.verify(signature, b"attributes", padding.PSS(padding.MGF1(hashes.SHA256()), 32), hashes.SHA256())
+        signature = await keys.sign("sign", b"attributes", Mechanism.RSA_PKCS1_SHA512)
+        public.verify(signature, b"attributes", padding.PKCS1v15(), hashes.SHA512())
+    else:
+        assert isinstance(public, ec.EllipticCurvePublicKey)
+        public.verify(await keys.sign("sign", b"attributes", Mechanism.ECDSA_SHA384), b"attributes", ec.ECDSA(hashes.SHA384()))
+
+
+async def test_keys_are_unwrapped(folder: Path, issued: dict[str, Issued]) -> None:
+    keys = FileKeys({kind: FileKey.load(folder / f"{kind}.key") for kind in issued})
+    public = rsa_public(issued["rsa2048"])
+    assert await keys.unwrap("rsa2048", Pkcs1(public.encrypt(CEK, padding.PKCS1v15()), 32)) == CEK
+    for digest in Digest:
+        scheme = padding.OAEP(padding.MGF1(HASHES[Digest.SHA1]), HASHES[digest], b"label")
+        assert await keys.unwrap("rsa2048", Oaep(public.encrypt(CEK, scheme), 32, digest, Digest.SHA1, b"label")) == CEK
+    for kind in ("p256", "p384"):
+        point = issued[kind].certificate.public_key()
+        assert isinstance(point, ec.EllipticCurvePublicKey)
+        assert await keys.unwrap(kind, agreed(point)) == CEK
+
+
+async def test_what_cannot_be_unwrapped_gives_a_random_key_each_time(folder: Path, issued: dict[str, Issued]) -> None:
+    keys = FileKeys({kind: FileKey.load(folder / f"{kind}.key") for kind in issued})
+    public = rsa_public(issued["rsa2048"])
+    numbers = public.public_numbers()
+    unpadded = pow(int.from_bytes(b"\0\1" + b"\x77" * 254), numbers.e, numbers.n).to_bytes(256)
+    other = ec.generate_private_key(ec.SECP384R1()).public_key()
+    for name, wrapped in (
+        ("rsa2048", Pkcs1(unpadded, 32)),
+        ("rsa2048", Pkcs1(public.encrypt(CEK[:16], padding.PKCS1v15()), 32)),
+        ("rsa2048", Pkcs1(b"short", 16)),
+        ("rsa2048", Pkcs1(b"\xff" * 256, 16)),
+        ("rsa2048", Oaep(unpadded, 32, Digest.SHA256, Digest.SHA256)),
+        ("p256", agreed(other)),
+        ("p256", Ecdh(CEK, 24, b"no key", Digest.SHA256, b"", 16)),
+    ):
+        answers = {await keys.unwrap(name, wrapped) for _ in range(3)}
+        assert len(answers) == 3
+        assert {len(answer) for answer in answers} == {wrapped.length}
+
+
+@pytest.mark.parametrize(
+    ("name", "passphrase"),
+    [("rsa2048-secret.pem", None), ("rsa2048-secret.pem", "wrong"), ("p256-secret.p12", "wrong"), ("p256-secret.p12", None)],
+)
+def test_a_wrong_passphrase_is_said_without_the_key(folder: Path, name: str, passphrase: str | None) -> None:
+    with pytest.raises(KeyFileError, match=f"{name}: not a PEM or PKCS#12 private key, or its passphrase is missing or wrong"):
+        FileKey.load(folder / name, passphrase)
+
+
+def test_what_holds_no_key_is_said(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "noise").write_bytes(b"\x30\x82noise")
+    (tmp_path / "long").write_bytes(bytes(70_000))
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", tmp_path / "ed25519"], check=True)
+    for path, words in (
+        (folder / "p256.pem", "not a PEM"),
+        (tmp_path / "noise", "not a PEM"),
+        (tmp_path / "long", "longer than"),
+        (tmp_path / "ed25519", "no RSA or EC"),
+        (tmp_path / "absent", "No such file"),
+    ):
+        with pytest.raises(KeyFileError, match=words):
+            FileKey.load(path)
+
+
+async def test_a_key_that_does_not_fit_is_unavailable(folder: Path, issued: dict[str, Issued]) -> None:
+    keys = FileKeys({kind: FileKey.load(folder / f"{kind}.key") for kind in issued})
+    for failing in (
+        keys.sign("p256", b"", Mechanism.RSA_PKCS1_SHA256),
+        keys.sign("rsa2048", b"", Mechanism.ECDSA_SHA256),
+        keys.unwrap("p256", Pkcs1(bytes(256), 32)),
+        keys.sign("absent", b"", Mechanism.ECDSA_SHA256),
+    ):
+        with pytest.raises(GatewayError) as error:
+            await failing
+        assert error.value.reason is Reason.KEY_UNAVAILABLE
+
+
+def test_the_public_half_is_that_of_the_certificate(folder: Path, issued: dict[str, Issued]) -> None:
+    for kind, leaf in issued.items():
+        expected = leaf.certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        assert FileKey.load(folder / f"{kind}.key").spki == expected
