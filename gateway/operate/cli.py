@@ -31,7 +31,6 @@ COMMANDS: Final = {
     "peer": Place("gateway.operate.peer", "peer", "List the peers of the zones; test the way to one."),
     "queue": Place("gateway.operate.queue", "queue", "List mails on their way; say why one waits; release or drop it."),
     "key": Place("gateway.operate.key", "key", "List the keys, and what is on the token."),
-    "key": Place("gateway.operate.key", "key", "List the keys, and what is on the token."),
     "status": Place("gateway.operate.status", "status", "Say how the running gateway is."),
 }
 
