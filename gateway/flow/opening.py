@@ -82,52 +82,72 @@ async def open_message(
 
 
 async def _judge(message: Entity, peeled: Peeled, judge: JudgeSigner, at: int) -> Verdict:
-    """The verdict. ``verified`` needs one signature that covers everything shown, by a believed signer who is the From; a bad
-    signature, or a signature of nobody, anywhere around the message denies it.
+    """The verdict. ``verified`` needs one signature that covers everything shown, by a believed signer who is the From; another
+    that is bad, or of nobody, denies it.
+
+    A signature around encryption counts neither for nor against: it covers ciphertext, and anybody may put one there.
     """
     author = _author(message.header)
-    reasons: list[Reason] = []
+    covering = _covering(peeled.layers)
     layers: list[LayerVerdict] = []
-    by: tuple[SignerVerdict, Signed] | None = None
-    signed = denied = False
-    for layer in peeled.layers:
+    reasons: list[Reason] = []
+    found: list[tuple[SignerVerdict, Signed]] = []
+    for number, layer in enumerate(peeled.layers):
         if isinstance(layer, EncryptedLayer):
             layers.append(encrypted_verdict(layer.kind, layer.enveloped))
             continue
-        signed = True
-        denied = denied or not layer.checked or any(each.signature is Signature.BAD for each in layer.checked)
-        reasons += [] if layer.checked else [Reason.NO_SIGNER]
         told = [await _signer(each, layer.signed.certificates, author, judge, at) for each in layer.checked]
         layers.append(LayerVerdict("signed", "whole", signed_algorithms(layer.checked), (), tuple(each for each, _ in told)))
-        reasons += [reason for each, _ in told for reason in each.reasons]
-        by = by or next(((each, vouched) for each, vouched in told if vouched is not None), None)
-    if signed and author is None:
-        reasons.append(Reason.FROM_AMBIGUOUS)
+        reasons += [reason for each, _ in told for reason in each.reasons] or ([] if told else [Reason.NO_SIGNER])
+        if number >= covering:
+            found += [(each, vouched) for each, vouched in told if vouched is not None]
     parts = await in_thread(message.body, partial(_parts, message, peeled))
-    if peeled.fault is not None:
-        reasons.append(peeled.fault.reason)
-    if (parts and not signed) or peeled.shared:
-        reasons.append(Reason.PARTIAL_COVERAGE)
-    judged = _judged(peeled, signed, by is not None and not denied and author is not None, bool(parts))
-    verified = judged is Judged.VERIFIED and by is not None
+    reasons += _about_the_whole(peeled, author, covering, parts)
+    judged = _judged(peeled, bool(found) and not any(map(_denies, peeled.layers[covering:])), bool(parts))
+    verified = judged is Judged.VERIFIED
     return Verdict(
         judged,
         _said_authors(message.header, author),
         any(isinstance(layer, EncryptedLayer) for layer in peeled.layers),
         tuple(dict.fromkeys(reasons)),
         (*layers, *parts),
-        by[1].assurance if verified and by is not None else None,
-        by[0] if verified and by is not None else None,
+        found[0][1].assurance if verified else None,
+        found[0][0] if verified else None,
     )
 
 
-def _judged(peeled: Peeled, signed: bool, verified: bool, parts: bool) -> Judged:
+def _covering(layers: Sequence[Layer]) -> int:
+    """From which layer on a signature covers what is shown: behind the last encryption."""
+    return max((number + 1 for number, layer in enumerate(layers) if isinstance(layer, EncryptedLayer)), default=0)
+
+
+def _denies(layer: Layer) -> bool:
+    """Whether this layer says that something is wrong, whatever others say."""
+    if isinstance(layer, EncryptedLayer):
+        return False
+    return not layer.checked or any(each.signature is Signature.BAD for each in layer.checked)
+
+
+def _about_the_whole(peeled: Peeled, author: Address | None, covering: int, parts: Sequence[LayerVerdict]) -> list[Reason]:
+    """Reasons that are not those of one signer."""
+    reasons: list[Reason] = []
+    signed = [number for number, layer in enumerate(peeled.layers) if isinstance(layer, SignedLayer)]
+    if signed and author is None:
+        reasons.append(Reason.FROM_AMBIGUOUS)
+    if peeled.shared or (max(signed) < covering and peeled.fault is None if signed else parts):
+        reasons.append(Reason.PARTIAL_COVERAGE)
+    if peeled.fault is not None:
+        reasons.append(peeled.fault.reason)
+    return reasons
+
+
+def _judged(peeled: Peeled, verified: bool, parts: bool) -> Judged:
     if peeled.fault is not None:
         hopeless = peeled.fault.reason in (Reason.MALFORMED, Reason.LIMIT)
         return Judged.MALFORMED if hopeless else Judged.UNDECRYPTABLE
     if peeled.shared:
         return Judged.MIXED
-    if signed:
+    if any(isinstance(layer, SignedLayer) for layer in peeled.layers):
         return Judged.VERIFIED if verified else Judged.SIGNED_UNVERIFIED
     return Judged.MIXED if parts else Judged.UNSIGNED
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from gateway.flow.protect import in_thread
 from gateway.mail.body import Bodies, Body, BodyWriter
-from gateway.mail.clean import LineCheck, entity_header
+from gateway.mail.clean import LineCheck, entity_header, with_crlf
 from gateway.mail.form import SIGNATURE, Form, NotTwoError, decoded, form_of, signed_parts
 from gateway.mail.message import Header, head_of
 from gateway.mail.mime import MimeError, parse_content_type
@@ -144,7 +144,7 @@ class Peeler:
             raise
         layer = step.reader.layer
         if isinstance(layer, Enveloped):
-            inside = self._entity(content, step.lines)
+            inside = await self._entity(content, step.lines)
             self._layers.append(EncryptedLayer(layer.kind, layer, key))
             return inside
         if not isinstance(layer, SignedData) or (layer.detached and layer.signers):
@@ -153,7 +153,7 @@ class Peeler:
             return None  # certificates alone (RFC 8551 3.8): nothing is signed
         checked = await in_thread(content, partial(self._check, layer, content))
         self._layers.append(SignedLayer(layer, checked))
-        return self._entity(content, step.lines)
+        return await self._entity(content, step.lines)
 
     async def _unwrap(self, step: _Pass) -> str | None:
         need = step.reader.wants
@@ -180,8 +180,16 @@ class Peeler:
                 each.update(chunk)
         return check(signed, {digest: each.digest() for digest, each in hashes.items()}, first, self._at)
 
-    def _entity(self, content: Body, lines: LineCheck) -> Entity:
+    async def _entity(self, content: Body, lines: LineCheck) -> Entity:
+        if lines.bare:
+            content = await in_thread(content, partial(self._canonical, content))
         return Entity(content, entity_header(content, lines))
+
+    def _canonical(self, content: Body) -> Body:
+        writer = self._bodies.create()
+        for chunk in with_crlf(content.chunks()):
+            writer.write(chunk)
+        return writer.close()
 
 
 class _Pass:
@@ -224,6 +232,6 @@ def _detached_signature(part: Slice) -> SignedData:
     for chunk in decoded(Slice(part, header.size, part.size), header):
         reader.update(chunk)
     layer = reader.finalize()
-    if not isinstance(layer, SignedData) or not layer.detached:
-        raise MimeError(Reason.MALFORMED, "a signature part that is not a detached signature")
-    return layer
+    if not isinstance(layer, SignedData):
+        raise MimeError(Reason.MALFORMED, "a signature part that is no signature")
+    return layer  # were there content inside, it would not count: what is digested is the part that is shown

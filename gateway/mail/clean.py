@@ -6,7 +6,7 @@ checking the whole, before anything is released, is what stands in for the integ
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
 from typing import Final
 
 from gateway.mail.body import Body
@@ -14,18 +14,17 @@ from gateway.mail.message import Header, head_of
 from gateway.mail.mime import MimeError, parse_content_type, parse_transfer_encoding
 from gateway.outcome import GatewayError, Reason
 
-_BARE: Final = re.compile(rb"\r(?!\n)|(?<!\r)\n|\0")
 _ASCII_ONLY: Final = frozenset({"7bit", "base64", "quoted-printable"})
 
 
 class LineCheck:
-    """Looks at every byte of an entity: no NUL, no bare CR, no bare LF; remembers whether any byte is 8-bit."""
+    """Looks at every byte of an entity: how its lines end, whether it has NUL, whether it has 8-bit bytes."""
 
-    __slots__ = ("_last", "clean", "eight_bit")
+    __slots__ = ("_after_cr", "_cr", "_crlf", "_lf", "_nul", "eight_bit")
 
     def __init__(self) -> None:
-        self._last = b""
-        self.clean = True
+        self._cr = self._lf = self._crlf = 0
+        self._nul = self._after_cr = False
         self.eight_bit = False
 
     def update(self, data: bytes) -> None:
@@ -33,24 +32,37 @@ class LineCheck:
         if not data:
             return
         self.eight_bit = self.eight_bit or not data.isascii()
-        if self.clean:
-            text = self._last + data
-            # A CR at the very end is judged with what follows it.
-            self._last = b"\r" if data.endswith(b"\r") else b""
-            self.clean = not _BARE.search(text[: len(text) - len(self._last)])
+        self._nul = self._nul or b"\0" in data
+        self._cr += data.count(b"\r")
+        self._lf += data.count(b"\n")
+        self._crlf += data.count(b"\r\n") + (self._after_cr and data.startswith(b"\n"))
+        self._after_cr = data.endswith(b"\r")
 
-    def finalize(self) -> bool:
-        """Whether the whole was clean."""
-        return self.clean and not self._last
+    @property
+    def clean(self) -> bool:
+        """Every line ends with CRLF, and there is no NUL."""
+        return not self._nul and self._cr == self._lf == self._crlf
+
+    @property
+    def bare(self) -> bool:
+        """Every line ends with LF alone, and there is no NUL: the form of a Unix file, which some programs encrypt and sign as
+        it is, though RFC 8551 3.1.1 asks for CRLF.
+        """
+        return not self._nul and self._cr == 0 and self._lf > 0
+
+
+def with_crlf(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """An entity whose lines end with LF alone, in its canonical form."""
+    return (chunk.replace(b"\n", b"\r\n") for chunk in chunks)
 
 
 def entity_header(body: Body, lines: LineCheck) -> Header:
-    """The header of the entity in ``body``, every byte of which ``lines`` saw.
+    """The header of the entity in ``body``, every byte of which ``lines`` saw (before ``with_crlf``, where it was needed).
 
     Raises :class:`gateway.outcome.GatewayError` (MALFORMED, LIMIT) where it is no clean entity: lines that are no field, broken
     lines, 8-bit bytes in what says that it has none.
     """
-    if not lines.finalize():
+    if not (lines.clean or lines.bare):
         raise MimeError(Reason.MALFORMED, "bare CR or LF, or NUL, in an entity")
     header = head_of(body)
     if any(not field.name for field in header.fields):

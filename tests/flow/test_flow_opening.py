@@ -105,6 +105,30 @@ async def test_a_triple_wrap_is_opened(ca: Ca, signer: Issued, reader: Issued, t
     assert entity_in(bytes_of(result)) == ENTITY
 
 
+async def test_a_signature_around_encryption_covers_only_ciphertext(ca: Ca, signer: Issued, reader: Issued, tmp_path: Path) -> None:
+    """Anybody may take a captured ciphertext and sign it as his own."""
+    result = await opened(as_message(sign(tmp_path, encrypt(tmp_path, ENTITY, reader), signer)), {"d": reader}, believing(ca), AT)
+    assert result.verdict.judged is Judged.SIGNED_UNVERIFIED
+    assert result.verdict.reasons == (Reason.PARTIAL_COVERAGE,)
+    assert entity_in(bytes_of(result)) == ENTITY
+
+
+@pytest.mark.parametrize("cipher", ["-aes-256-cbc", "-aes-256-gcm"])
+async def test_lines_that_end_with_lf_alone_are_made_canonical(
+    ca: Ca, signer: Issued, reader: Issued, tmp_path: Path, cipher: str
+) -> None:
+    """Some programs encrypt a file as it is; the signature inside is over CRLF all the same."""
+    signed = sign(tmp_path, PLAIN, signer).replace(b"\r\n", b"\n")
+    result = await opened(as_message(encrypt(tmp_path, signed, reader, options=(cipher,))), {"d": reader}, believing(ca), AT)
+    assert result.verdict.judged is Judged.VERIFIED
+    assert entity_in(bytes_of(result)) == PLAIN
+
+
+async def test_lines_that_end_in_two_ways_are_no_mail(ca: Ca, reader: Issued, tmp_path: Path) -> None:
+    result = await opened(as_message(encrypt(tmp_path, PLAIN + b"x\ny\r\n", reader)), {"d": reader}, believing(ca), AT)
+    assert result.verdict.reasons == (Reason.INTEGRITY,)
+
+
 async def test_layers_have_an_end(ca: Ca, signer: Issued, tmp_path: Path) -> None:
     entity = PLAIN
     for _ in range(9):
