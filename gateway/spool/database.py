@@ -55,7 +55,7 @@ class Work:
     wanted: Callable[[], bool] = field(default=lambda: True)
 
 
-class Unwanted(Exception):  # noqa: N818 - says what happened
+class Unwanted(Exception):
     """Nobody waited for the work any more; it was not done."""
 
 

@@ -144,8 +144,8 @@ def read_file(files: BodyFiles, name: str, size: int, epoch: str) -> Iterator[by
     """
     try:
         file = files.path(name).open("rb", buffering=0)
-    except FileNotFoundError:
-        raise BodyDamagedError(f"body {name} is missing") from None
+    except (FileNotFoundError, ValueError):
+        raise BodyDamagedError(f"body {name!a} is missing") from None
     with file:
         yield from read_sealed(file, name, size, files.keys.key(epoch), epoch)
 
@@ -166,6 +166,8 @@ def read_sealed(file: RawIOBase | BytesIO, name: str, size: int, epoch_key: byte
             plain = cipher.decrypt(nonce(index, last=last), file.read(length + TAG + last) or b"", None)
         except InvalidTag:
             raise BodyDamagedError(f"body {name} does not open at segment {index}") from None
+        if len(plain) != length:
+            raise BodyDamagedError(f"body {name} is longer than its row says")
         if plain:
             yield plain
 

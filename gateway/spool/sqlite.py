@@ -64,6 +64,7 @@ class SqliteSpool:
         free_megabytes: int = 0,
         boot: Callable[[], float] = boot_clock,
         free: Callable[[], int] | None = None,
+        random: Callable[[int], bytes] = os.urandom,
     ) -> None:
         """``state`` is the state directory. ``sealing`` and ``unwrapper`` may be missing where no body is written or read.
 
@@ -72,6 +73,7 @@ class SqliteSpool:
         self._state = state
         self._now = now
         self._boot = boot
+        self._random = random
         self._own = self._new()
         self._keys = EpochKeys(sealing, unwrapper, now)
         self._files = BodyFiles(state / "bodies", self._own, self._keys, now, free or self._free)
@@ -312,7 +314,7 @@ class SqliteSpool:
         return facts.f_bavail * facts.f_frsize
 
     def _new(self) -> MailId:
-        return make_mail_id(self._now(), os.urandom(RANDOM_BYTES))
+        return make_mail_id(self._now(), self._random(RANDOM_BYTES))
 
 
 def _body(mail: Mail) -> SpoolBody:

@@ -1,0 +1,97 @@
+"""kill -9 at any moment: what was accepted is there, whole; what is done leaves nothing behind."""
+
+import asyncio
+import random
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from gateway.spool.store import State
+from tests.spool.crashing import number_of, open_spool
+from tests.spool.kit import body_files, running, spool_key
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    path = tmp_path / "spool.pem"
+    path.write_bytes(spool_key().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return path
+
+
+async def start(mode: str, state: Path, key: Path, first: int = 0) -> asyncio.subprocess.Process:
+    command = [sys.executable, "-m", "tests.spool.crashing", mode, str(state), str(key), str(first)]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, cwd=ROOT)
+    assert process.stdout is not None
+    line = await process.stdout.readline()
+    assert line == b"ready - 0\n"
+    return process
+
+
+async def kill(process: asyncio.subprocess.Process) -> list[tuple[str, str, int]]:
+    """SIGKILL; what it had printed and nobody read yet."""
+    process.send_signal(signal.SIGKILL)
+    assert process.stdout is not None
+    rest = await process.stdout.read()
+    assert await process.wait() == -signal.SIGKILL
+    return [parse(line) for line in rest.decode().splitlines(keepends=True) if line.endswith("\n")]
+
+
+def parse(line: str) -> tuple[str, str, int]:
+    word, identifier, number = line.split()
+    return word, identifier, int(number)
+
+
+async def test_every_accepted_mail_survives(tmp_path: Path, key_file: Path) -> None:
+    """Several lives of an accepting process, each ended at a random moment."""
+    state = tmp_path / "state"
+    accepted: dict[str, int] = {}
+    for life in range(6):
+        process = await start("accept", state, key_file, life * 1_000_000)
+        await asyncio.sleep(random.uniform(0.0, 0.25))  # noqa: S311 - no secret
+        accepted |= {identifier: number for _, identifier, number in await kill(process)}
+    async with running(open_spool(state, spool_key())) as spool:
+        rows = {row.mail.arrival.mail: row for row in await spool.rows()}
+        assert accepted
+        assert accepted.keys() <= rows.keys()
+        found: dict[str, int] = {}
+        while leases := await spool.lease(50):
+            found |= {lease.mail.arrival.mail: number_of(lease.mail) for lease in leases}
+        assert found.keys() == rows.keys()
+        assert accepted.items() <= found.items()
+        large = {number for number in found.values() if number % 3 == 0}
+        assert len(body_files(state)) == len(large)  # orphans are swept
+
+
+async def test_every_mail_is_delivered_by_workers_that_die(tmp_path: Path, key_file: Path) -> None:
+    """Two workers on one spool, killed again and again: each mail comes out at least once, and nothing stays."""
+    state = tmp_path / "state"
+    process = await start("accept", state, key_file)
+    assert process.stdout is not None
+    accepted = [parse((await process.stdout.readline()).decode())[1:] for _ in range(300)]
+    accepted += [(identifier, number) for _, identifier, number in await kill(process)]
+    delivered: set[int] = set()
+    words: set[str] = set()
+    for _ in range(5):
+        workers = [await start("work", state, key_file) for _ in range(2)]
+        await asyncio.sleep(random.uniform(0.0, 0.15))  # noqa: S311 - no secret
+        for worker in workers:
+            for word, _, number in await kill(worker):
+                words.add(word)
+                delivered |= {number} if word == "delivered" else set()
+    last = await start("work", state, key_file)
+    assert last.stdout is not None
+    async with running(open_spool(state, spool_key())) as spool:
+        while sum((await spool.count()).values()):
+            word, _, number = parse((await last.stdout.readline()).decode())
+            delivered |= {number} if word == "delivered" else set()
+        assert await spool.count() == dict.fromkeys(State, 0)
+        delivered |= {number for word, _, number in await kill(last) if word == "delivered"}
+    assert {number for _, number in accepted} <= delivered
+    assert "lost" not in words
+    async with running(open_spool(state, spool_key())):
+        assert not body_files(state)

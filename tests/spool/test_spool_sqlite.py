@@ -1,0 +1,506 @@
+"""The contract of the spool, one promise at a time. The model test walks through them in any order."""
+
+import asyncio
+import contextlib
+import stat
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import apsw
+import pytest
+
+from gateway.mail.envelope import NextHop
+from gateway.outcome import GatewayError, Reason
+from gateway.spool import sqlite
+from gateway.spool.database import Effect
+from gateway.spool.files import SEGMENT, BodyDamagedError
+from gateway.spool.sqlite import LEASE_SECONDS, SqliteSpool
+from gateway.spool.store import Held, Lease, LeaseLost, Mail, Remainder, Stage, State, Waiting
+from tests.spool.kit import CARDIOLOGY, RADIOLOGY, START, Clock, body_files, content, crash, holder, make_mail, make_spool, running
+
+LARGE = b"0123456789abcdef" * 4097
+
+
+async def lease_one(spool: SqliteSpool) -> Lease:
+    [lease] = await spool.lease(10)
+    return lease
+
+
+async def test_an_accepted_mail_is_leased_as_it_was(tmp_path: Path) -> None:
+    """Every field, and the body of a small, a large and an empty one."""
+    async with running(make_spool(tmp_path, Clock())) as spool:
+        mails = [make_mail(spool, data) for data in (b"small", LARGE, b"")]
+        mails[1] = replace(mails[1], stage=Stage.DELIVERY, hop=NextHop("smarthost"), protected=True)
+        for mail in mails:
+            await spool.accept(mail)
+        leases = {lease.mail.arrival.mail: lease for lease in await spool.lease(10)}
+        assert len(leases) == 3
+        for mail in mails:
+            found = leases[mail.arrival.mail]
+            assert content(found.mail) == content(mail)
+            assert replace(found.mail, body=mail.body) == mail
+            assert found.mail.body.size == mail.body.size
+            assert found.attempts == 0
+
+
+async def test_files_are_for_large_bodies_and_all_is_private(tmp_path: Path) -> None:
+    """One file for the large body; nothing in the state directory is open to others, and nothing readable."""
+    async with running(make_spool(tmp_path, Clock())) as spool:
+        await spool.accept(make_mail(spool, b"Diagnosis " * 100))
+        await spool.accept(make_mail(spool, b"Diagnosis " * SEGMENT))
+        assert len(body_files(tmp_path)) == 1
+        for path in tmp_path.rglob("*"):
+            assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
+            assert path.is_dir() or b"Diagnosis" not in path.read_bytes()
+
+
+async def test_done_mails_leave_nothing(tmp_path: Path) -> None:
+    """No row, no file, no body in the database."""
+    async with running(make_spool(tmp_path, Clock())) as spool:
+        for data in (b"small", LARGE):
+            await spool.accept(make_mail(spool, data))
+        for lease in await spool.lease(10):
+            await spool.replace(lease, ())
+        assert not await spool.rows()
+        assert not body_files(tmp_path)
+    database = apsw.Connection(str(tmp_path / "spool.sqlite"))
+    assert database.execute("SELECT count(*) FROM body").get == 0
+    database.close()
+
+
+async def test_a_mail_becomes_its_outputs(tmp_path: Path) -> None:
+    """New rows with new bodies; the old row and body are gone."""
+    async with running(make_spool(tmp_path, Clock())) as spool:
+        await spool.accept(make_mail(spool, LARGE))
+        lease = await lease_one(spool)
+        parent = lease.mail.arrival.mail
+        outputs = [make_mail(spool, data, stage=Stage.DELIVERY, parent=parent) for data in (b"one", LARGE + b"two")]
+        await spool.replace(lease, outputs)
+        assert {row.mail.arrival.mail for row in await spool.rows()} == {mail.arrival.mail for mail in outputs}
+        leased = await spool.lease(10)
+        assert sorted(content(lease.mail) for lease in leased) == sorted([b"one", LARGE + b"two"])
+        assert len(body_files(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("data", [b"as it came", LARGE])
+async def test_an_output_may_keep_the_body_it_came_with(tmp_path: Path, data: bytes) -> None:
+    """A body shared by rows goes with the last of them."""
+    async with running(make_spool(tmp_path, Clock())) as spool:
+        await spool.accept(make_mail(spool, data))
+        lease = await lease_one(spool)
+        outputs = [
+            replace(lease.mail, arrival=make_mail(spool).arrival, stage=Stage.DELIVERY, hop=NextHop(name))
+            for name in ("one", "two")
+        ]
+        await spool.replace(lease, outputs)
+        for left in (1, 0):
+            [lease] = await spool.lease(1)
+            assert content(lease.mail) == data
+            await spool.replace(lease, ())
+            assert len(await spool.rows()) == left
+        assert not body_files(tmp_path)
+
+
+async def test_one_remainder_keeps_the_row(tmp_path: Path) -> None:
+    """Its identifier, body and attempts; fewer recipients, and due later."""
+    clock = Clock()
+    async with running(make_spool(tmp_path, clock)) as spool:
+        mail = make_mail(spool)
+        await spool.accept(mail)
+        again = clock.now + 60_000_000
+        await spool.replace(await lease_one(spool), (), [Waiting((RADIOLOGY,), again, Reason.HOP_DEFERRED, "450 later")])
+        [row] = await spool.rows()
+        assert row.mail.arrival == mail.arrival
+        assert row.mail.envelope == replace(mail.envelope, recipients=(RADIOLOGY,))
+        assert (row.state, row.next_at, row.attempts) == (State.WAITING, again, 1)
+        assert (row.reason, row.detail) == (Reason.HOP_DEFERRED, "450 later")
+        assert not await spool.lease(10)
+        clock.advance(60)
+        lease = await lease_one(spool)
+        assert lease.attempts == 1
+        assert content(lease.mail) == content(mail)
+
+
+async def test_several_remainders_become_rows_of_their_own(tmp_path: Path) -> None:
+    """New identifiers, the old one as parent, the same body."""
+    clock = Clock()
+    async with running(make_spool(tmp_path, clock)) as spool:
+        mail = make_mail(spool, LARGE)
+        await spool.accept(mail)
+        remainders: list[Remainder] = [
+            Waiting((CARDIOLOGY,), clock.now + 1, Reason.HOP_UNREACHABLE, "no answer"),
+            Held((RADIOLOGY,), Reason.NO_CERTIFICATE, "none"),
+        ]
+        await spool.replace(await lease_one(spool), (), remainders)
+        waiting, held = sorted(await spool.rows(), key=lambda row: row.state, reverse=True)
+        assert (waiting.state, held.state) == (State.WAITING, State.HELD)
+        assert {waiting.mail.arrival.parent, held.mail.arrival.parent} == {mail.arrival.mail}
+        assert len({waiting.mail.arrival.mail, held.mail.arrival.mail, mail.arrival.mail}) == 3
+        assert (waiting.mail.envelope.recipients, held.mail.envelope.recipients) == ((CARDIOLOGY,), (RADIOLOGY,))
+        assert len(body_files(tmp_path)) == 1
+        assert await spool.drop(held.mail.arrival.mail)
+        clock.advance(1)
+        assert content((await lease_one(spool)).mail) == LARGE
+
+
+async def test_leases_come_by_priority_then_by_time(tmp_path: Path) -> None:
+    """The best priority first; among equals, who waits longest."""
+    clock = Clock()
+    async with running(make_spool(tmp_path, clock)) as spool:
+        names = []
+        for priority in (0, 5, -1, 5, 0):
+            mail = make_mail(spool, at=clock.now, priority=priority)
+            await spool.accept(mail)
+            names.append(mail.arrival.mail)
+            clock.advance(1)
+        order = []
+        for limit in (1, 3, 3):
+            order += [lease.mail.arrival.mail for lease in await spool.lease(limit)]
+        assert order == [names[index] for index in (1, 3, 0, 4, 2)]
+
+
+async def test_a_lease_that_ran_out_is_fenced(tmp_path: Path) -> None:
+    """Another process takes the row; whatever the first then wants is refused and changes nothing."""
+    clock = Clock()
+    async with running(make_spool(tmp_path, clock)) as first, running(make_spool(tmp_path, clock)) as second:
+        await first.accept(make_mail(first, LARGE))
+        old = await lease_one(first)
+        assert not await second.lease(10)
+        clock.advance(LEASE_SECONDS)
+        new = await lease_one(second)
+        assert (new.token > old.token, new.attempts) == (True, 1)
+        output = make_mail(first, LARGE, stage=Stage.DELIVERY)
+        for attempt in (first.replace(old, [output]), first.replace(old, ()), first.break_(old, "x")):
+            with pytest.raises(LeaseLost):
+                await attempt
+        assert (await second.rows())[0].state is State.LEASED
+        output.body.writer.discard()  # type: ignore[attr-defined]
+        assert len(body_files(tmp_path)) == 1
+        await second.replace(new, ())
+
+
+async def test_a_lease_that_ran_out_and_nobody_took_still_holds(tmp_path: Path) -> None:
+    """Being late alone costs nothing."""
+    clock = Clock()
+    async with running(make_spool(tmp_path, clock)) as spool:
+        await spool.accept(make_mail(spool))
+        lease = await lease_one(spool)
+        clock.advance(LEASE_SECONDS * 2)
+        await spool.replace(lease, ())
+        assert not await spool.rows()
+
+
+async def test_leases_are_renewed_while_they_are_held(tmp_path: Path) -> None:
+    """By the tick of the holder; a lease that could not be settled runs out."""
+    clock = Clock()
+    async with running(make_spool(tmp_path, clock)) as first, running(make_spool(tmp_path, clock)) as second:
+        await first.accept(make_mail(first))
+        lease = await lease_one(first)
+        clock.advance(LEASE_SECONDS - 1)
+        first._tick()
+        await first.rows()  # the renewal is committed before
+        clock.advance(LEASE_SECONDS - 1)
+        assert not await second.lease(10)
+        with pytest.raises(TypeError):
+            await first.replace(lease, [replace(lease.mail, body=b"no body")])  # type: ignore[arg-type]
+        first._tick()
+        await first.rows()
+        clock.advance(2)
+        assert await second.lease(10)
+
+
+async def test_the_leases_of_a_dead_process_come_back_at_once(tmp_path: Path) -> None:
+    """To the next that starts, and to one that runs, at its next tick; nothing has to run out."""
+    clock = Clock()
+    first, second = make_spool(tmp_path, clock), make_spool(tmp_path, clock)
+    await first.start()
+    await first.accept(make_mail(first, b"small"))
+    await first.accept(make_mail(first, LARGE))
+    assert len(await first.lease(10)) == 2
+    orphan = first.bodies.create()
+    orphan.write(LARGE)
+    crash(first)
+    assert len(body_files(tmp_path)) == 2
+    await second.start()
+    assert len(body_files(tmp_path)) == 1
+    leases = await second.lease(10)
+    assert sorted(content(lease.mail) for lease in leases) == sorted([b"small", LARGE])
+    async with running(make_spool(tmp_path, clock)) as third:
+        assert not await third.lease(10)
+        crash(second)
+        third._tick()
+        assert third._settling is not None
+        await asyncio.wrap_future(third._settling)
+        assert len(await third.lease(10)) == 2
+        assert len(list((tmp_path / "workers").iterdir())) == 1
+
+
+async def test_bodies_a_living_process_writes_are_not_swept(tmp_path: Path) -> None:
+    """Another process starts while a mail streams in."""
+    clock = Clock()
+    async with running(make_spool(tmp_path, clock)) as first:
+        writer = first.bodies.create()
+        writer.write(LARGE)
+        async with running(make_spool(tmp_path, clock)):
+            pass
+        writer.write(LARGE)
+        mail = replace(make_mail(first), body=writer.close())
+        await first.accept(mail)
+        assert content((await lease_one(first)).mail) == LARGE * 2
+
+
+async def test_an_orderly_end_gives_leases_back(tmp_path: Path) -> None:
+    """As if they had never been taken, and at once."""
+    clock = Clock()
+    async with running(make_spool(tmp_path, clock)) as first:
+        await first.accept(make_mail(first))
+        await first.lease(10)
+    async with running(make_spool(tmp_path, clock)) as second:
+        assert (await lease_one(second)).attempts == 0
+    with pytest.raises(GatewayError) as caught:
+        await second.rows()
+    assert caught.value.reason is Reason.SPOOL_UNAVAILABLE
+
+
+async def test_broken_rows_wait_for_a_person(tmp_path: Path) -> None:
+    """With their body and the administrator's text; released, they are due at once and counted anew."""
+    clock = Clock()
+    async with running(make_spool(tmp_path, clock)) as spool:
+        mail = make_mail(spool, LARGE)
+        await spool.accept(mail)
+        await spool.break_(await lease_one(spool), "a fault of ours")
+        clock.advance(10_000)
+        assert not await spool.lease(10)
+        row = await spool.row(mail.arrival.mail)
+        assert row is not None
+        assert (row.state, row.detail) == (State.BROKEN, "a fault of ours")
+        assert await spool.release(mail.arrival.mail)
+        assert not await spool.release(mail.arrival.mail)
+        lease = await lease_one(spool)
+        assert (lease.attempts, content(lease.mail)) == (0, LARGE)
+
+
+async def test_operators_work_from_another_process(tmp_path: Path) -> None:
+    """List, count, show, release and drop, with no key and no lock, while a worker runs; the worker sees it by itself."""
+    clock = Clock()
+    async with running(make_spool(tmp_path, clock)) as worker:
+        mails = [make_mail(worker, LARGE, at=clock.now + index) for index in range(3)]
+        for mail in mails:
+            await worker.accept(mail)
+        first, second, third = await worker.lease(10)
+        await worker.replace(first, (), [Held((CARDIOLOGY,), Reason.POLICY_HOLD)])
+        await worker.replace(second, (), [Held((CARDIOLOGY,), Reason.POLICY_HOLD)])
+        operator = SqliteSpool(tmp_path, now=lambda: clock.now)
+        await operator.open()
+        try:
+            assert [row.mail.arrival.mail for row in await operator.rows()] == [mail.arrival.mail for mail in mails]
+            assert len(await operator.rows(State.HELD)) == 2
+            assert await operator.count() == {State.WAITING: 0, State.LEASED: 1, State.HELD: 2, State.BROKEN: 0}
+            assert not await operator.drop(third.mail.arrival.mail)
+            assert not await operator.release(third.mail.arrival.mail)
+            assert await operator.drop(second.mail.arrival.mail)
+            assert await operator.row(second.mail.arrival.mail) is None
+            assert len(body_files(tmp_path)) == 2
+            waiting = asyncio.create_task(worker.wait())
+            await asyncio.sleep(0)
+            assert await operator.release(first.mail.arrival.mail)
+            await asyncio.wait_for(waiting, 5)
+            assert (await lease_one(worker)).mail.arrival.mail == first.mail.arrival.mail
+        finally:
+            await operator.close()
+
+
+async def test_wait_ends_with_an_accepted_mail(tmp_path: Path) -> None:
+    """At once, not at the next look."""
+    async with running(make_spool(tmp_path, Clock())) as spool:
+        waiting = asyncio.create_task(spool.wait())
+        await spool.rows()
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        await spool.accept(make_mail(spool))
+        await asyncio.wait_for(waiting, 5)
+        await asyncio.wait_for(spool.wait(), 5)  # still due
+
+
+async def test_wait_ends_when_the_next_row_is_due(tmp_path: Path) -> None:
+    """By the time of the row."""
+    spool = make_spool(tmp_path)
+    async with running(spool):
+        await spool.accept(make_mail(spool))
+        lease = await lease_one(spool)
+        due = spool._now() + 200_000
+        await spool.replace(lease, (), [Waiting((CARDIOLOGY,), due, Reason.HOP_DEFERRED)])
+        assert not await spool.lease(1)
+        await asyncio.wait_for(spool.wait(), 5)
+        assert spool._now() >= due
+        assert await spool.lease(1)
+
+
+async def test_accepting_needs_no_token_and_reading_waits_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process without its token takes mail and passes over what others wrote, with the reason; later it opens each epoch once."""
+    monkeypatch.setattr(sqlite, "POLL_SECONDS", 0.01)
+    clock = Clock()
+    async with running(make_spool(tmp_path, clock)) as first:
+        for data in (b"small", LARGE):
+            await first.accept(make_mail(first, data))
+    token = holder()
+    token.available = False
+    async with running(make_spool(tmp_path, clock, token)) as second:
+        assert not await second.lease(10)
+        rows = await second.rows()
+        assert {(row.state, row.reason, row.attempts) for row in rows} == {(State.WAITING, Reason.KEY_UNAVAILABLE, 0)}
+        asked = token.asked
+        waiting = asyncio.create_task(second.wait())
+        own = make_mail(second, b"own", at=clock.now + 1)
+        await second.accept(own)
+        await asyncio.wait_for(waiting, 5)
+        assert content((await lease_one(second)).mail) == b"own"
+        assert token.asked == asked  # not asked again before its time
+        token.available = True
+        clock.advance(5)
+        await asyncio.wait_for(second.wait(), 5)
+        assert sorted(content(lease.mail) for lease in await second.lease(10)) == sorted([b"small", LARGE])
+        assert token.asked == asked + 1
+
+
+async def test_below_the_floor_no_mail_is_taken_but_the_queue_drains(tmp_path: Path) -> None:
+    """SPOOL_FULL for new mail, while flows may still write down to a quarter of the floor."""
+    free = 1000 << 20
+    clock = Clock()
+    spool = SqliteSpool(
+        tmp_path,
+        sealing=make_spool(tmp_path)._keys._sealing,
+        unwrapper=holder(),
+        now=lambda: clock.now,
+        free_megabytes=200,
+        free=lambda: free,
+    )
+    async with running(spool):
+        await spool.accept(make_mail(spool))
+        free = 199 << 20
+        with pytest.raises(GatewayError) as caught:
+            spool.bodies.create()
+        assert caught.value.reason is Reason.SPOOL_FULL
+        spool.output_bodies.create()
+        await spool.replace(await lease_one(spool), ())
+        free = 49 << 20
+        with pytest.raises(GatewayError):
+            spool.output_bodies.create()
+
+
+async def test_a_full_database_refuses_and_recovers(tmp_path: Path) -> None:
+    """SQLITE_FULL is SPOOL_FULL, changes nothing of what was there, and ends when there is space again."""
+    async with running(make_spool(tmp_path, Clock())) as spool:
+        await spool.accept(make_mail(spool, b"first"))
+        pages = await spool._database.run(lambda database: database.execute("PRAGMA page_count").get, Effect.READ)
+        await spool._database.run(lambda database: database.execute(f"PRAGMA max_page_count = {pages}").get, Effect.READ)
+        mail = make_mail(spool, bytes(60_000))
+        with pytest.raises(GatewayError) as caught:
+            await spool.accept(mail)
+        assert caught.value.reason is Reason.SPOOL_FULL
+        assert len(await spool.rows()) == 1
+        await spool._database.run(lambda database: database.execute("PRAGMA max_page_count = 1000000").get, Effect.READ)
+        await spool.accept(mail)
+        assert len(await spool.lease(10)) == 2
+
+
+async def test_one_bad_accept_spoils_no_other_of_its_batch(tmp_path: Path) -> None:
+    """An identifier twice is refused; the mails accepted at the same moment are in."""
+    async with running(make_spool(tmp_path, Clock())) as spool:
+        good = [make_mail(spool, LARGE) for _ in range(5)]
+        twin = replace(make_mail(spool, LARGE), arrival=good[0].arrival)
+        results = await asyncio.gather(*(spool.accept(mail) for mail in [*good, twin]), return_exceptions=True)
+        assert sum(isinstance(result, ValueError) for result in results) == 1
+        assert len(await spool.rows()) == 5
+        for mail, result in zip([*good, twin], results, strict=True):
+            if result is not None:
+                mail.body.writer.discard()  # type: ignore[attr-defined]
+        assert len(body_files(tmp_path)) == 5
+
+
+@pytest.mark.parametrize("data", [b"small", LARGE])
+async def test_cancelling_accept_leaves_no_row_without_body(tmp_path: Path, data: bytes) -> None:
+    """At any point of it, with the body discarded by the canceller at once: row and body are both there or both gone."""
+    async with running(make_spool(tmp_path, Clock())) as spool:
+        for turns in range(12):
+            mail = make_mail(spool, data)
+            task = asyncio.create_task(spool.accept(mail))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            mail.body.writer.discard()  # type: ignore[attr-defined]
+        for _ in range(100):
+            await spool.rows()
+        leases: Sequence[Lease] = await spool.lease(100)
+        assert all(content(lease.mail) == data for lease in leases)
+        assert len(body_files(tmp_path)) == (len(leases) if data == LARGE else 0)
+
+
+async def test_a_row_that_cannot_be_read_is_put_aside(tmp_path: Path) -> None:
+    """It does not stop the others; and a body that is gone says so."""
+    clock = Clock()
+    async with running(make_spool(tmp_path, clock)) as spool:
+        bad, good = make_mail(spool, b"bad"), make_mail(spool, LARGE)
+        await spool.accept(bad)
+        await spool.accept(good)
+        await spool._database.run(
+            lambda database: database.execute("UPDATE mail SET content = '{}' WHERE id = ?", (bad.arrival.mail,)),
+            Effect.DURABLE,
+        )
+        for name in body_files(tmp_path):
+            spool._files.delete(name)
+        lease = await lease_one(spool)
+        assert lease.mail.arrival == good.arrival
+        with pytest.raises(BodyDamagedError):
+            content(lease.mail)
+        assert (await spool.count())[State.BROKEN] == 1
+
+
+async def test_a_body_of_another_kind_is_a_mistake(tmp_path: Path) -> None:
+    """The spool stores only bodies it made."""
+    async with running(make_spool(tmp_path, Clock())) as spool:
+        mail: Mail = replace(make_mail(spool), body=b"")  # type: ignore[arg-type]
+        with pytest.raises(TypeError):
+            await spool.accept(mail)
+
+
+async def test_epochs_nobody_needs_are_forgotten(tmp_path: Path) -> None:
+    """At the next start, but not those of waiting mails."""
+    clock = Clock()
+    for keep in (False, True, False):
+        async with running(make_spool(tmp_path, clock)) as spool:
+            await spool.accept(make_mail(spool, at=START))
+            if not keep:
+                for lease in await spool.lease(1):
+                    await spool.replace(lease, ())
+    async with running(make_spool(tmp_path, clock)) as spool:
+        count = await spool._database.run(lambda db: db.execute("SELECT count(*) FROM epoch").get, Effect.READ)
+        assert count == len(await spool.rows()) == 1
+        await lease_one(spool)
+
+
+async def test_a_spool_of_a_later_version_is_left_alone(tmp_path: Path) -> None:
+    """Its schema is not touched, and the detail says both versions."""
+    async with running(make_spool(tmp_path, Clock())):
+        pass
+    database = apsw.Connection(str(tmp_path / "spool.sqlite"))
+    assert database.execute("SELECT max(version) FROM schema_version").get == 1
+    database.execute("INSERT INTO schema_version VALUES (99, 0)")
+    database.close()
+    with pytest.raises(GatewayError, match="schema 99") as caught:
+        await make_spool(tmp_path, Clock()).start()
+    assert caught.value.reason is Reason.SPOOL_UNAVAILABLE
+
+
+async def test_a_state_directory_that_cannot_be_used_is_said(tmp_path: Path) -> None:
+    """A file in its place, a database that is none."""
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "spool.sqlite").write_text("no database, but long enough to be looked at" * 30)
+    for state in (tmp_path / "file", tmp_path / "state"):
+        with pytest.raises(GatewayError) as caught:
+            await make_spool(state, Clock()).open()
+        assert caught.value.reason is Reason.SPOOL_UNAVAILABLE
