@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from gateway.app import Live, make_live
 from gateway.config.model import Config, KeyPurpose, RouteKind
 from gateway.deliver import Deliverer, Reached
+from gateway.edge.agentclient import AgentSigner, AgentUnwrapper
 from gateway.edge.clock import now
 from gateway.edge.crls import CrlCache
 from gateway.edge.dns import Resolver
@@ -22,7 +25,13 @@ from gateway.events import Event
 from gateway.mail.address import Address
 from gateway.mail.envelope import NextHop
 from gateway.outcome import Defer, Refuse
+from gateway.supervise import Kind, agent_sockets
 from gateway.trust.sources import DirectoryError
+
+_AGENTS: Final[dict[Kind, Callable[[tuple[Path, ...]], AgentSigner | AgentUnwrapper]]] = {
+    Kind.SIGN_AGENT: AgentSigner,
+    Kind.UNWRAP_AGENT: AgentUnwrapper,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +81,23 @@ async def probe_all(config: Config) -> list[Probe]:
         hosts = [NextHop(name) for name, route in config.route.items() if route.kind is RouteKind.HOST]
         peers = [NextHop(peer.name, name) for name, zone in config.zone.items() for peer in zone.peer]
         asked += [_reach(config, live, hop) for hop in (*hosts, *peers)]
-        keys = await asyncio.to_thread(lambda: list(_keys(config)))
+        running = any(socket.exists() for kind in _AGENTS for socket in agent_sockets(config, kind))
+        keys = await _agents(config) if running else await asyncio.to_thread(lambda: list(_keys(config)))
         return [*keys, *await asyncio.gather(*asked)]
+
+
+async def _agents(config: Config) -> list[Probe]:
+    """The agents of the running gateway, which hold the keys; the token is not opened a second time."""
+    probes: list[Probe] = []
+    for kind, ask in _AGENTS.items():
+        agents = ask(agent_sockets(config, kind))
+        try:
+            for index, told in enumerate(await agents.status()):
+                fault = "does not answer, or not to this user" if told is None else str(json.loads(told)["fault"])
+                probes.append(Probe(f"{kind}-{index}", not fault, fault or "answers"))
+        finally:
+            await agents.close()
+    return probes
 
 
 def _keys(config: Config) -> Iterator[Probe]:

@@ -150,3 +150,12 @@ def test_whatever_the_files_hold_nothing_but_config_error_comes_out(mutated: Pat
         (mutated / name).write_bytes(mutation[1] if name == mutation[0] else text.encode())
     with contextlib.suppress(ConfigError):
         assert load(mutated / "gateway.toml").hostname
+
+
+def test_the_checked_tree_survives_its_way_to_other_processes(sample: Path) -> None:
+    config = load(sample, generation=7)
+    assert config.owners == {"hospital.example": "hospital"}
+    assert config.peers["imaging.example"] == ("health", "radiology")
+    again = Config.model_validate_json(config.model_dump_json())
+    assert again == config
+    assert again.peers == config.peers
