@@ -190,16 +190,17 @@ class Agent:
         self._waiting -= 1
         if self._waiting == 0:
             self._idle.set()
+        # The audit first: no use of a key is answered that it does not know of.
         if isinstance(result, bytes):
             self._told = ""
-            job.session.write(write_frame(job.number, Kind.DONE, (result,)))
             self._observer.see(KeyUsed(key=job.request.key, operation=job.operation))
+            job.session.write(write_frame(job.number, Kind.DONE, (result,)))
             return
         if result.detail != self._told:
             self._told = result.detail
             _log.error("key_failed", key=job.request.key, operation=job.operation, detail=result.detail)
-        job.session.write(write_failure(job.number, result))
         self._observer.see(KeyFailed(key=job.request.key, operation=job.operation, detail=result.detail))
+        job.session.write(write_failure(job.number, result))
 
 
 class _Session(asyncio.Protocol):
