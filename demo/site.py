@@ -112,5 +112,7 @@ class Site:
 
     def audit(self, event: str | None = None) -> list[dict[str, Any]]:
         """The audit lines so far, or those of one kind, by time."""
-        lines = [json.loads(line) for path in (self.folder / "state" / "audit").glob("*.jsonl") for line in path.open()]
+        segments = (path.read_bytes() for path in (self.folder / "state" / "audit").glob("*.jsonl"))
+        whole = (line for segment in segments for line in segment.splitlines(keepends=True) if line.endswith(b"\n"))
+        lines = (json.loads(line) for line in whole)
         return sorted((line for line in lines if event in (None, line["event"])), key=lambda line: str(line["at"]))
