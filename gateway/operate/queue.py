@@ -29,8 +29,8 @@ def _with_spool(config: Config, work: Callable[[SqliteSpool], Awaitable[T]]) -> 
     """What ``work`` answers about the spool of this configuration, whether or not the gateway runs."""
 
     async def run() -> T:
-        if not config.state.is_dir():
-            raise GatewayError(Reason.SPOOL_UNAVAILABLE, f"there is no state directory {config.state}: the gateway has never run")
+        if not (config.state / "spool.sqlite").is_file():  # opening would make one, and perhaps as the wrong user
+            raise GatewayError(Reason.SPOOL_UNAVAILABLE, f"there is no spool in {config.state}: the gateway has never run")
         spool = SqliteSpool(config.state, now=now)
         await spool.open()
         try:
