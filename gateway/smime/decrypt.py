@@ -74,7 +74,7 @@ def names_of(certificate: bytes) -> tuple[CertificateId, ...]:
     try:
         extensions = x509.load_der_x509_certificate(certificate).extensions
         identifier = extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
-    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension):
+    except Exception:  # no such extension, or one of the many ways in which a library says that it cannot read
         return (by_serial,)
     return (by_serial, CertificateId(key_identifier=identifier))
 
