@@ -12,13 +12,13 @@ from typing import Any, Final
 
 import apsw
 
-from gateway.mail.envelope import Recipient
+from gateway.mail.envelope import Mail, Recipient, Stage
 from gateway.mail.identifier import MailId
 from gateway.outcome import Reason
 from gateway.spool.bodies import SpoolBody
 from gateway.spool.codec import read_content, read_sealings, write_content, write_sealings
 from gateway.spool.epoch import Epoch
-from gateway.spool.store import Lease, LeaseLost, Mail, Remainder, Row, Stage, State, Waiting
+from gateway.spool.store import Lease, LeaseLost, Remainder, Row, State, Waiting
 
 MakeBody = Callable[[str, int, str, bytes | None], SpoolBody]  # name, size, epoch, sealed
 

@@ -12,7 +12,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,7 @@ from typing import Any, Final
 import apsw
 
 from gateway.mail.body import Bodies
+from gateway.mail.envelope import Mail
 from gateway.mail.identifier import RANDOM_BYTES, MailId, make_mail_id
 from gateway.outcome import GatewayError, Reason
 from gateway.smime.keys import Unwrapper
@@ -30,13 +31,12 @@ from gateway.spool.database import Database, Effect, Work, finisher
 from gateway.spool.epoch import EpochKeys, SealingKey
 from gateway.spool.fault import fault
 from gateway.spool.files import BodyFiles
+from gateway.spool.keeper import LEASE_SECONDS, Keeper
 from gateway.spool.owners import Owners
-from gateway.spool.store import Lease, Mail, Remainder, Row, State
+from gateway.spool.store import Lease, Remainder, Row, State
 from gateway.spool.sweep import settle_dead, sweep
 
-LEASE_SECONDS: Final = 120.0
 POLL_SECONDS: Final = 0.5  # how soon a row is seen that another process released or added
-_TICK_SECONDS: Final = 2.0  # how soon the leases of a dead process are taken back
 _CLOSED_SECONDS: Final = 5.0  # how soon an epoch that could not be opened is tried again
 _DISK_THREADS: Final = 4
 
@@ -80,13 +80,11 @@ class SqliteSpool:
         self._bodies = SpoolBodies(self._files, free_megabytes << 20)
         self._output_bodies = SpoolBodies(self._files, free_megabytes << 18)
         self._owners = Owners(state / "workers", self._own)
-        self._held: dict[MailId, int] = {}
         self._closed: dict[str, float] = {}
         self._changed = asyncio.Event()
-        self._timer: asyncio.TimerHandle | None = None
-        self._settling: Future[None] | None = None
         self._database: Database
         self._disk: ThreadPoolExecutor
+        self._keeper: Keeper
 
     async def open(self) -> None:
         """Open the database, making it and its directories if need be. Raises ``GatewayError`` (SPOOL_...)."""
@@ -100,12 +98,13 @@ class SqliteSpool:
             raise fault(error) from error
         self._database = Database(self._state / "spool.sqlite", self._now)
         self._disk = ThreadPoolExecutor(_DISK_THREADS, "spool-disk")
+        self._keeper = Keeper(self._database, self._disk, self._owners, self._files, self._boot)
 
     async def start(self) -> None:
         """Open, show that this process lives, take back what the dead left, and keep doing so. Raises ``GatewayError``."""
         await self.open()
         await asyncio.to_thread(self._claim)
-        self._timer = asyncio.get_running_loop().call_later(_TICK_SECONDS, self._tick)
+        self._keeper.start()
 
     def _claim(self) -> None:
         try:
@@ -117,10 +116,9 @@ class SqliteSpool:
 
     async def close(self) -> None:
         """Give back the leases still held, finish what is queued, and let go of everything."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._keeper.stop()
         with contextlib.suppress(GatewayError):  # they run out by themselves
-            await self._give_back(list(self._held.items()), None)
+            await self._give_back(self._keeper.held(), None)
         await asyncio.to_thread(self._shut)
 
     def _shut(self) -> None:
@@ -150,27 +148,22 @@ class SqliteSpool:
         worker = leasing.Worker(self._own, self._now(), boot, boot + LEASE_SECONDS)
         closed = self._closed_epochs()
         leases = await self._database.run(lambda database: leasing.take(database, limit, worker, closed, self._body), Effect.CHANGE)
-        self._held.update((lease.mail.arrival.mail, lease.token) for lease in leases)
-        needed = {_body(lease.mail).epoch for lease in leases}
-        shut = {epoch for epoch in needed if not self._keys.is_open(epoch)}
-        if shut:
-            try:
-                shut = await self._open_epochs(shut)
-            except BaseException:
-                for lease in leases:
-                    self._let_go(lease)
-                raise
-            refused = [lease for lease in leases if _body(lease.mail).epoch in shut]
-            leases = [lease for lease in leases if _body(lease.mail).epoch not in shut]
-            await self._give_back([(lease.mail.arrival.mail, lease.token) for lease in refused], Reason.KEY_UNAVAILABLE)
+        shut = await self._open_epochs({_body(lease.mail).epoch for lease in leases})
+        refused = [(lease.mail.arrival.mail, lease.token) for lease in leases if _body(lease.mail).epoch in shut]
+        leases = [lease for lease in leases if _body(lease.mail).epoch not in shut]
+        self._keeper.take_up(leases)
+        await self._give_back(refused, Reason.KEY_UNAVAILABLE)
         return leases
 
     async def _open_epochs(self, wanted: set[str]) -> set[str]:
         """Those of ``wanted`` that could not be opened."""
-        for epoch in await self._database.run(lambda database: table.epochs(database, wanted), Effect.READ):
+        unknown = {epoch for epoch in wanted if not self._keys.is_open(epoch)}
+        if not unknown:
+            return unknown
+        for epoch in await self._database.run(lambda database: table.epochs(database, unknown), Effect.READ):
             with contextlib.suppress(GatewayError):  # stays among the shut ones, whose rows get the reason
                 await self._keys.open(epoch)
-        shut = {epoch for epoch in wanted if not self._keys.is_open(epoch)}
+        shut = {epoch for epoch in unknown if not self._keys.is_open(epoch)}
         retry = self._boot() + _CLOSED_SECONDS
         self._closed.update((epoch, retry) for epoch in shut)
         return shut
@@ -182,15 +175,8 @@ class SqliteSpool:
         return list(self._closed)
 
     async def _give_back(self, held: list[tuple[MailId, int]], reason: Reason | None) -> None:
-        for mail, _ in held:
-            self._held.pop(mail, None)
         if held:
             await self._database.run(lambda database: leasing.give_back(database, held, self._own, reason), Effect.CHANGE)
-
-    def _let_go(self, lease: Lease) -> None:
-        """No longer renewed: settled, or it runs out."""
-        if self._held.get(lease.mail.arrival.mail) == lease.token:
-            del self._held[lease.mail.arrival.mail]
 
     async def wait(self) -> None:
         """See the contract. Sees what other processes changed within ``POLL_SECONDS``."""
@@ -211,7 +197,7 @@ class SqliteSpool:
 
     async def replace(self, lease: Lease, outputs: Sequence[Mail], remainders: Sequence[Remainder] = ()) -> None:
         """See the contract. If it fails, the caller still owns the bodies of ``outputs`` and discards them."""
-        self._let_go(lease)
+        self._keeper.let_go(lease)
         now = self._now()
         await self._store(
             outputs,
@@ -221,7 +207,7 @@ class SqliteSpool:
 
     async def break_(self, lease: Lease, detail: str) -> None:
         """See the contract."""
-        self._let_go(lease)
+        self._keeper.let_go(lease)
         now = self._now()
         await self._database.run(lambda database: table.set_broken(database, lease, self._own, detail, now), Effect.DURABLE)
 
@@ -292,19 +278,6 @@ class SqliteSpool:
         for name in names:
             with contextlib.suppress(OSError):  # swept later
                 self._files.delete(name)
-
-    def _tick(self) -> None:
-        """Every few seconds, while the event loop runs: renew our leases, take back those of the dead."""
-        until, held = self._boot() + LEASE_SECONDS, list(self._held.items())
-        if held:
-            renewal = Work(
-                lambda database: leasing.renew(database, held, self._own, until), lambda _result, _error: None, Effect.CHANGE
-            )
-            self._database.submit(renewal)
-        if self._settling is None or self._settling.done():
-            # What fails now, for whatever reason, is tried again at the next tick.
-            self._settling = self._disk.submit(settle_dead, self._database, self._owners, self._files)
-        self._timer = asyncio.get_running_loop().call_later(_TICK_SECONDS, self._tick)
 
     def _body(self, name: str, size: int, epoch: str, sealed: bytes | None) -> SpoolBody:
         return SpoolBody(self._files, name, size, epoch, sealed)

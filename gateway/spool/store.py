@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from gateway.mail.body import Bodies, Body
-from gateway.mail.envelope import Arrival, Envelope, NextHop, Recipient
+from gateway.mail.body import Bodies
+from gateway.mail.ending import Held
+from gateway.mail.envelope import Mail, Recipient
 from gateway.mail.identifier import MailId
 from gateway.outcome import Reason
 
@@ -27,31 +28,8 @@ class State(StrEnum):
     BROKEN = "broken"
 
 
-class Stage(StrEnum):
-    """What a row waits for: its flow (as it came in), or its delivery (as it goes out)."""
-
-    FLOW = "flow"
-    DELIVERY = "delivery"
-
-
 class LeaseLost(Exception):
     """The lease ran out and the row is another's; nothing was changed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Mail:
-    """A copy of a mail. ``hop`` is set from ``Stage.DELIVERY`` on; ``protected``: no report may show anything of its content.
-
-    Times are microseconds UTC.
-    """
-
-    arrival: Arrival
-    envelope: Envelope
-    body: Body
-    stage: Stage
-    hop: NextHop | None = None
-    protected: bool = False
-    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +60,6 @@ class Waiting:
 
     recipients: tuple[Recipient, ...]
     next_at: int
-    reason: Reason
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """What becomes of recipients that wait for a person."""
-
-    recipients: tuple[Recipient, ...]
     reason: Reason
     detail: str = ""
 

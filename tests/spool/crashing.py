@@ -17,10 +17,10 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from gateway.mail.envelope import NextHop
+from gateway.mail.envelope import Mail, NextHop, Stage
 from gateway.spool.epoch import SealingKey
 from gateway.spool.sqlite import SqliteSpool
-from gateway.spool.store import Lease, LeaseLost, Mail, Stage
+from gateway.spool.store import Lease, LeaseLost
 from tests.spool.kit import KeyHolder, content, make_mail, new_id, running, wall
 
 SESSIONS = 10

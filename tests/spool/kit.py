@@ -14,13 +14,12 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from gateway.mail.address import Address
-from gateway.mail.envelope import Arrival, Direction, Envelope, NextHop, Recipient, Role
+from gateway.mail.envelope import Arrival, Direction, Envelope, Mail, NextHop, Recipient, Role, Stage
 from gateway.mail.identifier import MailId, make_mail_id
 from gateway.outcome import GatewayError, Reason
 from gateway.smime.keys import Oaep, WrappedKey
 from gateway.spool.epoch import SealingKey
 from gateway.spool.sqlite import SqliteSpool
-from gateway.spool.store import Mail, Stage
 
 SENDER = Address("results", "laboratory.example")
 CARDIOLOGY = Recipient(Address("cardiology", "hospital.example"))
@@ -108,8 +107,7 @@ async def running(spool: SqliteSpool) -> AsyncIterator[SqliteSpool]:
 
 def crash(spool: SqliteSpool) -> None:
     """What is left of a process after kill -9: nothing given back, nothing written; the kernel lets go of its lock."""
-    if spool._timer is not None:
-        spool._timer.cancel()
+    spool._keeper.stop()
     spool._disk.shutdown()
     spool._database.close()
     os.close(spool._owners._lock)

@@ -12,11 +12,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gateway.mail.envelope import Recipient
+from gateway.mail.ending import Held
+from gateway.mail.envelope import Mail, Recipient
 from gateway.mail.identifier import MailId, make_mail_id
 from gateway.outcome import Reason
-from gateway.spool.sqlite import LEASE_SECONDS, SqliteSpool
-from gateway.spool.store import Held, Lease, LeaseLost, Mail, Remainder, State, Waiting
+from gateway.spool.keeper import LEASE_SECONDS
+from gateway.spool.sqlite import SqliteSpool
+from gateway.spool.store import Lease, LeaseLost, Remainder, State, Waiting
 from tests.spool.kit import CARDIOLOGY, RADIOLOGY, Clock, body_files, content, crash, make_mail, make_spool
 
 T = TypeVar("T")
@@ -74,8 +76,7 @@ class SpoolMachine(RuleBasedStateMachine):
     def start(self) -> SqliteSpool:
         spool = make_spool(self.state, self.clock)
         self.run(spool.start())
-        assert spool._timer is not None
-        spool._timer.cancel()  # renewals come by rule, not by the real clock
+        spool._keeper.stop()  # renewals come by rule, not by the real clock
         return spool
 
     def teardown(self) -> None:
@@ -224,15 +225,10 @@ class SpoolMachine(RuleBasedStateMachine):
     @rule(worker=WORKERS)
     def renew(self, worker: int) -> None:
         async def tick() -> None:
-            self.workers[worker]._tick()
-            settling = self.workers[worker]._settling
-            assert settling is not None
-            await asyncio.wrap_future(settling)
+            self.workers[worker]._keeper.tick()
+            await self.workers[worker]._keeper.settled()
 
         self.run(tick())
-        timer = self.workers[worker]._timer
-        assert timer is not None
-        timer.cancel()
         mine = [held.lease for held in self.model.leases if held.worker == worker]
         for row in self.model.rows.values():
             if row.state is State.LEASED and row.owner == worker and row.lease in mine:

@@ -10,13 +10,15 @@ from pathlib import Path
 import apsw
 import pytest
 
-from gateway.mail.envelope import NextHop
+from gateway.mail.ending import Held
+from gateway.mail.envelope import Mail, NextHop, Stage
 from gateway.outcome import GatewayError, Reason
 from gateway.spool import sqlite
 from gateway.spool.database import Effect
 from gateway.spool.files import SEGMENT, BodyDamagedError
-from gateway.spool.sqlite import LEASE_SECONDS, SqliteSpool
-from gateway.spool.store import Held, Lease, LeaseLost, Mail, Remainder, Stage, State, Waiting
+from gateway.spool.keeper import LEASE_SECONDS
+from gateway.spool.sqlite import SqliteSpool
+from gateway.spool.store import Lease, LeaseLost, Remainder, State, Waiting
 from tests.spool.kit import CARDIOLOGY, RADIOLOGY, START, Clock, body_files, content, crash, holder, make_mail, make_spool, running
 
 LARGE = b"0123456789abcdef" * 4097
@@ -198,13 +200,13 @@ async def test_leases_are_renewed_while_they_are_held(tmp_path: Path) -> None:
         await first.accept(make_mail(first))
         lease = await lease_one(first)
         clock.advance(LEASE_SECONDS - 1)
-        first._tick()
+        first._keeper.tick()
         await first.rows()  # the renewal is committed before
         clock.advance(LEASE_SECONDS - 1)
         assert not await second.lease(10)
         with pytest.raises(TypeError):
             await first.replace(lease, [replace(lease.mail, body=b"no body")])  # type: ignore[arg-type]
-        first._tick()
+        first._keeper.tick()
         await first.rows()
         clock.advance(2)
         assert await second.lease(10)
@@ -229,9 +231,8 @@ async def test_the_leases_of_a_dead_process_come_back_at_once(tmp_path: Path) ->
     async with running(make_spool(tmp_path, clock)) as third:
         assert not await third.lease(10)
         crash(second)
-        third._tick()
-        assert third._settling is not None
-        await asyncio.wrap_future(third._settling)
+        third._keeper.tick()
+        await third._keeper.settled()
         assert len(await third.lease(10)) == 2
         assert len(list((tmp_path / "workers").iterdir())) == 1
 
