@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gateway.config.model import Config
-from gateway.flow.result import Refused
 from gateway.mail.address import Address
 from gateway.mail.dsn import Action, Fate, Report, build_report, report_envelope, wants_report
-from gateway.mail.envelope import Arrival, Direction, NextHop, Role
+from gateway.mail.ending import Refused
+from gateway.mail.envelope import Arrival, Direction, Mail, NextHop, Role, Stage
 from gateway.mail.identifier import RANDOM_BYTES, make_mail_id
 from gateway.mail.message import Header, head_of
 from gateway.outcome import GatewayError, Reason
-from gateway.spool.store import Mail, Spool, Stage
+from gateway.spool.store import Spool
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,4 +99,3 @@ class Reporter:
             return head_of(mail.body)
         except GatewayError:
             return None
-

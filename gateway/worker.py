@@ -15,12 +15,13 @@ import structlog
 from gateway.config.model import Config
 from gateway.deliver import HopResult
 from gateway.events import MailBroken, MailDeferred, MailDelivered, MailFailed, MailHeld, Observer
-from gateway.flow.result import Deferred, Flowed, Refused
-from gateway.mail.envelope import Direction
+from gateway.flow.result import Flowed
+from gateway.mail.ending import Deferred, Held, Refused
+from gateway.mail.envelope import Direction, Mail, Stage
 from gateway.outcome import Defer, GatewayError, Refuse
 from gateway.report import Reporter
 from gateway.spool.schedule import next_at
-from gateway.spool.store import Held, Lease, LeaseLost, Mail, Remainder, Spool, Stage, Waiting
+from gateway.spool.store import Lease, LeaseLost, Remainder, Spool, Waiting
 
 CONCURRENT: Final = 32  # mails in hand at once; a worker is one core, so more would only add memory
 
@@ -164,9 +165,7 @@ class Worker:
         await self._spool.replace(lease, [*flowed.outputs, *told.reports], remainders)
         self._say(lease.mail, waiting, held, [item for item in refused if item not in told.unreported], bool(told.reports))
 
-    def _say(
-        self, mail: Mail, waiting: Sequence[Waiting], held: Sequence[Held], failed: Sequence[Refused], reported: bool
-    ) -> None:
+    def _say(self, mail: Mail, waiting: Sequence[Waiting], held: Sequence[Held], failed: Sequence[Refused], reported: bool) -> None:
         org, identifier = mail.arrival.organisation, mail.arrival.mail
         for item in waiting:
             people = tuple(str(recipient.address) for recipient in item.recipients)

@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
 from gateway.events import Event
+from gateway.mail.envelope import Mail
 from gateway.outcome import GatewayError, Reason
 from gateway.smime.keys import Mechanism
-from gateway.spool.store import Mail
 
 
 @dataclass(frozen=True)

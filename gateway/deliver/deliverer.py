@@ -18,12 +18,11 @@ from gateway.deliver.nexthop import NextHops, Resolver
 from gateway.edge.smtpclient import SMALL, Connection, Deadlines, Sent, Target
 from gateway.edge.smtppool import Pool
 from gateway.mail.address import Address
-from gateway.mail.envelope import NextHop, Recipient
+from gateway.mail.envelope import Mail, NextHop, Recipient
 from gateway.outcome import Defer, Deliver, GatewayError, Reason, Refuse
 from gateway.smtp.fit import Fit, fit
 from gateway.smtp.hopreply import HopError
 from gateway.smtp.reply import Reply
-from gateway.spool.store import Mail
 
 MAX_DOMAINS: Final = 10  # domains of one mail delivered to at the same time, where a route goes by MX
 

@@ -10,12 +10,11 @@ from gateway.flow.already import Already
 from gateway.flow.copies import Decision, Make
 from gateway.flow.evidence import Unusable, Usable
 from gateway.mail.address import Address
-from gateway.mail.envelope import Recipient
+from gateway.mail.envelope import Mail, Recipient
 from gateway.mail.message import Header
 from gateway.outcome import Defer, GatewayError, Hold, Reason, Refuse
 from gateway.policy import Known, Plan, Undecided, plan, without_certificate
 from gateway.smime.certificate import identified
-from gateway.spool.store import Mail
 
 LOOKUPS: Final = 16  # recipients of one mail whose certificates are looked for at once
 

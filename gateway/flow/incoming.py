@@ -17,10 +17,11 @@ from gateway.flow.kept import Kept
 from gateway.flow.opening import Opened, open_message, write_all
 from gateway.flow.peel import OURS
 from gateway.flow.protect import in_thread
-from gateway.flow.result import Deferred, Flowed, Refused
+from gateway.flow.result import Flowed
 from gateway.mail.body import Bodies, Body
+from gateway.mail.ending import Deferred, Held, Refused
 from gateway.mail.envelope import Body as Transfer
-from gateway.mail.envelope import NextHop, Recipient
+from gateway.mail.envelope import Mail, NextHop, Recipient, Stage
 from gateway.mail.identifier import RANDOM_BYTES, make_mail_id
 from gateway.mail.message import Header, head_of
 from gateway.mail.slice import Slice
@@ -29,7 +30,6 @@ from gateway.outcome import GatewayError, Reason, Refuse
 from gateway.policy import Known, Plan, Undecided, plan
 from gateway.policy.rules import matches
 from gateway.smime.keys import Unwrapper
-from gateway.spool.store import Held, Mail, Stage
 
 
 class SignerEvidence(Protocol):

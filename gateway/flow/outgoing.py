@@ -16,10 +16,11 @@ from gateway.flow.already import already_protected
 from gateway.flow.copies import Copy, Decision, Make, copies_of
 from gateway.flow.decide import Ending, RecipientEvidence, decide
 from gateway.flow.protect import SigningKey, Sized, Source, encrypt, in_thread, sign, source_of, write
-from gateway.flow.result import Deferred, Flowed, Refused
+from gateway.flow.result import Flowed
 from gateway.mail.body import Bodies, Body, BodyWriter
+from gateway.mail.ending import Deferred, Held, Refused
 from gateway.mail.envelope import Body as Transfer
-from gateway.mail.envelope import Recipient
+from gateway.mail.envelope import Mail, Recipient, Stage
 from gateway.mail.identifier import RANDOM_BYTES, make_mail_id
 from gateway.mail.message import head_of
 from gateway.outcome import Defer, GatewayError, Hold, Reason, Refuse
@@ -27,7 +28,6 @@ from gateway.smime.algorithms import ContentCipher
 from gateway.smime.keys import Signer
 from gateway.smime.message import SignedEntity
 from gateway.smime.recipients import Reader
-from gateway.spool.store import Held, Mail, Stage
 
 # Not about this mail but about our disk: the whole mail is tried again.
 _SPOOL: Final = frozenset({Reason.SPOOL_FULL, Reason.SPOOL_UNAVAILABLE})

@@ -4,27 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gateway.mail.envelope import Recipient
-from gateway.outcome import Reason
-from gateway.spool.store import Held, Mail
-
-
-@dataclass(frozen=True, slots=True)
-class Deferred:
-    """Recipients to be tried again. ``detail`` is for the administrator."""
-
-    recipients: tuple[Recipient, ...]
-    reason: Reason
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """Recipients this mail will never reach; the sender is told. ``detail`` is for the administrator."""
-
-    recipients: tuple[Recipient, ...]
-    reason: Reason
-    detail: str = ""
+from gateway.mail.ending import Deferred, Held, Refused
+from gateway.mail.envelope import Mail
 
 
 @dataclass(frozen=True, slots=True)

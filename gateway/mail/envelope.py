@@ -1,4 +1,4 @@
-"""The envelope of a mail, and where the mail came from. What the spool keeps beside the body."""
+"""A copy of a mail on its way: its envelope, where it came from, where it goes next. What the spool keeps beside the body."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from gateway.mail.address import Address
+from gateway.mail.body import Body as Bytes
 from gateway.mail.identifier import MailId
 
 
@@ -90,3 +91,26 @@ class NextHop:
 
     def __str__(self) -> str:
         return f"route:{self.name}" if self.zone is None else f"peer:{self.zone}/{self.name}"
+
+
+class Stage(StrEnum):
+    """What a mail waits for: its flow (as it came in), or its delivery (as it goes out)."""
+
+    FLOW = "flow"
+    DELIVERY = "delivery"
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """A copy of a mail. ``hop`` is set from ``Stage.DELIVERY`` on; ``protected``: no report may show anything of its content.
+
+    Times are microseconds UTC.
+    """
+
+    arrival: Arrival
+    envelope: Envelope
+    body: Bytes
+    stage: Stage
+    hop: NextHop | None = None
+    protected: bool = False
+    priority: int = 0

@@ -17,14 +17,13 @@ from gateway.flow.protect import SigningKey, protect_message
 from gateway.flow.result import Flowed
 from gateway.mail.address import Address
 from gateway.mail.body import Body
-from gateway.mail.envelope import Arrival, Direction, Envelope, Recipient, Role
+from gateway.mail.envelope import Arrival, Direction, Envelope, Mail, Recipient, Role, Stage
 from gateway.mail.identifier import RANDOM_BYTES, make_mail_id
 from gateway.operate.given import GivenKey, GivenTrust
 from gateway.operate.live import Silent, parts
 from gateway.operate.memory import MemoryBodies
 from gateway.outcome import GatewayError, Reason
 from gateway.smime.recipients import Reader
-from gateway.spool.store import Mail, Stage
 from gateway.supervise import Kind, agent_sockets
 from gateway.trust.judgement import Assurance, Purpose, Trusted
 

@@ -22,7 +22,7 @@ BARE_LF: Final = Reply(521, "5.5.2", ("Lines end with CRLF",))
 LONG_LINE: Final = Reply(521, "5.5.2", ("Line too long",))
 
 
-class Gone(ConnectionError):  # noqa: N818 - says what happened
+class Gone(ConnectionError):
     """The other side has hung up."""
 
 

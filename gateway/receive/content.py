@@ -9,7 +9,7 @@ from gateway.receive.transaction import Transaction
 from gateway.smtp.data import ChunkReader, DataReader, Fault
 
 
-class Endless(Exception):  # noqa: N818 - says what it is
+class Endless(Exception):
     """Far over the limit: reading to the end, to stay in step, costs too much."""
 
 

@@ -15,12 +15,11 @@ from gateway.config.model import Config
 from gateway.events import MailAccepted, Observer
 from gateway.mail.address import Address
 from gateway.mail.body import Bodies, BodyWriter
-from gateway.mail.envelope import Arrival, Direction, Envelope, Recipient
+from gateway.mail.envelope import Arrival, Direction, Envelope, Mail, Recipient, Stage
 from gateway.mail.identifier import RANDOM_BYTES, MailId, make_mail_id
 from gateway.outcome import Defer, Deliver, GatewayError, Reason, Refuse
 from gateway.policy import Admitted, Known, Speaker, admit, plan
 from gateway.smtp.command import Hello, MailFrom
-from gateway.spool.store import Mail, Stage
 
 MEGABYTE: Final = 1024 * 1024
 

@@ -97,7 +97,7 @@ class StartTls:
 Command = Hello | MailFrom | RcptTo | Data | Bdat | Reset | Nothing | Verify | Quit | StartTls
 
 
-class _Wrong(Exception):  # noqa: N818 - never leaves this file
+class _Wrong(Exception):
     def __init__(self, code: int, enhanced: str, text: str) -> None:
         super().__init__(text)
         self.reply = Reply(code, enhanced, (text,))

@@ -77,7 +77,7 @@ class Database:
 
     def _prepare(self, now: int) -> None:
         self._connection.set_busy_handler(_Patience(_BUSY_SECONDS))
-        self._connection.execute(f"PRAGMA journal_mode = WAL; PRAGMA journal_size_limit = {_WAL_LIMIT}")
+        self._connection.execute(f"PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = {_WAL_LIMIT}")
         self._connection.execute("PRAGMA synchronous = FULL")
         self._durable = True
         migrate(self._connection, now)

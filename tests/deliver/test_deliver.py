@@ -31,13 +31,12 @@ from gateway.deliver import Deliverer, HopResult, Reached
 from gateway.edge.smtpclient import Deadlines
 from gateway.mail.address import parse_address
 from gateway.mail.body import Body
-from gateway.mail.envelope import Arrival, Direction, Envelope, NextHop, Recipient, Role
+from gateway.mail.envelope import Arrival, Direction, Envelope, Mail, NextHop, Recipient, Role, Stage
 from gateway.mail.envelope import Body as BodyType
 from gateway.mail.identifier import make_mail_id
 from gateway.outcome import Defer, Deliver, Reason, Refuse
 from gateway.receive.peers import ZonePeers
 from gateway.smtp.reply import Reply
-from gateway.spool.store import Mail, Stage
 from gateway.trust.judgement import Distrusted, Trusted
 from tests.doubles import MemoryBody
 from tests.hops import Hop, Script, aiosmtpd_hop, lines, scripted_hop, server_context

@@ -11,11 +11,10 @@ from gateway.flow.evidence import Unusable, Usable
 from gateway.flow.outgoing import Outgoing
 from gateway.flow.result import Flowed
 from gateway.mail.address import Address, parse_address
-from gateway.mail.envelope import Arrival, Direction, Envelope, Recipient, Role
+from gateway.mail.envelope import Arrival, Direction, Envelope, Mail, Recipient, Role, Stage
 from gateway.mail.envelope import Body as Transfer
 from gateway.mail.identifier import make_mail_id
 from gateway.outcome import Reason
-from gateway.spool.store import Mail, Stage
 from gateway.trust.judgement import Assurance
 from tests.doubles import Events, MemoryBodies, MemoryBody, SoftwareSigner
 from tests.pki import NOW, Ca, Issued, microseconds

@@ -15,13 +15,12 @@ from gateway.events import MailOpened
 from gateway.flow.incoming import Incoming
 from gateway.flow.result import Flowed
 from gateway.mail.address import parse_address
-from gateway.mail.envelope import Arrival, Direction, Envelope, NextHop, Recipient, Role
+from gateway.mail.envelope import Arrival, Direction, Envelope, Mail, NextHop, Recipient, Role, Stage
 from gateway.mail.envelope import Body as Transfer
 from gateway.mail.identifier import make_mail_id
 from gateway.mail.message import read_header
 from gateway.outcome import GatewayError, Reason
 from gateway.smime.keys import WrappedKey
-from gateway.spool.store import Mail, Stage
 from tests.doubles import Events, MemoryBodies, MemoryBody, MemoryWriter
 from tests.flow.opened import ENTITY, HEADER, HOSTNAME, PLAIN, READER, SENDER, as_message, believing, encrypt, sign
 from tests.pki import NOW, Ca, Issued, microseconds

@@ -12,10 +12,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.events import MailProtected, MailUnprotected
 from gateway.flow.evidence import Unusable
-from gateway.flow.result import Deferred, Refused
+from gateway.mail.ending import Deferred, Held, Refused
 from gateway.mail.envelope import Body as Transfer
+from gateway.mail.envelope import Mail, Stage
 from gateway.outcome import GatewayError, Reason
-from gateway.spool.store import Held, Mail, Stage
 from tests.doubles import MemoryBodies, MemoryWriter
 from tests.flow.hospital import AT, MESSAGE, SECRET, Hospital, bytes_of, mail_of, names
 from tests.pki import Ca, Issued, short_rsa

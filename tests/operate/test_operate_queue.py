@@ -12,12 +12,12 @@ import pytest
 from click.testing import Result
 
 from gateway.mail.address import parse_address
-from gateway.mail.envelope import Arrival, Direction, Envelope, Recipient, Role
+from gateway.mail.ending import Held
+from gateway.mail.envelope import Arrival, Direction, Envelope, Mail, Recipient, Role, Stage
 from gateway.mail.identifier import make_mail_id
 from gateway.outcome import Reason
 from gateway.spool.epoch import load_sealing_key
 from gateway.spool.sqlite import SqliteSpool
-from gateway.spool.store import Held, Mail, Stage
 
 Run = Callable[..., Result]
 Ask = Callable[..., tuple[int, Any]]

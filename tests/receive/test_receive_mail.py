@@ -8,9 +8,8 @@ import pytest
 
 from gateway.events import MailAccepted, MailRefused
 from gateway.mail.address import Address
-from gateway.mail.envelope import Body, Direction, Role
+from gateway.mail.envelope import Body, Direction, Role, Stage
 from gateway.outcome import GatewayError, Reason
-from gateway.spool.store import Stage
 from tests.receive.gatehouse import AT, House
 
 MESSAGE = b"From: <cardiology@hospital.example>\r\nSubject: discharge\r\n\r\n.text \xe9\r\n"

@@ -69,9 +69,7 @@ class Dovecot:
         (self.home / "home").mkdir()
         (self.home / "home").chmod(0o777)
         configuration = self.home / "dovecot.conf"
-        configuration.write_text(
-            CONFIGURATION.format(home=self.home, mail=self.mail, port=self.port, uid=uid, password=PASSWORD)
-        )
+        configuration.write_text(CONFIGURATION.format(home=self.home, mail=self.mail, port=self.port, uid=uid, password=PASSWORD))
         self.process = subprocess.Popen(
             ["/usr/sbin/dovecot", "-F", "-c", str(configuration)],
             stdin=subprocess.DEVNULL,

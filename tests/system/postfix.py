@@ -92,7 +92,7 @@ def await_port(port: int, process: subprocess.Popen[bytes], seconds: float = 20)
 
 @dataclass
 class Postfix:
-    """A running Postfix. ``main`` adds to main.cf, ``services`` to master.cf; mail for ``domains`` goes to ``home/mail/ADDRESS/``."""
+    """A running Postfix. ``main`` adds to main.cf, ``services`` to master.cf; mail for ``domains`` goes to ``home/mail/``."""
 
     hostname: str
     domains: tuple[str, ...] = ()
@@ -129,7 +129,7 @@ class Postfix:
         return self
 
     def _mailbox_settings(self) -> str:
-        nobody = os.stat("/").st_uid if os.getuid() else 65534
+        nobody = os.getuid() or 65534
         table = "".join(f"{address} {address}/\n" for address in self.mailboxes)
         (self.home / "mailboxes").write_text(table)
         return (
