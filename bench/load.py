@@ -1,25 +1,35 @@
-"""Load and its far end: Postfix's own smtp-source and smtp-sink, and the CPU time of a tree of processes."""
+"""Load and its far end: Postfix's own smtp-source and smtp-sink, and the CPU time and memory of a tree of processes."""
 
 from __future__ import annotations
 
 import contextlib
+import os
+import re
+import select
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
 from tests.system.postfix import await_port, free_port
 
+PATIENCE = 300.0  # seconds for one run; a run that takes longer has failed
+SENDER = "cardiology@hospital.example"
+RECIPIENT = "results@laboratory.example"
+
+_COUNTED = re.compile(rb"mesg=\s*(\d+)")
+
 
 @dataclass(frozen=True)
 class Run:
-    """One measured run."""
+    """One measured run. ``cpu`` is CPU seconds by kind of process, of the measured processes alone."""
 
     messages: int
     seconds: float
-    cpu_seconds: float
+    cpu: dict[str, float]
 
     @property
     def rate(self) -> float:
@@ -28,59 +38,100 @@ class Run:
 
     @property
     def cpu_ms(self) -> float:
-        """CPU milliseconds per message of the measured processes alone."""
-        return self.cpu_seconds / self.messages * 1000
+        """CPU milliseconds per message."""
+        return sum(self.cpu.values()) / self.messages * 1000
 
 
-def tree_cpu(pid: int) -> float:
-    """CPU seconds used so far by a process, its living descendants and all their descendants that have ended."""
-    total = 0.0
+def tree_cpu(pid: int) -> dict[str, float]:
+    """CPU seconds used so far by a process, its living descendants and all their descendants that have ended, by kind."""
+    total: dict[str, float] = {}
     for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
         with contextlib.suppress(psutil.NoSuchProcess):
             times = process.cpu_times()
-            total += times.user + times.system + times.children_user + times.children_system
+            used = times.user + times.system + times.children_user + times.children_system
+            kind = kind_of(process)
+            total[kind] = total.get(kind, 0.0) + used
     return total
 
 
-def tree_rss(pid: int) -> dict[str, int]:
-    """Resident bytes of each living process of a tree, by its command line."""
-    found: dict[str, int] = {}
-    for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            found[" ".join(process.cmdline()[-4:])] = process.memory_info().rss
-    return found
+def kind_of(process: psutil.Process) -> str:
+    """What kind of process it is: the gateway's by their own name, all others by their program's."""
+    words = process.cmdline()
+    if "gateway.operate.process" in words:
+        return str(words[words.index("gateway.operate.process") + 1])
+    name = str(process.name())
+    return "supervisor" if name.startswith("python") else name
+
+
+def children(pid: int, kind: str) -> list[int]:
+    """The process ids of the children of one kind."""
+    return [child.pid for child in psutil.Process(pid).children() if kind_of(child) == kind]
+
+
+def peak_rss(pid: int) -> int:
+    """The most memory the process has ever had resident, in bytes."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) << 10
+
+
+class Sink:
+    """A running smtp-sink, which says how many messages it has taken."""
+
+    def __init__(self, port: int, process: subprocess.Popen[bytes]) -> None:
+        self.port = port
+        self._process = process
+        self._taken = 0
+        self._before = 0
+
+    def expect(self, messages: int) -> None:
+        """Return when ``messages`` more have come since the last call."""
+        if self._process.stdout is None:
+            raise RuntimeError("the far end says nothing")
+        deadline = time.monotonic() + PATIENCE
+        wanted = self._before + messages
+        while self._taken < wanted:
+            ready, _, _ = select.select([self._process.stdout], [], [], max(0.0, deadline - time.monotonic()))
+            told = os.read(self._process.stdout.fileno(), 65536) if ready else b""
+            if not told:
+                raise TimeoutError(f"{self._taken - self._before} of {messages} messages arrived")
+            found = _COUNTED.findall(told)
+            self._taken = int(found[-1]) if found else self._taken
+        self._before = wanted
 
 
 @contextlib.contextmanager
-def sink(messages: int, port: int | None = None) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
-    """An smtp-sink that ends by itself after so many messages."""
-    port = port or free_port()
+def sink() -> Iterator[Sink]:
+    """An smtp-sink that takes everything."""
+    port = free_port()
     process = subprocess.Popen(
-        ["/usr/sbin/smtp-sink", "-u", "nobody", "-M", str(messages), f"127.0.0.1:{port}", "1000"],
-        stdout=subprocess.DEVNULL,
+        ["/usr/sbin/smtp-sink", "-c", "-u", "nobody", f"127.0.0.1:{port}", "1000"],
+        stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
     try:
         await_port(port, process)
-        yield port, process
+        yield Sink(port, process)
     finally:
-        if process.poll() is None:
-            process.terminate()
+        process.terminate()
         process.wait(10)
+        if process.stdout is not None:
+            process.stdout.close()
 
 
-def measure(pid: int, port: int, far_end: subprocess.Popen[bytes], *, messages: int, size: int, sessions: int) -> Run:
-    """Send ``messages`` of ``size`` bytes over ``sessions`` connections and wait until the far end has them all."""
+def load(port: int, *, messages: int, size: int, sessions: int) -> Sequence[str]:
+    """The command that sends ``messages`` of ``size`` bytes over ``sessions`` connections, each mail on a connection kept open."""
+    return [
+        *["/usr/sbin/smtp-source", "-s", str(sessions), "-m", str(messages), "-l", str(size)],
+        *["-f", SENDER, "-t", RECIPIENT, "-d", f"127.0.0.1:{port}"],
+    ]
+
+
+def measure(pid: int, port: int, far_end: Sink, *, messages: int, size: int, sessions: int) -> Run:
+    """Send and wait until the far end has all of it; ``pid`` is the root of the measured processes."""
     before = tree_cpu(pid)
     start = time.perf_counter()
-    subprocess.run(
-        [
-            *["/usr/sbin/smtp-source", "-s", str(sessions), "-m", str(messages), "-l", str(size)],
-            *["-f", "cardiology@hospital.example", "-t", "results@laboratory.example", "-d"],
-            f"127.0.0.1:{port}",
-        ],
-        check=True,
-        timeout=600,
-    )
-    far_end.wait(600)
-    return Run(messages, time.perf_counter() - start, tree_cpu(pid) - before)
+    subprocess.run(load(port, messages=messages, size=size, sessions=sessions), check=True, timeout=PATIENCE)
+    far_end.expect(messages)
+    seconds = time.perf_counter() - start
+    after = tree_cpu(pid)
+    return Run(messages, seconds, {kind: used - before.get(kind, 0.0) for kind, used in after.items()})
