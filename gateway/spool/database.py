@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import queue
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
@@ -65,10 +66,12 @@ class Database:
     def __init__(self, path: Path, now: Callable[[], int]) -> None:
         """Raises ``GatewayError`` (SPOOL_UNAVAILABLE, SPOOL_FULL). ``now`` in microseconds UTC."""
         self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
+        self._directory = path.parent
         try:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            self._connection = apsw.Connection(str(path))
-            self._prepare(now())
+            with _alone(path.parent):
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+                self._connection = apsw.Connection(str(path))
+                self._prepare(now())
         except (OSError, apsw.Error) as error:
             raise fault(error) from error
         self._closed = False
@@ -77,7 +80,7 @@ class Database:
 
     def _prepare(self, now: int) -> None:
         self._connection.set_busy_handler(_Patience(_BUSY_SECONDS))
-        self._connection.execute(f"PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = {_WAL_LIMIT}")
+        self._connection.execute(f"PRAGMA journal_mode = WAL; PRAGMA journal_size_limit = {_WAL_LIMIT}")
         self._connection.execute("PRAGMA synchronous = FULL")
         self._durable = True
         migrate(self._connection, now)
@@ -111,7 +114,8 @@ class Database:
         self._closed = True
         self._queue.put(None)
         self._thread.join()
-        self._connection.close()
+        with _alone(self._directory):
+            self._connection.close()
 
     def _run(self) -> None:
         running = True
@@ -171,6 +175,17 @@ class Database:
         if durable != self._durable:
             self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self._durable = durable
+
+
+@contextlib.contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """While a process opens or closes the database, no other does: at those moments SQLite answers busy without waiting."""
+    lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 class _Patience:
