@@ -4,6 +4,7 @@ import asyncio
 import random
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,25 @@ async def test_every_accepted_mail_survives(tmp_path: Path, key_file: Path) -> N
         assert accepted.items() <= found.items()
         large = {number for number in found.values() if number % 3 == 0}
         assert len(body_files(state)) == len(large)  # orphans are swept
+
+
+OPEN = """
+import sys, time
+from pathlib import Path
+from gateway.spool.database import Database
+for turn in range(40):
+    while time.time() < float(sys.argv[2]) + turn * 0.02:
+        pass
+    Database(Path(sys.argv[1]) / str(turn), lambda: 0).close()
+"""
+
+
+async def test_processes_may_start_and_end_at_once(tmp_path: Path) -> None:
+    """At one moment, on many spools that are not there yet: none is told that the database is locked."""
+    moment = str(time.time() + 1.5)
+    command = [sys.executable, "-c", OPEN, str(tmp_path), moment]
+    processes = [await asyncio.create_subprocess_exec(*command, cwd=ROOT) for _ in range(3)]
+    assert [await process.wait() for process in processes] == [0, 0, 0]
 
 
 async def test_every_mail_is_delivered_by_workers_that_die(tmp_path: Path, key_file: Path) -> None:

@@ -14,7 +14,7 @@ from gateway.mail.ending import Held
 from gateway.mail.envelope import Mail, NextHop, Stage
 from gateway.outcome import GatewayError, Reason
 from gateway.spool import sqlite
-from gateway.spool.database import Database, Effect
+from gateway.spool.database import Effect
 from gateway.spool.files import SEGMENT, BodyDamagedError
 from gateway.spool.keeper import LEASE_SECONDS
 from gateway.spool.sqlite import SqliteSpool
@@ -494,18 +494,6 @@ async def test_a_spool_of_a_later_version_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(GatewayError, match="schema 99") as caught:
         await make_spool(tmp_path, Clock()).start()
     assert caught.value.reason is Reason.SPOOL_UNAVAILABLE
-
-
-async def test_processes_may_all_start_and_end_at_once(tmp_path: Path) -> None:
-    """Each opens the same new spool, uses it and closes it, again and again, beside the others."""
-
-    def life() -> None:
-        for _ in range(5):
-            database = Database(tmp_path / "spool.sqlite", lambda: START)
-            assert database.call(lambda connection: connection.execute("SELECT count(*) FROM mail").get, Effect.CHANGE) == 0
-            database.close()
-
-    await asyncio.gather(*(asyncio.to_thread(life) for _ in range(6)))
 
 
 async def test_a_state_directory_that_cannot_be_used_is_said(tmp_path: Path) -> None:
