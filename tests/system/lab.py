@@ -12,7 +12,7 @@ import signal
 import smtplib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from demo.publisher import Publisher
-from demo.site import Site
+from demo.site import Site, free_port
 from demo.wire import Identity
 from gateway.operate.lab import LabCa
 from tests.pki import Ca, Issued
@@ -67,6 +67,10 @@ class Lab:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stack.close()
 
+    def enter(self, part: AbstractContextManager[T]) -> T:
+        """Something else that ends with the lab, after the sites that are made from now on."""
+        return self._stack.enter_context(part)
+
     @property
     def crl_url(self) -> str:
         """Where the authority's CRL is."""
@@ -89,9 +93,9 @@ class Lab:
         serials = [each.certificate.serial_number for each in taken_back]
         LabCa(self.folder / "ca", self.crl_url).revoke(serials, datetime.now(UTC))
 
-    def site(self, name: str, domain: str, *options: str) -> Site:
+    def site(self, name: str, domain: str, *options: str, mail_server: int | None = None) -> Site:
         """A new organisation, configured and not yet running. Tests wait for what is tried again: it is, at once."""
-        site = Site(self.folder / name, name, domain)
+        site = Site(self.folder / name, name, domain, mail_server=mail_server or free_port())
         site.create(self.folder / "ca", self.crl_url, *options)
         site.add("\n[retry]\nfirst_seconds = 0.3\nlongest_seconds = 2\n")
         self._stack.callback(end, site)
