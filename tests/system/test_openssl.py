@@ -6,8 +6,6 @@ import base64
 import datetime as dt
 import quopri
 import re
-import smtplib
-import ssl
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +18,7 @@ from demo.site import Site
 from tests.flow.opened import encrypt, sign
 from tests.pki import Ca, Issued, foreign
 from tests.smime.openssl import decrypt, openssl, verify_message
-from tests.system.lab import HOSPITAL, LABORATORY, RECIPIENT, SENDER, Lab, events, letter, send, until
+from tests.system.lab import HOSPITAL, LABORATORY, RECIPIENT, SENDER, Lab, as_peer, events, letter, send, until
 from tests.system.postfix import Postfix
 from tests.system.sink import Sink
 
@@ -74,12 +72,7 @@ class World:
 
     def hand_over(self, message: bytes, recipient: str = RECIPIENT) -> str:
         """The reply to the message, which is 250."""
-        context = ssl.create_default_context(cafile=str(self.lab.anchors))
-        certificate, key = self.peer.write(self.lab.folder, "clinic")
-        context.load_cert_chain(certificate, key)
-        context.check_hostname = False
-        with smtplib.SMTP_SSL("127.0.0.1", self.laboratory.zone, context=context, timeout=30) as session:
-            session.ehlo()
+        with as_peer(self.laboratory, self.peer.write(self.lab.folder, "clinic")) as session:
             session.mail(DOCTOR, ["BODY=8BITMIME"])
             session.rcpt(recipient)
             code, reply = session.data(message)
