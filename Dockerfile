@@ -1,4 +1,4 @@
-# The gateway under one user, for a lab or a container platform. For key agents under a user of their own see deploy/systemd.
+# The gateway under one user, for a lab or a container platform.
 FROM debian:12-slim
 
 RUN apt-get update -q \
