@@ -93,7 +93,7 @@ class Reporter:
     @staticmethod
     def _returnable(mail: Mail) -> Header | None:
         """The header of a mail that left us in clear; of one that was, or was still to be, protected nothing is returned."""
-        if mail.protected or mail.stage is Stage.FLOW:
+        if mail.protected or mail.stage is not Stage.DELIVERY:
             return None
         try:
             return head_of(mail.body)

@@ -20,6 +20,7 @@ from gateway.mail.ending import Deferred, Held, Refused
 from gateway.mail.envelope import Direction, Mail, Stage
 from gateway.outcome import Defer, GatewayError, Refuse
 from gateway.report import Reporter
+from gateway.spool.bodies import BodyDamagedError
 from gateway.spool.schedule import next_at
 from gateway.spool.store import Lease, LeaseLost, Remainder, Spool, Waiting
 
@@ -109,6 +110,8 @@ class Worker:
             await self._step(lease)
         except LeaseLost:
             _log.warning("lease_lost", mail=lease.mail.arrival.mail)
+        except BodyDamagedError as error:
+            await self._break(lease, error.detail)
         except GatewayError as error:
             await self._again(lease, Defer(error.reason, error.detail))
         except Exception as error:
@@ -120,10 +123,10 @@ class Worker:
 
     async def _step(self, lease: Lease) -> None:
         mail = lease.mail
-        if mail.stage is Stage.FLOW:
-            await self._settle(lease, await self._flows[mail.arrival.direction].run(mail))
-        else:
+        if mail.stage is Stage.DELIVERY:
             await self._settle(lease, self._sum_up(mail, await self._delivery.deliver(mail)))
+        else:
+            await self._settle(lease, await self._flows[mail.arrival.direction].run(mail))
 
     def _sum_up(self, mail: Mail, results: Sequence[HopResult]) -> Flowed:
         """A delivery's results in the form a flow answers in: what was delivered is in none of its parts."""

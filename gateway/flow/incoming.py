@@ -148,7 +148,11 @@ class Incoming:
             return Flowed(held=(Held(recipients, error.reason, error.detail),))
         self._say(mail, opened)
         verdict = opened.verdict
-        if verdict.judged in UNOPENED and config.organisation[mail.arrival.organisation].inbound.unopened is Unopened.HOLD:
+        # What an administrator released goes on, marked as what it is; a hold asks for a person once, not for ever.
+        unopened = (
+            Unopened.DELIVER if mail.stage is Stage.RELEASED else config.organisation[mail.arrival.organisation].inbound.unopened
+        )
+        if verdict.judged in UNOPENED and unopened is Unopened.HOLD:
             bodies.discard()
             return Flowed(held=(Held(recipients, next(reversed(verdict.reasons)), f"verdict {verdict.judged}"),))
         addressed = tuple(each for each in recipients if _may_open(config, opened.keys, each))

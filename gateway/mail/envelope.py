@@ -94,9 +94,12 @@ class NextHop:
 
 
 class Stage(StrEnum):
-    """What a mail waits for: its flow (as it came in), or its delivery (as it goes out)."""
+    """What a mail waits for: its flow (as it came in; ``RELEASED`` if its flow held it and a person let it go on), or its
+    delivery (as it goes out).
+    """
 
     FLOW = "flow"
+    RELEASED = "released"
     DELIVERY = "delivery"
 
 

@@ -124,9 +124,11 @@ def count(database: apsw.Connection) -> dict[State, int]:
 
 
 def release(database: apsw.Connection, mail: MailId, now: int) -> bool:
-    """A held or broken row waits, due now, as if never tried."""
+    """A held or broken row waits, due now, as if never tried. What its flow held is ``released`` to it: see ``Stage``."""
     database.execute(
-        "UPDATE mail SET state = 'waiting', next_at = ?, attempts = 0 WHERE id = ? AND state IN ('held', 'broken')", (now, mail)
+        "UPDATE mail SET stage = CASE WHEN state = 'held' AND stage = 'flow' THEN 'released' ELSE stage END,"
+        " state = 'waiting', next_at = ?, attempts = 0 WHERE id = ? AND state IN ('held', 'broken')",
+        (now, mail),
     )
     return database.changes() > 0
 

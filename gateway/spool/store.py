@@ -103,7 +103,10 @@ class Spool(Protocol):
         """One row."""
 
     async def release(self, mail: MailId) -> bool:
-        """A held or broken row becomes ``waiting``, due now. False where there is none."""
+        """A held or broken row becomes ``waiting``, due now; one that its flow held becomes ``Stage.RELEASED``.
+
+        False where there is none.
+        """
 
     async def drop(self, mail: MailId) -> bool:
         """A row that nobody has leased goes, with its body. False where there is none."""

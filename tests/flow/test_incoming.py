@@ -53,7 +53,7 @@ class House:
         hospital = WORLD["organisation"]["hospital"] | {"inbound": self.inbound}
         return world(*self.rules, key=WORLD["key"] | {"own": own}, organisation=WORLD["organisation"] | {"hospital": hospital})
 
-    async def receive(self, message: bytes, *to: str) -> Flowed:
+    async def receive(self, message: bytes, *to: str, stage: Stage = Stage.FLOW) -> Flowed:
         judge = believing(self.ca)
         keys = FileKeys({name: FileKey(issued.key) for name, issued in self.issued.items()})
         flow = Incoming(
@@ -78,7 +78,7 @@ class House:
             peer="lab",
         )
         envelope = Envelope(parse_address(SENDER), tuple(Recipient(parse_address(each)) for each in to or (READER,)))
-        return await flow.run(Mail(arrival, envelope, MemoryBody(message), Stage.FLOW))
+        return await flow.run(Mail(arrival, envelope, MemoryBody(message), stage))
 
 
 @pytest.fixture(scope="module")
@@ -212,6 +212,15 @@ async def test_what_does_not_open_is_held_or_delivered_marked(house: House, ca: 
         assert got.endswith(message)
         assert "verdict=undecryptable" in marks_in(got)["X-Gateway-Security"]
         assert output.protected
+
+
+async def test_what_was_held_and_released_is_delivered_marked(house: House, ca: Ca, tmp_path: Path) -> None:
+    """A hold asks for a person once: released mail goes on as what it is, never as verified."""
+    message = as_message(encrypt(tmp_path, ENTITY, ca.reader("other@hospital.example")))
+    output, got = only(await house.receive(message, stage=Stage.RELEASED))
+    assert got.endswith(message)
+    assert "verdict=undecryptable" in marks_in(got)["X-Gateway-Security"]
+    assert output.stage is Stage.DELIVERY
 
 
 async def test_malformed_smime_is_held(house: House) -> None:

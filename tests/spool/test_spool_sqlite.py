@@ -279,7 +279,7 @@ async def test_broken_rows_wait_for_a_person(tmp_path: Path) -> None:
         assert await spool.release(mail.arrival.mail)
         assert not await spool.release(mail.arrival.mail)
         lease = await lease_one(spool)
-        assert (lease.attempts, content(lease.mail)) == (0, LARGE)
+        assert (lease.attempts, content(lease.mail), lease.mail.stage) == (0, LARGE, Stage.FLOW)
 
 
 async def test_operators_work_from_another_process(tmp_path: Path) -> None:
@@ -307,7 +307,8 @@ async def test_operators_work_from_another_process(tmp_path: Path) -> None:
             await asyncio.sleep(0)
             assert await operator.release(first.mail.arrival.mail)
             await asyncio.wait_for(waiting, 5)
-            assert (await lease_one(worker)).mail.arrival.mail == first.mail.arrival.mail
+            again = await lease_one(worker)
+            assert (again.mail.arrival.mail, again.mail.stage) == (first.mail.arrival.mail, Stage.RELEASED)
         finally:
             await operator.close()
 
