@@ -20,7 +20,7 @@ from gateway.mail.ending import Deferred, Held, Refused
 from gateway.mail.envelope import Direction, Mail, Stage
 from gateway.outcome import Defer, GatewayError, Refuse
 from gateway.report import Reporter
-from gateway.spool.bodies import BodyDamagedError
+from gateway.spool.files import BodyDamagedError
 from gateway.spool.schedule import next_at
 from gateway.spool.store import Lease, LeaseLost, Remainder, Spool, Waiting
 
