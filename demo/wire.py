@@ -74,19 +74,22 @@ class Tap:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0.1)  # what was hung up goes through the loop once more
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         context = self._sender.context(ssl.Purpose.SERVER_AUTH)
-        onward_reader, onward_writer = await asyncio.open_connection("127.0.0.1", self._onward, ssl=context)
+        writers = [writer]
         try:
+            onward_reader, onward_writer = await asyncio.open_connection("127.0.0.1", self._onward, ssl=context)
+            writers.append(onward_writer)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._copy(reader, onward_writer, keep=True))
                 group.create_task(self._copy(onward_reader, writer, keep=False))
-        except* ConnectionError:
-            pass
+        except* OSError:
+            pass  # one side is gone: so is the connection of the other
         finally:
-            writer.close()
-            onward_writer.close()
+            for each in writers:
+                each.transport.abort()
 
     async def _copy(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, keep: bool) -> None:
         while data := await source.read(65536):

@@ -147,9 +147,9 @@ def children(site: Site, kind: str = "") -> list[psutil.Process]:
     assert site.process is not None
     found = []
     for child in psutil.Process(site.process.pid).children():
-        with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess, IndexError):
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
             words = child.cmdline()
-            if words[words.index("gateway.operate.process") + 1] == kind or not kind:
+            if "gateway.operate.process" in words and kind in ("", words[words.index("gateway.operate.process") + 1]):
                 found.append(child)
     return found
 
