@@ -1,0 +1,125 @@
+"""The figures as a page: medians, ratios, CPU per message, and the machine they were taken on."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import ssl
+import statistics
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import apsw
+import psutil
+
+from bench.contest import MEGABYTE, SESSIONS, SIZE, Contest, Growth
+from bench.load import Run
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a figure is to reach."""
+
+    words: str
+    reached: bool
+
+    def __str__(self) -> str:
+        return f"{self.words}: {'reached' if self.reached else 'missed'}"
+
+
+def median(runs: Sequence[Run], figure: Callable[[Run], float]) -> float:
+    """The median of one figure."""
+    return statistics.median(figure(run) for run in runs)
+
+
+def ratio(contest: Contest, figure: Callable[[Run], float]) -> float:
+    """Ours over theirs: the median of each round's ratio, so that what slows the machine for a while slows both."""
+    return statistics.median(figure(our) / figure(their) for our, their in zip(contest.ours, contest.theirs, strict=True))
+
+
+def rate(run: Run) -> float:
+    """Messages per second."""
+    return run.rate
+
+
+def cpu_ms(run: Run) -> float:
+    """CPU milliseconds per message."""
+    return run.cpu_ms
+
+
+def compared(contest: Contest, ours: str, theirs: str) -> list[str]:
+    """The table of one contest."""
+    lines = ["| | messages/s | CPU ms per message | rounds, messages/s |", "|---|---:|---:|---|"]
+    for name, runs in ((ours, contest.ours), (theirs, contest.theirs)):
+        rounds = ", ".join(f"{run.rate:.0f}" for run in runs)
+        lines.append(f"| {name} | {median(runs, rate):.0f} | {median(runs, cpu_ms):.2f} | {rounds} |")
+    lines.append(f"| ratio | {ratio(contest, rate):.2f} | {ratio(contest, cpu_ms):.2f} | |")
+    return lines
+
+
+def shares(runs: Sequence[Run]) -> list[str]:
+    """Which kind of process used the CPU."""
+    kinds = sorted({kind for run in runs for kind in run.cpu})
+    each = {kind: median(runs, lambda run, kind=kind: run.cpu.get(kind, 0.0) / run.messages * 1000) for kind in kinds}  # type: ignore[misc]
+    whole = sum(each.values())
+    used = sorted(each.items(), key=lambda item: -item[1])
+    return ["| process | CPU ms per message | share |", "|---|---:|---:|"] + [
+        f"| {kind} | {ms:.2f} | {ms / whole:.0%} |" for kind, ms in used if ms >= whole / 100
+    ]
+
+
+def machine() -> list[str]:
+    """What the figures depend on; nothing that names the host."""
+    postfix = subprocess.run(["/usr/sbin/postconf", "-d", "-h", "mail_version"], capture_output=True, text=True, check=True)
+    softhsm = subprocess.run(["softhsm2-util", "--version"], capture_output=True, text=True, check=True)
+    return [
+        f"- {os.cpu_count()} cores ({_processor()}), {psutil.virtual_memory().total / 2**30:.0f} GB of memory",
+        f"- Python {platform.python_version()}, {ssl.OPENSSL_VERSION}, cryptography {importlib.metadata.version('cryptography')}, "
+        f"SQLite {apsw.sqlite_lib_version()}",
+        f"- Postfix {postfix.stdout.strip()}, SoftHSM {softhsm.stdout.strip()}",
+    ]
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def goals(protect: Contest, relay: Contest, growth: Growth) -> list[Goal]:
+    """What was asked, and whether it was reached."""
+    return [
+        Goal("(a) at least 10 times the pipe filter's messages per second", ratio(protect, rate) >= 10),
+        Goal("(b) at least as many messages per second as Postfix", ratio(relay, rate) >= 1),
+        Goal("(b) under half of Postfix's CPU", ratio(relay, cpu_ms) < 0.5),
+        Goal("(c) at most 16 MB of growth each way", max(growth.outbound, growth.inbound) <= 16 * MEGABYTE),
+    ]
+
+
+def page(protect: Contest, relay: Contest, growth: Growth, megabytes: int, command: str) -> str:
+    """All of it, in Markdown."""
+    lines = [
+        *("# Measurements", ""),
+        f"Made by `{command}`: the systems run side by side, take turns, and are measured from the first connection to the last",
+        f"message at the far end. Messages of {SIZE} bytes over {SESSIONS} sessions, smtp-source to smtp-sink, which run on the",
+        "same machine and take their share of it. CPU counts the measured system alone. Medians; ratios too",
+        "are taken each round, and then their median.",
+        *("", *machine()),
+        *("", "## (a) Sign and encrypt", ""),
+        "Sign with RSA-2048 and encrypt with AES-256-CBC to an RSA-2048 certificate. The gateway's key is in SoftHSM, behind an",
+        "agent; the filter's is a file, read by `openssl cms -sign | openssl cms -encrypt`, which pipe(8) starts for each mail.",
+        *("", *compared(protect, "gateway", "Postfix and pipe filter"), "", *shares(protect.ours)),
+        *("", "## (b) Relay as it is", "", *compared(relay, "gateway", "Postfix"), "", *shares(relay.ours)),
+        *("", f"## (c) A mail of {megabytes} MB", ""),
+        "Growth of a worker's peak memory over its peak after small mails; the mail goes through both gateways, "
+        f"in {growth.seconds:.1f} s.",
+        *("", "| | MB |", "|---|---:|"),
+        f"| outbound: signed, encrypted | {growth.outbound / MEGABYTE:.1f} |",
+        f"| inbound: decrypted, verified | {growth.inbound / MEGABYTE:.1f} |",
+        *("", "## Goals", "", *(f"- {goal}" for goal in goals(protect, relay, growth)), ""),
+    ]
+    return "\n".join(lines)
