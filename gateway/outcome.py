@@ -73,8 +73,6 @@ class Reason(StrEnum):
     HOP_REFUSED = "HOP_REFUSED"
     HOP_LACKS = "HOP_LACKS"
     GAVE_UP = "GAVE_UP"
-    # Administrative
-    DROPPED = "DROPPED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +181,6 @@ REASONS: Final[dict[Reason, Explanation]] = {
     Reason.HOP_REFUSED: Explanation("0.0", "Next hop refused", _SENDER, "read the next hop's own words"),
     Reason.HOP_LACKS: Explanation("6.7", "Next hop cannot take this mail", _SENDER, "send without the extension it lacks", 554),
     Reason.GAVE_UP: Explanation("4.7", "Not delivered in time", _SENDER, "send it again later", 554),
-    Reason.DROPPED: Explanation("7.1", "Dropped by the administrator", _ADMIN, "ask the administrator"),
 }
 
 

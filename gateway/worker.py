@@ -18,7 +18,7 @@ from gateway.events import MailBroken, MailDeferred, MailDelivered, MailFailed, 
 from gateway.flow.result import Flowed
 from gateway.mail.ending import Deferred, Held, Refused
 from gateway.mail.envelope import Direction, Mail, Stage
-from gateway.outcome import Defer, GatewayError, Refuse
+from gateway.outcome import Defer, GatewayError, Reason, Refuse
 from gateway.report import Reporter
 from gateway.spool.files import BodyDamagedError
 from gateway.spool.schedule import next_at
@@ -159,7 +159,7 @@ class Worker:
         for deferred in flowed.deferred:
             again = self._next_at(lease)
             if again is None:
-                refused.append(Refused(deferred.recipients, deferred.reason, deferred.detail))
+                refused.append(Refused(deferred.recipients, Reason.GAVE_UP, f"{deferred.reason}: {deferred.detail}"))
             else:
                 waiting.append(Waiting(deferred.recipients, again, deferred.reason, deferred.detail))
         told = self._reporter.report(lease.mail, refused)

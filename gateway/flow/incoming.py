@@ -148,14 +148,13 @@ class Incoming:
             return Flowed(held=(Held(recipients, error.reason, error.detail),))
         self._say(mail, opened)
         verdict = opened.verdict
+        released = mail.stage is Stage.RELEASED
         # What an administrator released goes on, marked as what it is; a hold asks for a person once, not for ever.
-        unopened = (
-            Unopened.DELIVER if mail.stage is Stage.RELEASED else config.organisation[mail.arrival.organisation].inbound.unopened
-        )
+        unopened = Unopened.DELIVER if released else config.organisation[mail.arrival.organisation].inbound.unopened
         if verdict.judged in UNOPENED and unopened is Unopened.HOLD:
             bodies.discard()
             return Flowed(held=(Held(recipients, next(reversed(verdict.reasons)), f"verdict {verdict.judged}"),))
-        addressed = tuple(each for each in recipients if _may_open(config, opened.keys, each))
+        addressed = tuple(each for each in recipients if released or _may_open(config, opened.keys, each))
         others = tuple(each for each in recipients if each not in addressed)
         held = (Held(others, Reason.NOT_ADDRESSED, "encrypted to a key that is bound to other mailboxes"),) if others else ()
         if not addressed:

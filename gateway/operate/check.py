@@ -40,6 +40,7 @@ def check(context: click.Context, settings: Settings, live: bool) -> None:
 
 def notes(config: Config) -> Iterator[str]:
     """What is no mistake, but what somebody should know of: above all, everything that lets plaintext out."""
+    yield "the key agents run as the same user as the workers; see docs/limits.md"
     for rule in config.rule:
         if rule.protect is Protection.UNPROTECTED and rule.when.direction is None:
             yield f"rule {rule.name} lets mail out unprotected"

@@ -8,11 +8,10 @@ line asks ``status``. The socket lies in the run directory, which only our own u
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import socket
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -24,7 +23,6 @@ from gateway.spool.store import State
 
 MAX_LINE: Final = 1 << 20
 MAX_EPOCHS: Final = 10_000
-REPORT_SECONDS: Final = 1.0
 
 Series = tuple[str, tuple[tuple[str, str], ...]]
 
@@ -154,30 +152,6 @@ class Control:
                 for (name, labels), value in sorted(self._snapshots.totals().items())
             ],
         }
-
-
-async def report_forever(path: Path, process: str, counters: Mapping[Series, int], now: Callable[[], int]) -> None:
-    """Send the cumulative counters of this process to the control process each second; what cannot be sent goes next time."""
-    epoch = now()
-    while True:
-        with contextlib.suppress(OSError):
-            reader, writer = await asyncio.open_unix_connection(path)
-            try:
-                while True:
-                    snapshot = [[name, labels, value] for (name, labels), value in list(counters.items())]
-                    request = {"verb": "report", "process": process, "epoch": epoch, "counters": snapshot}
-                    writer.write(json.dumps(request).encode() + b"\n")
-                    if not await reader.readline():
-                        break
-                    await asyncio.sleep(REPORT_SECONDS)
-            finally:
-                writer.close()
-        await asyncio.sleep(REPORT_SECONDS)
-
-
-def control_socket(run: Path) -> Path:
-    """Where the control process listens."""
-    return run / "control.sock"
 
 
 def ask(path: Path, request: dict[str, Any], seconds: float = 5.0) -> dict[str, Any]:

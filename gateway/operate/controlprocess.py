@@ -11,19 +11,19 @@ from prometheus_client import CollectorRegistry, start_http_server
 
 from gateway.app import make_spool
 from gateway.edge.clock import now
-from gateway.edge.observe import Observe
-from gateway.operate.control import Control, GatewayCollector, Snapshots, control_socket, report_forever
+from gateway.edge.counting import control_socket
+from gateway.operate.control import Control, GatewayCollector, Snapshots
 from gateway.operate.signals import on_signals
 from gateway.supervise import read_tree
 
 
-def run_control(run: Path, observer: Observe, name: str, ready: Callable[[], None]) -> int:
+def run_control(run: Path, ready: Callable[[], None]) -> int:
     """Serve until SIGTERM. Answers the exit status."""
-    uvloop.run(_run(run, observer, name, ready))
+    uvloop.run(_run(run, ready))
     return 0
 
 
-async def _run(run: Path, observer: Observe, name: str, ready: Callable[[], None]) -> None:
+async def _run(run: Path, ready: Callable[[], None]) -> None:
     stopping = asyncio.Event()
     config = read_tree(run)
 
@@ -41,9 +41,7 @@ async def _run(run: Path, observer: Observe, name: str, ready: Callable[[], None
     try:
         async with asyncio.TaskGroup() as tasks:
             on_signals(tasks, stopping, reload)
-            reporting = tasks.create_task(report_forever(control_socket(run), name, observer.counters, now))
             await control.serve(control_socket(run), stopping, ready)
-            reporting.cancel()
     finally:
         await asyncio.to_thread(server.shutdown)
         server.server_close()

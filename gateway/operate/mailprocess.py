@@ -9,25 +9,20 @@ from pathlib import Path
 import uvloop
 
 from gateway.app import MailProcess
-from gateway.edge.clock import now
-from gateway.edge.observe import Observe
-from gateway.operate.control import control_socket, report_forever
+from gateway.events import Observer
 from gateway.operate.signals import on_signals
 from gateway.supervise import read_tree
 
 
-def run_worker(run: Path, observer: Observe, name: str, ready: Callable[[], None]) -> int:
+def run_worker(run: Path, observer: Observer, ready: Callable[[], None]) -> int:
     """Receive, work and deliver until SIGTERM. Answers the exit status."""
-    uvloop.run(_run(run, observer, name, ready))
+    uvloop.run(_run(run, observer, ready))
     return 0
 
 
-async def _run(run: Path, observer: Observe, name: str, ready: Callable[[], None]) -> None:
+async def _run(run: Path, observer: Observer, ready: Callable[[], None]) -> None:
     stopping = asyncio.Event()
-    async with asyncio.TaskGroup() as tasks:
-        async with MailProcess(read_tree(run), observer) as process:
-            on_signals(tasks, stopping, lambda: process.reload(read_tree(run)))
-            reporting = tasks.create_task(report_forever(control_socket(run), name, observer.counters, now))
-            ready()
-            await process.run(stopping)
-        reporting.cancel()
+    async with asyncio.TaskGroup() as tasks, MailProcess(read_tree(run), observer) as process:
+        on_signals(tasks, stopping, lambda: process.reload(read_tree(run)))
+        ready()
+        await process.run(stopping)

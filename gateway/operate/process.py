@@ -17,6 +17,7 @@ from typing import Final
 import structlog
 
 from gateway.edge.clock import now
+from gateway.edge.counting import CounterReports, control_socket
 from gateway.edge.observe import Audit, Observe, configure_logging
 from gateway.outcome import GatewayError
 from gateway.supervise import Child, Kind, agent_sockets, read_tree
@@ -47,11 +48,11 @@ def run(child: Child, run_directory: Path, observer: Observe) -> int:
         case Kind.WORKER:
             from gateway.operate.mailprocess import run_worker
 
-            return run_worker(run_directory, observer, child.name, ready)
+            return run_worker(run_directory, observer, ready)
         case Kind.CONTROL:
             from gateway.operate.controlprocess import run_control
 
-            return run_control(run_directory, observer, child.name, ready)
+            return run_control(run_directory, ready)
         case Kind.SIGN_AGENT | Kind.UNWRAP_AGENT:
             from gateway.edge.keyagent import run_sign_agent, run_unwrap_agent
 
@@ -69,7 +70,8 @@ def main() -> None:
     end_with_supervisor()
     observer = Observe(Audit(read_tree(run_directory).state / "audit", child.name, now))
     try:
-        sys.exit(run(child, run_directory, observer))
+        with CounterReports(control_socket(run_directory), child.name, observer, now):
+            sys.exit(run(child, run_directory, observer))
     except (GatewayError, OSError, ValueError) as error:
         # The administrator's own text: what is missing, and how to list what is there.
         structlog.get_logger().error("cannot_start", error=str(error))

@@ -13,6 +13,7 @@ import click
 
 from gateway.config.load import load
 from gateway.edge.clock import now
+from gateway.edge.counting import CounterReports, control_socket
 from gateway.edge.observe import Audit, Observe, configure_logging
 from gateway.operate.output import Exit, Settings, command_options
 from gateway.supervise import Child, StartFailed, Supervisor
@@ -42,7 +43,8 @@ def run(settings: Settings) -> None:
     config.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     observer = Observe(Audit(config.state / "audit", "supervisor", now))
     try:
-        asyncio.run(Supervisor(settings.config, observer, entry).run(tell_ready))
+        with CounterReports(control_socket(config.run), "supervisor", observer, now):
+            asyncio.run(Supervisor(settings.config, observer, entry).run(tell_ready))
     except StartFailed as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.UNAVAILABLE)

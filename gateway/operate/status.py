@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from gateway.config.load import load
-from gateway.operate.control import ask, control_socket
+from gateway.edge.counting import control_socket
+from gateway.operate.control import ask
 from gateway.operate.output import Exit, Settings, answer, columns, command_options
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from gateway.operate.control import Control, Snapshots, control_socket
+from gateway.edge.counting import control_socket
+from gateway.operate.control import Control, Snapshots
 from gateway.spool.sqlite import SqliteSpool
 
 Run = Callable[..., Result]
