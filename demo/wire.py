@@ -5,6 +5,7 @@ gateway meets the certificate it expects, and the tap sees the SMTP session as i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import threading
 from dataclasses import dataclass
@@ -89,7 +90,8 @@ class Tap:
             pass  # one side is gone: so is the connection of the other
         finally:
             for each in writers:
-                each.transport.abort()
+                with contextlib.suppress(AttributeError):  # CPython 3.11.2: a TLS transport that has ended cannot be aborted
+                    each.transport.abort()
 
     async def _copy(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, keep: bool) -> None:
         while data := await source.read(65536):
