@@ -155,7 +155,7 @@ def children(site: Site, kind: str = "") -> list[psutil.Process]:
 
 
 def reload(site: Site) -> int:
-    """SIGHUP; returns the generation once every worker has taken the new configuration."""
+    """SIGHUP; returns a new generation once every worker has taken it. A changed file may have made one more by itself."""
     before = status(site)["generation"]
     assert site.process is not None
     site.process.send_signal(signal.SIGHUP)
