@@ -163,7 +163,7 @@ class MailProcess:
             spool=spool,
             flows={Direction.OUTBOUND: outgoing, Direction.INBOUND: incoming},
             delivery=deliverer,
-            reporter=Reporter(config=self._current, spool=spool, now=now, random=os.urandom),
+            reporter=Reporter(config=self._current, bodies=spool.output_bodies, now=now, random=os.urandom),
             observer=self._observer,
             now=now,
             random=random.random,

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 from gateway.config.model import Config
 from gateway.mail.address import Address
+from gateway.mail.body import Bodies
 from gateway.mail.dsn import Action, Fate, Report, build_report, report_envelope, wants_report
 from gateway.mail.ending import Refused
 from gateway.mail.envelope import Arrival, Direction, Mail, NextHop, Role, Stage
 from gateway.mail.identifier import RANDOM_BYTES, make_mail_id
 from gateway.mail.message import Header, head_of
 from gateway.outcome import GatewayError, Reason
-from gateway.spool.store import Spool
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +29,13 @@ class Reported:
 
 
 class Reporter:
-    """Writes failure reports into the spool. ``now`` in microseconds UTC; ``random`` gives that many bytes."""
+    """Writes failure reports. ``now`` in microseconds UTC; ``random`` gives that many bytes."""
 
     def __init__(
-        self, *, config: Callable[[], Config], spool: Spool, now: Callable[[], int], random: Callable[[int], bytes]
+        self, *, config: Callable[[], Config], bodies: Bodies, now: Callable[[], int], random: Callable[[int], bytes]
     ) -> None:
         self._config = config
-        self._spool = spool
+        self._bodies = bodies
         self._now = now
         self._random = random
 
@@ -75,7 +75,7 @@ class Reporter:
             envid=mail.envelope.envid,
             header=self._returnable(mail),
         )
-        writer = self._spool.bodies.create()
+        writer = self._bodies.create()
         writer.write(build_report(report))
         arrival = Arrival(
             mail=identifier,

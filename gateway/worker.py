@@ -112,8 +112,6 @@ class Worker:
             _log.warning("lease_lost", mail=lease.mail.arrival.mail)
         except BodyDamagedError as error:
             await self._break(lease, error.detail)
-        except GatewayError as error:
-            await self._again(lease, Defer(error.reason, error.detail))
         except Exception as error:
             _log.exception("mail_broken", mail=lease.mail.arrival.mail)
             await self._break(lease, type(error).__name__)
@@ -122,6 +120,15 @@ class Worker:
             self._freed.set()
 
     async def _step(self, lease: Lease) -> None:
+        """One step; where it cannot be done now, the wait for the next try."""
+        try:
+            await self._take(lease)
+        except BodyDamagedError:
+            raise
+        except GatewayError as error:
+            await self._again(lease, Defer(error.reason, error.detail))
+
+    async def _take(self, lease: Lease) -> None:
         mail = lease.mail
         if mail.stage is Stage.DELIVERY:
             await self._settle(lease, self._sum_up(mail, await self._delivery.deliver(mail)))
@@ -203,8 +210,6 @@ class Worker:
         try:
             deferred = Deferred(lease.mail.envelope.recipients, why.reason, why.detail)
             await self._settle(lease, Flowed(outputs=(), held=(), deferred=(deferred,), refused=()))
-        except LeaseLost:
-            _log.warning("lease_lost", mail=lease.mail.arrival.mail)
         except GatewayError as error:
             # The lease runs out by itself, and the mail is taken up again then.
             _log.warning("settle_failed", mail=lease.mail.arrival.mail, reason=error.reason)

@@ -1,0 +1,678 @@
+# ruff: noqa: ASYNC110 - what is awaited is a count in a double, which has no event
+"""The worker: whatever a step ends in, every recipient is in exactly one of a new row, done, waiting, held."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from io import StringIO
+from typing import Any
+
+import pytest
+import structlog
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.config.model import Config
+from gateway.deliver import HopResult
+from gateway.events import Event, MailBroken, MailDeferred, MailDelivered, MailFailed, MailHeld
+from gateway.flow.result import Flowed
+from gateway.mail.address import Address
+from gateway.mail.ending import Deferred, Held, Refused
+from gateway.mail.envelope import Arrival, Direction, Envelope, Mail, NextHop, Recipient, Role, Stage
+from gateway.mail.identifier import make_mail_id
+from gateway.outcome import Defer, Deliver, GatewayError, Reason, Refuse
+from gateway.report import Reporter
+from gateway.spool.files import BodyDamagedError
+from gateway.spool.store import Lease, LeaseLost, Remainder, Row, State, Waiting
+from gateway.worker import CONCURRENT, Worker
+from tests.doubles import Events, MemoryBody, MemorySpool
+from tests.policy.world import world
+
+SECOND = 1_000_000
+HOUR = 3600 * SECOND
+NOW = 1_800_000_000 * SECOND
+SENDER = Address("cardiology", "hospital.example")
+FIRST, SECOND_READER, THIRD = (Recipient(Address(name, "laboratory.example")) for name in ("first", "second", "third"))
+PEER = NextHop("lab", "health")
+CONFIG = world(retry={"first_seconds": 60, "longest_seconds": 3600, "give_up_hours": 10})
+
+_drawn = itertools.count(1)
+
+
+def random_bytes(length: int) -> bytes:
+    return next(_drawn).to_bytes(length)
+
+
+def a_mail(
+    *recipients: Recipient,
+    sender: Address | None = SENDER,
+    role: Role = Role.INSIDE,
+    stage: Stage = Stage.FLOW,
+    direction: Direction | None = None,
+    at: int = NOW,
+) -> Mail:
+    direction = direction or (Direction.OUTBOUND if role is Role.INSIDE else Direction.INBOUND)
+    arrival = Arrival(make_mail_id(at, random_bytes(10)), at, "hospital", direction, role, "inside")
+    return Mail(
+        arrival=replace(arrival, zone="health", peer="lab") if role is Role.ZONE else arrival,
+        envelope=Envelope(sender, recipients or (FIRST, SECOND_READER, THIRD)),
+        body=MemoryBody(b"Subject: x\r\n\r\nbody\r\n"),
+        stage=stage,
+        hop=PEER if stage is Stage.DELIVERY else None,
+    )
+
+
+def output(mail: Mail, *recipients: Recipient) -> Mail:
+    """What a flow makes for some of the recipients."""
+    arrival = replace(mail.arrival, mail=make_mail_id(NOW, random_bytes(10)), parent=mail.arrival.mail)
+    return replace(mail, arrival=arrival, envelope=replace(mail.envelope, recipients=recipients), stage=Stage.DELIVERY, hop=PEER)
+
+
+@dataclass
+class Settled:
+    """The arguments of one ``replace`` that was committed."""
+
+    lease: Lease
+    outputs: list[Mail]
+    remainders: list[Remainder]
+
+    @property
+    def new(self) -> list[Mail]:
+        return [mail for mail in self.outputs if mail.arrival.direction is not Direction.REPORT]
+
+    @property
+    def reports(self) -> list[Mail]:
+        return [mail for mail in self.outputs if mail.arrival.direction is Direction.REPORT]
+
+    @property
+    def waiting(self) -> list[Waiting]:
+        return [each for each in self.remainders if isinstance(each, Waiting)]
+
+    @property
+    def held(self) -> list[Held]:
+        return [each for each in self.remainders if isinstance(each, Held)]
+
+
+@dataclass
+class LeasingSpool(MemorySpool):
+    """Hands out leases and remembers how each was settled. ``errors`` are raised by ``replace``, one after the other."""
+
+    due: list[Lease] = field(default_factory=list)
+    leased: int = 0
+    settled: list[Settled] = field(default_factory=list)
+    broken: list[tuple[Lease, str]] = field(default_factory=list)
+    errors: list[Exception] = field(default_factory=list)
+    lease_errors: list[Exception] = field(default_factory=list)
+    break_error: Exception | None = None
+    asked: list[int] = field(default_factory=list)
+    came: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def add(self, *mails: Mail, attempts: int = 0) -> None:
+        self.due += [Lease(mail, number, 0.0, attempts) for number, mail in enumerate(mails, len(self.due) + 1)]
+        self.came.set()
+
+    async def lease(self, limit: int) -> Sequence[Lease]:
+        self.asked.append(limit)
+        if self.lease_errors:
+            raise self.lease_errors.pop(0)
+        taken, self.due = self.due[:limit], self.due[limit:]
+        self.leased += len(taken)
+        return taken
+
+    async def wait(self) -> None:
+        self.came.clear()
+        await self.came.wait()
+
+    async def replace(self, lease: Lease, outputs: Sequence[Mail], remainders: Sequence[Remainder] = ()) -> None:
+        if self.errors:
+            raise self.errors.pop(0)
+        self.settled.append(Settled(lease, list(outputs), list(remainders)))
+
+    async def break_(self, lease: Lease, detail: str) -> None:
+        if self.break_error is not None:
+            raise self.break_error
+        self.broken.append((lease, detail))
+
+    async def rows(self, state: State | None = None) -> Sequence[Row]:
+        raise NotImplementedError
+
+    async def row(self, mail: str) -> Row | None:
+        raise NotImplementedError
+
+    async def release(self, mail: str) -> bool:
+        raise NotImplementedError
+
+    async def drop(self, mail: str) -> bool:
+        raise NotImplementedError
+
+
+Step = Callable[[Mail], Awaitable[Any]]
+
+
+@dataclass
+class Stub:
+    """A flow and a delivery that do what the test says."""
+
+    step: Step
+
+    async def run(self, mail: Mail, /) -> Flowed:
+        answer: Flowed = await self.step(mail)
+        return answer
+
+    async def deliver(self, mail: Mail, /) -> Sequence[HopResult]:
+        answer: Sequence[HopResult] = await self.step(mail)
+        return answer
+
+
+def answers(what: object) -> Step:
+    async def step(_: Mail) -> object:
+        if isinstance(what, BaseException):
+            raise what
+        return what
+
+    return step
+
+
+@dataclass
+class Bench:
+    """A worker over memory."""
+
+    step: Step
+    spool: LeasingSpool = field(default_factory=LeasingSpool)
+    events: Events = field(default_factory=Events)
+    now: int = NOW
+    config: Config = CONFIG
+
+    def __post_init__(self) -> None:
+        flow = Stub(self.step)
+        self.worker = Worker(
+            config=lambda: self.config,
+            spool=self.spool,
+            flows={Direction.OUTBOUND: flow, Direction.INBOUND: flow},
+            delivery=flow,
+            reporter=Reporter(config=lambda: self.config, bodies=self.spool.bodies, now=lambda: self.now, random=random_bytes),
+            observer=self.events,
+            now=lambda: self.now,
+            random=lambda: 0.5,  # the middle: a pause is what the schedule says
+        )
+
+    async def work(self, *mails: Mail, attempts: int = 0) -> LeasingSpool:
+        """Everything that is due, and everything in hand, to its end."""
+        self.spool.add(*mails, attempts=attempts)
+        stopping = asyncio.Event()
+        async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.worker.run(stopping))
+            while self.spool.due:
+                await asyncio.sleep(0)
+            stopping.set()
+        return self.spool
+
+    async def one(self, mail: Mail, attempts: int = 0) -> Settled:
+        """The only settlement of one mail."""
+        (settled,) = (await self.work(mail, attempts=attempts)).settled
+        return settled
+
+    def seen(self, kind: type[Event]) -> list[Any]:
+        return [event for event in self.events.seen if type(event) is kind]
+
+
+@pytest.fixture
+def log() -> Iterator[StringIO]:
+    """What was logged, rather than the terminal."""
+    text = StringIO()
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, structlog.processors.JSONRenderer(default=str)],
+        logger_factory=structlog.PrintLoggerFactory(file=text),
+        cache_logger_on_first_use=False,
+    )
+    yield text
+    structlog.reset_defaults()
+
+
+pytestmark = pytest.mark.usefixtures("log")
+
+
+def logged(log: StringIO) -> list[str]:
+    return [json.loads(line)["event"] for line in log.getvalue().splitlines()]
+
+
+# Each recipient's end
+
+
+async def test_outputs_of_a_flow_become_rows_and_nothing_remains() -> None:
+    mail = a_mail()
+    made = output(mail, *mail.envelope.recipients)
+    bench = Bench(answers(Flowed(outputs=(made,))))
+    settled = await bench.one(mail)
+    assert settled.outputs == [made]
+    assert settled.remainders == []
+    assert bench.events.seen == []
+
+
+async def test_each_part_of_an_answer_is_settled_in_one_transaction() -> None:
+    mail = a_mail(*(Recipient(Address(f"reader{number}", "laboratory.example")) for number in range(4)))
+    a, b, c, d = mail.envelope.recipients
+    flowed = Flowed(
+        (output(mail, a),),
+        (Held((b,), Reason.POLICY_HOLD, "why b"),),
+        (Deferred((c,), Reason.DIRECTORY_UNAVAILABLE, "why c"),),
+        (Refused((d,), Reason.NO_CERTIFICATE, "why d"),),
+    )
+    bench = Bench(answers(flowed))
+    settled = await bench.one(mail)
+    assert [each.envelope.recipients for each in settled.new] == [(a,)]
+    assert settled.held == [Held((b,), Reason.POLICY_HOLD, "why b")]
+    assert settled.waiting == [Waiting((c,), NOW + 60 * SECOND, Reason.DIRECTORY_UNAVAILABLE, "why c")]
+    (report,) = settled.reports
+    assert report.envelope.sender is None
+    assert [recipient.address for recipient in report.envelope.recipients] == [SENDER]
+    (held,) = bench.seen(MailHeld)
+    assert (held.reason, held.recipients, held.detail) == (Reason.POLICY_HOLD, (str(b.address),), "why b")
+    (deferred,) = bench.seen(MailDeferred)
+    assert (deferred.reason, deferred.recipients, deferred.until) == (
+        Reason.DIRECTORY_UNAVAILABLE,
+        (str(c.address),),
+        NOW + 60 * SECOND,
+    )
+    (failed,) = bench.seen(MailFailed)
+    assert (failed.reason, failed.recipients, failed.reported, failed.detail) == (
+        Reason.NO_CERTIFICATE,
+        (str(d.address),),
+        True,
+        "why d",
+    )
+
+
+async def test_what_was_delivered_is_done() -> None:
+    mail = a_mail(FIRST, stage=Stage.DELIVERY)
+    bench = Bench(answers([HopResult(FIRST, Deliver(), "lab.example:465", "TLSv1.3", "250 2.0.0 queued")]))
+    settled = await bench.one(mail)
+    assert (settled.outputs, settled.remainders) == ([], [])
+    (event,) = bench.events.seen
+    assert event == MailDelivered(
+        org="hospital",
+        mail=mail.arrival.mail,
+        route="peer:health/lab",
+        host="lab.example:465",
+        recipients=("first@laboratory.example",),
+        tls="TLSv1.3",
+        reply="250 2.0.0 queued",
+    )
+
+
+async def test_a_delivery_has_one_end_for_each_recipient() -> None:
+    mail = a_mail(stage=Stage.DELIVERY)
+    results = [
+        HopResult(FIRST, Deliver()),
+        HopResult(SECOND_READER, Defer(Reason.HOP_DEFERRED, "450 4.2.1 later")),
+        HopResult(THIRD, Refuse(Reason.HOP_REFUSED, "550 5.1.1 nobody")),
+    ]
+    bench = Bench(answers(results))
+    settled = await bench.one(mail)
+    assert [each.recipients for each in settled.waiting] == [(SECOND_READER,)]
+    assert settled.held == []
+    (report,) = settled.reports
+    text = b"".join(report.body.chunks())
+    assert b"third@laboratory.example" in text
+    assert b"550 5.1.1 nobody" in text
+    assert b"first@" not in text
+    assert b"second@" not in text
+
+
+async def test_a_report_about_recipients_of_a_stranger_is_not_written_they_are_held() -> None:
+    mail = a_mail(role=Role.STRANGER, sender=Address("anybody", "elsewhere.example"))
+    bench = Bench(answers(Flowed(refused=(Refused(mail.envelope.recipients, Reason.LOOP, "why"),))))
+    settled = await bench.one(mail)
+    assert settled.outputs == []
+    assert settled.held == [Held(mail.envelope.recipients, Reason.LOOP, "why")]
+    assert bench.seen(MailFailed) == []
+    assert [event.reason for event in bench.seen(MailHeld)] == [Reason.LOOP]
+
+
+@pytest.mark.parametrize("role", list(Role))
+async def test_what_has_a_null_sender_is_held_never_reported(role: Role) -> None:
+    mail = a_mail(FIRST, role=role, sender=None, stage=Stage.DELIVERY)
+    settled = await Bench(answers([HopResult(FIRST, Refuse(Reason.HOP_REFUSED, "550 no"))])).one(mail)
+    assert settled.outputs == []
+    assert [each.recipients for each in settled.held] == [(FIRST,)]
+
+
+async def test_a_report_that_is_refused_is_held() -> None:
+    mail = a_mail(Recipient(SENDER), sender=None, stage=Stage.DELIVERY, direction=Direction.REPORT)
+    settled = await Bench(answers([HopResult(Recipient(SENDER), Refuse(Reason.HOP_REFUSED, "550 no"))])).one(mail)
+    assert settled.outputs == []
+    assert [each.reason for each in settled.held] == [Reason.HOP_REFUSED]
+
+
+async def test_a_released_mail_goes_through_its_flow_again() -> None:
+    mail = a_mail(FIRST, stage=Stage.RELEASED)
+    made = output(mail, FIRST)
+    assert (await Bench(answers(Flowed((made,)))).one(mail)).outputs == [made]
+
+
+# Later, by itself
+
+
+@pytest.mark.parametrize("reason", [Reason.KEY_UNAVAILABLE, Reason.SPOOL_FULL, Reason.DIRECTORY_UNAVAILABLE, Reason.MALFORMED])
+@pytest.mark.parametrize("stage", list(Stage))
+async def test_an_error_of_ours_makes_everybody_wait(reason: Reason, stage: Stage) -> None:
+    mail = a_mail(stage=stage)
+    bench = Bench(answers(GatewayError(reason, "the token is away")))
+    settled = await bench.one(mail)
+    assert settled.outputs == []
+    assert settled.remainders == [Waiting(mail.envelope.recipients, NOW + 60 * SECOND, reason, "the token is away")]
+    (event,) = bench.seen(MailDeferred)
+    assert (event.reason, event.until, event.mail) == (reason, NOW + 60 * SECOND, mail.arrival.mail)
+
+
+@pytest.mark.parametrize(("attempts", "pause"), [(0, 60), (1, 120), (3, 480), (6, 3600), (500, 3600)])
+async def test_the_pause_doubles_with_every_attempt_up_to_a_ceiling(attempts: int, pause: int) -> None:
+    bench = Bench(answers(GatewayError(Reason.KEY_UNAVAILABLE)))
+    settled = await bench.one(a_mail(), attempts)
+    assert [each.next_at for each in settled.waiting] == [NOW + pause * SECOND]
+
+
+async def test_the_schedule_is_that_of_the_configuration_in_force() -> None:
+    bench = Bench(answers(GatewayError(Reason.KEY_UNAVAILABLE)))
+    bench.config = world(retry={"first_seconds": 7})
+    settled = await bench.one(a_mail())
+    assert [each.next_at for each in settled.waiting] == [NOW + 7 * SECOND]
+
+
+@pytest.mark.parametrize("raised", [True, False])
+async def test_what_waited_long_enough_is_given_up_and_reported(raised: bool) -> None:
+    mail = a_mail(stage=Stage.DELIVERY, at=NOW - 10 * HOUR)
+    why = Reason.KEY_UNAVAILABLE if raised else Reason.HOP_UNREACHABLE
+    results = [HopResult(recipient, Defer(why, "nobody answers")) for recipient in mail.envelope.recipients]
+    bench = Bench(answers(GatewayError(why, "nobody answers") if raised else results))
+    settled = await bench.one(mail, attempts=40)
+    assert settled.remainders == []
+    (report,) = settled.reports
+    text = b"".join(report.body.chunks())
+    for recipient in mail.envelope.recipients:
+        assert b"Final-Recipient: rfc822; " + str(recipient.address).encode() in text
+    assert b"Status: 5.4.7\r\n" in text  # RFC 3463 3.5: delivery time expired
+    assert b"nobody answers" not in text
+    failed = bench.seen(MailFailed)
+    assert {(event.reason, event.detail, event.reported) for event in failed} == {(Reason.GAVE_UP, f"{why}: nobody answers", True)}
+
+
+async def test_what_a_stranger_sent_and_is_given_up_is_held() -> None:
+    mail = a_mail(role=Role.STRANGER, stage=Stage.DELIVERY, at=NOW - 11 * HOUR)
+    settled = await Bench(answers(GatewayError(Reason.HOP_UNREACHABLE))).one(mail)
+    assert settled.outputs == []
+    assert settled.remainders == [Held(mail.envelope.recipients, Reason.GAVE_UP, f"{Reason.HOP_UNREACHABLE}: ")]
+
+
+async def test_a_settlement_that_fails_is_tried_once_more_as_waiting() -> None:
+    mail = a_mail(FIRST)
+    bench = Bench(answers(Flowed((output(mail, FIRST),))))
+    bench.spool.errors = [GatewayError(Reason.SPOOL_FULL, "no room")]
+    settled = await bench.one(mail)
+    assert settled.outputs == []
+    assert [(each.recipients, each.reason) for each in settled.waiting] == [((FIRST,), Reason.SPOOL_FULL)]
+
+
+async def test_a_spool_that_takes_nothing_leaves_the_lease_to_run_out(log: StringIO) -> None:
+    bench = Bench(answers(Flowed()))
+    bench.spool.errors = [GatewayError(Reason.SPOOL_UNAVAILABLE)] * 2
+    spool = await bench.work(a_mail())
+    assert (spool.settled, spool.broken, bench.events.seen) == ([], [], [])
+    assert logged(log) == ["settle_failed"]
+
+
+# Leases that are another's, faults of ours
+
+
+@pytest.mark.parametrize("errors", [[LeaseLost()], [GatewayError(Reason.SPOOL_FULL), LeaseLost()]])
+async def test_a_lost_lease_changes_nothing_and_says_nothing(log: StringIO, errors: list[Exception]) -> None:
+    bench = Bench(answers(Flowed(held=(Held((FIRST,), Reason.POLICY_HOLD),))))
+    bench.spool.errors = errors
+    spool = await bench.work(a_mail(FIRST))
+    assert (spool.settled, spool.broken, bench.events.seen) == ([], [], [])
+    assert logged(log) == ["lease_lost"]
+
+
+async def test_after_a_lost_lease_the_next_mail_is_worked_on() -> None:
+    mails = [a_mail(FIRST) for _ in range(5)]
+    bench = Bench(answers(Flowed()))
+    bench.spool.errors = [LeaseLost()]
+    spool = await bench.work(*mails)
+    assert len(spool.settled) == 4
+
+
+class Unforeseen(Exception):
+    """Whatever a bug raises."""
+
+
+async def test_an_unforeseen_error_puts_the_mail_aside_and_pages_operations(log: StringIO) -> None:
+    mail = a_mail()
+    bench = Bench(answers(Unforeseen("Subject: a patient's name")))
+    spool = await bench.work(mail)
+    assert [(lease.mail, detail) for lease, detail in spool.broken] == [(mail, "Unforeseen")]
+    assert spool.settled == []
+    assert bench.events.seen == [MailBroken(org="hospital", mail=mail.arrival.mail, detail="Unforeseen")]
+    assert logged(log) == ["mail_broken"]
+
+
+async def test_a_damaged_body_is_put_aside_with_what_is_wrong() -> None:
+    mail = a_mail()
+    bench = Bench(answers(BodyDamagedError("segment 3 does not open")))
+    spool = await bench.work(mail)
+    assert [detail for _, detail in spool.broken] == ["segment 3 does not open"]
+    assert spool.settled == []
+    assert [event.detail for event in bench.seen(MailBroken)] == ["segment 3 does not open"]
+
+
+async def test_a_mail_for_which_there_is_no_flow_is_put_aside() -> None:
+    bench = Bench(answers(Flowed()))
+    spool = await bench.work(a_mail(direction=Direction.REPORT))
+    assert [detail for _, detail in spool.broken] == ["KeyError"]
+
+
+@pytest.mark.parametrize("error", [LeaseLost(), GatewayError(Reason.SPOOL_UNAVAILABLE)])
+async def test_what_cannot_even_be_put_aside_is_left_to_its_lease(log: StringIO, error: Exception) -> None:
+    bench = Bench(answers(Unforeseen()))
+    bench.spool.break_error = error
+    spool = await bench.work(a_mail())
+    assert (spool.settled, spool.broken, bench.events.seen) == ([], [], [])
+    assert logged(log) == ["mail_broken", "break_failed"]
+
+
+async def test_an_unforeseen_error_while_making_a_mail_wait_puts_it_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second step of two that can fail: it must not end the worker, which would meet the same mail when started again."""
+    mail = a_mail(at=NOW - 11 * HOUR)
+    bench = Bench(answers(GatewayError(Reason.KEY_UNAVAILABLE)))
+
+    def fail(*_: object) -> None:
+        raise Unforeseen
+
+    monkeypatch.setattr(Reporter, "report", fail)
+    spool = await bench.work(mail)
+    assert [(lease.mail, detail) for lease, detail in spool.broken] == [(mail, "Unforeseen")]
+    assert len(bench.seen(MailBroken)) == 1
+
+
+# Many mails, and the end
+
+
+async def test_no_more_mails_are_in_hand_than_a_worker_may_hold() -> None:
+    hands = most = 0
+    gate = asyncio.Event()
+
+    async def step(_: Mail) -> Flowed:
+        nonlocal hands, most
+        hands += 1
+        most = max(most, hands)
+        await gate.wait()
+        hands -= 1
+        return Flowed()
+
+    bench = Bench(step)
+    bench.spool.add(*(a_mail() for _ in range(CONCURRENT + 10)))
+    stopping = asyncio.Event()
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        tasks.create_task(bench.worker.run(stopping))
+        while hands < CONCURRENT:
+            await asyncio.sleep(0)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert (hands, len(bench.spool.due)) == (CONCURRENT, 10)
+        gate.set()
+        while len(bench.spool.settled) < CONCURRENT + 10:
+            await asyncio.sleep(0)
+        stopping.set()
+    assert most == CONCURRENT
+    assert max(bench.spool.asked) <= CONCURRENT
+
+
+async def test_stop_waits_for_the_mails_in_hand_and_takes_no_more() -> None:
+    begun, gate, stopping = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def step(_: Mail) -> Flowed:
+        begun.set()
+        await gate.wait()
+        return Flowed()
+
+    bench = Bench(step)
+    bench.spool.add(a_mail(), a_mail())
+    running = asyncio.create_task(bench.worker.run(stopping))
+    async with asyncio.timeout(10):
+        await begun.wait()
+        stopping.set()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        bench.spool.add(a_mail())
+        assert not running.done()
+        assert bench.spool.settled == []
+        gate.set()
+        await running
+    assert len(bench.spool.settled) == 2
+    assert len(bench.spool.due) == 1
+
+
+async def test_a_worker_at_rest_takes_what_comes_and_stops_at_once() -> None:
+    bench = Bench(answers(Flowed()))
+    stopping = asyncio.Event()
+    running = asyncio.create_task(bench.worker.run(stopping))
+    async with asyncio.timeout(10):
+        for _ in range(20):
+            await asyncio.sleep(0)
+        bench.spool.add(a_mail())
+        while not bench.spool.settled:
+            await asyncio.sleep(0)
+        stopping.set()
+        await running
+
+
+# Whatever a step answers
+
+READERS = tuple(Recipient(Address(f"reader{number}", "laboratory.example")) for number in range(12))
+PARTS = st.sampled_from(["output", "held", "deferred", "refused"])
+GROUPS = st.lists(st.tuples(PARTS, st.integers(1, 4), st.sampled_from(list(Reason))), min_size=1, max_size=6)
+
+
+def divided(mail: Mail, groups: Sequence[tuple[str, int, Reason]]) -> tuple[Mail, Flowed]:
+    """A mail with as many recipients as there are places in ``groups``, and the answer that divides them so."""
+    left = iter(READERS)
+    parts: dict[str, list[Any]] = {"output": [], "held": [], "deferred": [], "refused": []}
+    everybody: tuple[Recipient, ...] = ()
+    for part, size, reason in groups:
+        people = tuple(itertools.islice(left, size))
+        if not people:
+            break
+        everybody += people
+        if part == "output":
+            parts[part].append(output(mail, *people))
+        else:
+            parts[part].append({"held": Held, "deferred": Deferred, "refused": Refused}[part](people, reason, f"{reason}"))
+    whole = replace(mail, envelope=replace(mail.envelope, recipients=everybody))
+    return whole, Flowed(tuple(parts["output"]), tuple(parts["held"]), tuple(parts["deferred"]), tuple(parts["refused"]))
+
+
+def told(settled: Settled) -> list[str]:
+    """Who stands in the reports."""
+    text = b"".join(b"".join(report.body.chunks()) for report in settled.reports).decode()
+    return [line.partition("; ")[2] for line in text.split("\r\n") if line.startswith("Final-Recipient:")]
+
+
+def accounted(settled: Settled) -> Counter[str]:
+    """Every recipient that is in a new row, waiting, held, or in a report."""
+    rows = [recipient for mail in settled.new for recipient in mail.envelope.recipients]
+    rows += [recipient for remainder in settled.remainders for recipient in remainder.recipients]
+    return Counter([str(recipient.address) for recipient in rows] + told(settled))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    groups=GROUPS,
+    role=st.sampled_from(list(Role)),
+    sender=st.sampled_from([SENDER, None]),
+    hours=st.sampled_from([0, 9, 10, 20]),
+    failures=st.integers(0, 1),
+)
+def test_no_recipient_is_lost_or_counted_twice_after_a_flow(
+    groups: list[tuple[str, int, Reason]], role: Role, sender: Address | None, hours: int, failures: int
+) -> None:
+    mail, flowed = divided(a_mail(role=role, sender=sender, at=NOW - hours * HOUR), groups)
+
+    async def scenario() -> Settled:
+        bench = Bench(answers(flowed))
+        bench.spool.errors = [GatewayError(Reason.SPOOL_FULL)] * failures
+        return await bench.one(mail)
+
+    settled = asyncio.run(scenario())
+    assert accounted(settled) == Counter(str(recipient.address) for recipient in mail.envelope.recipients)
+    if sender is None or role is Role.STRANGER:
+        assert settled.reports == []
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    ends=st.lists(st.sampled_from([Deliver, Defer, Refuse]), min_size=1, max_size=12),
+    reason=st.sampled_from(list(Reason)),
+    role=st.sampled_from(list(Role)),
+    sender=st.sampled_from([SENDER, None]),
+    hours=st.sampled_from([0, 9, 10, 20]),
+)
+def test_no_recipient_is_lost_or_counted_twice_after_a_delivery(
+    ends: list[type[Deliver | Defer | Refuse]], reason: Reason, role: Role, sender: Address | None, hours: int
+) -> None:
+    people = READERS[: len(ends)]
+    mail = a_mail(*people, role=role, sender=sender, stage=Stage.DELIVERY, at=NOW - hours * HOUR)
+    outcomes = [Deliver() if end is Deliver else end(reason, "550 5.0.0 x") for end in ends]  # type: ignore[call-arg]
+    results = [HopResult(recipient, outcome) for recipient, outcome in zip(people, outcomes, strict=True)]
+    bench = Bench(answers(results))
+    settled = asyncio.run(bench.one(mail))
+    done = [name for event in bench.seen(MailDelivered) for name in event.recipients]
+    assert accounted(settled) + Counter(done) == Counter(str(recipient.address) for recipient in people)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    step=st.sampled_from(["waits", "breaks", "damaged", "flows", "lost"]),
+    replace_errors=st.lists(st.sampled_from([GatewayError(Reason.SPOOL_FULL), LeaseLost(), Unforeseen()]), max_size=3),
+)
+def test_whatever_fails_a_mail_is_settled_put_aside_or_left_to_its_lease(step: str, replace_errors: list[Exception]) -> None:
+    mail = a_mail(FIRST)
+    what = {
+        "waits": GatewayError(Reason.KEY_UNAVAILABLE),
+        "breaks": Unforeseen(),
+        "damaged": BodyDamagedError("x"),
+        "flows": Flowed((output(mail, FIRST),)),
+        "lost": LeaseLost(),
+    }[step]
+    bench = Bench(answers(what))
+    bench.spool.errors = list(replace_errors)
+    with contextlib.redirect_stdout(StringIO()):
+        spool = asyncio.run(bench.work(mail))
+    assert len(spool.settled) + len(spool.broken) <= 1
+    assert len(bench.seen(MailBroken)) == len(spool.broken)
+    if not replace_errors and step != "lost":
+        assert len(spool.settled) + len(spool.broken) == 1
