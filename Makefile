@@ -16,7 +16,7 @@ demo:            ## two organisations on loopback exchange one protected letter;
 
 test:            ## the whole suite, unit and system, on real components
 	@deploy/setup test
-	@$(PYTHON) -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+	@$(PYTHON) -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 check:           ## format, lint, strict types
 	@deploy/setup check

@@ -19,7 +19,7 @@ from tests.pki import Ca, Issued
 from tests.system.lab import LABORATORY, PATIENCE, RECIPIENT, Lab, as_peer, events, until
 from tests.system.postfix import Postfix
 
-pytestmark = [pytest.mark.xdist_group("system-badinput"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 CLINIC = "clinic.example"
 DOCTOR = f"doctor@{CLINIC}"

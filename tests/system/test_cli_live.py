@@ -35,7 +35,7 @@ from tests.system.postfix import Postfix
 from tests.system.sink import Sink
 from tests.system.test_openssl import structure
 
-pytestmark = [pytest.mark.xdist_group("system-cli"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 ELSEWHERE = "elsewhere.example"
 SETTINGS = """

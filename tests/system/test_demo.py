@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.xdist_group("system-demo"), pytest.mark.timeout(180)]
+pytestmark = pytest.mark.timeout(180)
 
 ROOT = Path(__file__).parent.parent.parent
 PLACES = ("as written", "over the wire", "in the laboratory's mailbox", "time of each step")

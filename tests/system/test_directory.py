@@ -15,7 +15,7 @@ from tests.system.sink import Sink
 from tests.system.slapd import ADMIN, BASE, PASSWORD, Slapd
 from tests.system.test_openssl import structure
 
-pytestmark = [pytest.mark.xdist_group("system-directory"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 SETTINGS = """
 [directory.secure]

@@ -16,7 +16,7 @@ from tests.smime.openssl import openssl
 from tests.system.lab import HOSPITAL, LABORATORY, RECIPIENT, SENDER, Lab, children, environment, events, letter, send, until
 from tests.system.postfix import Postfix
 
-pytestmark = [pytest.mark.xdist_group("system-keystores"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 PASSPHRASE = "test-passphrase"
 VARIABLE = "LABORATORY_PASSPHRASE"

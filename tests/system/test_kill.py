@@ -30,7 +30,7 @@ from tests.system.lab import (
 )
 from tests.system.postfix import Postfix
 
-pytestmark = [pytest.mark.xdist_group("system-kill"), pytest.mark.timeout(400)]
+pytestmark = pytest.mark.timeout(400)
 
 MAILS: Final = 200
 SENDERS: Final = 4

@@ -22,7 +22,7 @@ from tests.system.lab import HOSPITAL, LABORATORY, RECIPIENT, SENDER, Lab, as_pe
 from tests.system.postfix import Postfix
 from tests.system.sink import Sink
 
-pytestmark = [pytest.mark.xdist_group("system-openssl"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 CLINIC = "clinic.example"
 DOCTOR = f"doctor@{CLINIC}"

@@ -17,7 +17,7 @@ from tests.system.dovecot import Dovecot
 from tests.system.lab import HOSPITAL, LABORATORY, RECIPIENT, Lab, events, letter, send, until
 from tests.system.postfix import Postfix
 
-pytestmark = [pytest.mark.xdist_group("system-path"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 MAILBOXES = ("results", "registry", "archive", "director", "seven", "eight", "quoted", "base64", "nested", "utf8", "dots")
 ADDED = {  # the header fields that Postfix and the gateways add on the way; no other may be new

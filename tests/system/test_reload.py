@@ -31,7 +31,7 @@ from tests.system.lab import (
 from tests.system.postfix import Postfix
 from tests.system.sink import Sink
 
-pytestmark = [pytest.mark.xdist_group("system-reload"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 CLINIC = "clinic.example"
 DOCTOR = f"doctor@{CLINIC}"
