@@ -117,7 +117,8 @@ class Session:
     async def _line(self, connection: Connection) -> bytes | Reply:
         """The next command line, or the reply that ends the session in its place."""
         while (line := connection.line()) is None:
-            if self._draining.is_set() and self._transaction is None:
+            # A mail whose content has begun comes in; without, an open transaction may be one that a kept connection left behind.
+            if self._draining.is_set() and self._content is None:
                 return _LEAVING
             await connection.more()
         return line

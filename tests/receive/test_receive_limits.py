@@ -58,6 +58,15 @@ async def test_a_message_that_trickles_in_has_its_end_too(tmp_path: Path, pki: P
         assert gatehouse.spool.accepted == []
 
 
+async def test_stopping_does_not_wait_for_a_mail_that_has_not_begun(gatehouse: House) -> None:
+    """A kept connection may stand behind MAIL for minutes: the client whose recipients were all refused has nothing to send."""
+    async with gatehouse.client() as kept:
+        await kept.mail()
+        gatehouse.stopping.set()
+        assert await kept.reply() == "421 4.3.2 Restarting, try again"
+        assert await kept.reply() == ""
+
+
 async def test_stopping_lets_a_mail_on_its_way_come_in(gatehouse: House) -> None:
     async with gatehouse.client() as idle, gatehouse.client() as busy:
         await busy.mail()
