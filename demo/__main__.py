@@ -111,10 +111,10 @@ def main() -> int:
         with ExitStack() as stack:
             hospital = play(console, folder, stack)
             if os.environ.get("KEEP"):
-                keeping(console, hospital.inside, str(folder))
                 stop = threading.Event()
                 for number in (signal.SIGINT, signal.SIGTERM):
                     signal.signal(number, lambda *_: stop.set())
+                keeping(console, hospital.inside, str(folder))
                 stop.wait()
     except Failed as error:
         console.print(str(error), style="bold red", markup=False)
