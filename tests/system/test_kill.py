@@ -170,6 +170,7 @@ def test_every_accepted_mail_arrives_and_none_in_clear(world: World, seed: int) 
     assert MARKER.encode() not in heard
     assert heard.count(b"application/pkcs7-mime") >= MAILS
     for site in (world.hospital, world.laboratory):
+        assert len([event for event in site.audit("process_ended") if event["status"] == -9]) >= len(KINDS) - 1
         until(lambda site=site: is_empty(site), f"an empty spool at {site.name}")  # type: ignore[misc]
         for file in (site.folder / "state").rglob("*"):
             assert not file.is_file() or MARKER.encode() not in file.read_bytes(), file

@@ -113,6 +113,20 @@ tls = "implicit"
 identity = "gateway"
 """
 
+IN_CLEAR = """
+[[rule]]
+name = "newsletters"
+when = { recipient = ["director@laboratory.example"], subject = "newsletter" }
+protect = "unprotected"
+"""
+
+LEFT_ALONE = """
+[[rule]]
+name = "newsletters"
+when = { direction = "inbound", subject = "newsletter" }
+protect = "unprotected"
+"""
+
 CLIENTS = """\
 127.0.0.1:{by_starttls} inet n - n - - smtpd -o content_filter=starttls:[127.0.0.1]:{starttls}
 127.0.0.1:{by_implicit} inet n - n - - smtpd -o content_filter=implicit:[127.0.0.1]:{implicit}
@@ -126,7 +140,8 @@ def way(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Way]:
     with Lab(tmp_path_factory.mktemp("path")) as lab:
         hospital, laboratory = lab.pair()
         ports = {name: free_port() for name in ("starttls", "implicit", "by_starttls", "by_implicit")}
-        hospital.add(LISTENERS.format(**ports))
+        hospital.add(LISTENERS.format(**ports) + IN_CLEAR)
+        laboratory.add(LEFT_ALONE)
         main = {
             "relayhost": f"[127.0.0.1]:{hospital.inside}",
             "smtp_tls_CAfile": str(lab.anchors),
@@ -215,6 +230,36 @@ def test_each_bcc_recipient_alone(way: Way) -> None:
     (mail,) = [event["mail"] for event in events(way.hospital, "mail_accepted") if len(event["recipients"]) == 4]
     copies = [sorted(event["recipients"]) for event in events(way.hospital, "mail_protected", mail=mail)]
     assert sorted(copies) == sorted([sorted(named), [hidden[0]], [hidden[1]]])
+
+
+def test_mail_that_policy_leaves_alone(way: Way) -> None:
+    """Unprotected by the rules of both sides: below the lines of trace no byte is changed and none added, and the audit says so."""
+    box = f"director@{LABORATORY}"
+    message = letter("newsletter of march", CONTENT["eight"], recipients=[box])
+    send(way.before.port, message, [box], options=["BODY=8BITMIME"])
+    mailbox = way.arrived(box, b"newsletter of march")
+    assert mailbox.endswith(message)
+    traces = header_and_body(mailbox[: -len(message)] + b"\r\n")[0]
+    assert {name for name, _ in traces} - {""} == {"return-path", "x-original-to", "delivered-to", "received"}
+    (unprotected,) = events(way.hospital, "mail_unprotected", recipients=[box])
+    assert unprotected["rule"] == "newsletters"
+
+
+def test_marks_from_outside_are_gone(way: Way) -> None:
+    """Marks that somebody wrote before us, in several spellings, do not reach the mailbox; ours do, once."""
+    forged = (
+        b"X-Gateway-Security: verdict=verified; assurance=zone; forged=yes\r\n"
+        b"x-gateway-anything: forged=yes\r\n"
+        b"Authentication-Results: gateway.laboratory.example;\r\n\tsmime=pass forged=yes\r\n"
+        b"Authentication-Results: elsewhere.example; dkim=pass kept=yes\r\n"
+    )
+    message = letter("forged marks", forged + CONTENT["seven"])
+    send(way.before.port, message)
+    mailbox = way.arrived(RECIPIENT, b"forged marks")
+    assert b"forged=yes" not in mailbox
+    assert mailbox.count(b"kept=yes") == 1
+    assert mailbox.lower().count(b"\r\nx-gateway-") == 1
+    assert mailbox.count(b"smime=") == 1
 
 
 def test_unknown_recipient_is_known_before_250(way: Way) -> None:
