@@ -89,9 +89,12 @@ class Ldap:
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix=f"ldap-{name}")
         self._idle: deque[Connection] = deque()
         self._breaker = Breaker(REST_SECONDS, time.monotonic)
+        self._closed = False
 
     async def find(self, address: Address) -> Found:
         """What the directory holds for ``address`` and for its domain's authorities. Raises :class:`DirectoryError`."""
+        if self._closed:
+            raise DirectoryError(f"{self.name}: let go when the configuration was taken anew", resting=True)
         if not self._breaker.admits():
             raise DirectoryError(f"{self.name}: did not answer a moment ago", resting=True)
         question = _Question(_filter(address))
@@ -114,8 +117,12 @@ class Ldap:
         return _sort(values)
 
     async def close(self) -> None:
-        """Ends the connections and the threads."""
-        await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
+        """Lets the questions under way come to their end, within their deadline; then ends the connections and the threads.
+
+        They belong to mails in hand when the configuration is taken anew: to cancel them would cancel the mail's own task.
+        """
+        self._closed = True
+        await asyncio.to_thread(self._pool.shutdown)
         while self._idle:
             _end(self._idle.pop())
 

@@ -11,7 +11,7 @@ from gateway.trust.revocation import Crl, CrlFailed
 
 
 class DirectoryError(GatewayError):
-    """A directory could not be asked. ``resting`` where nobody tried, because it failed a moment ago."""
+    """A directory could not be asked. ``resting`` where nobody tried: it failed a moment ago, or is no longer in force."""
 
     def __init__(self, detail: str, *, resting: bool = False) -> None:
         super().__init__(Reason.DIRECTORY_UNAVAILABLE, detail)

@@ -156,17 +156,17 @@ def children(site: Site, kind: str = "") -> list[psutil.Process]:
 
 def reload(site: Site) -> int:
     """SIGHUP; returns a new generation once every worker has taken it. A changed file may have made one more by itself."""
-    before = status(site)["generation"]
+    last = site.audit("configuration_loaded")[-1]  # of this run of the gateway: each counts from 1 again
+    generation: int = last["generation"] + 1
     assert site.process is not None
     site.process.send_signal(signal.SIGHUP)
     workers = len(children(site, "worker"))
 
     def taken() -> bool:
-        loaded = [event for event in site.audit("configuration_loaded") if event["generation"] == before + 1]
+        loaded = [event for event in events(site, "configuration_loaded", generation=generation) if event["at"] > last["at"]]
         return len(loaded) > workers  # every worker, and the supervisor
 
     until(taken, "the new configuration is in force")
-    generation: int = before + 1
     return generation
 
 

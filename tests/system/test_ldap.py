@@ -159,6 +159,31 @@ async def test_silent_server() -> None:
             await ldap.close()
 
 
+async def test_close_ends_nobodys_question(world: World) -> None:
+    """Closed by a reload while mails wait for it: each gets its answer, none is cancelled; who comes later has to come again."""
+    ldap = Ldap("directory", world.secure)
+    questions = [asyncio.create_task(ldap.find(RESULTS)) for _ in range(12)]  # more than there are threads
+    await asyncio.sleep(0)  # each has begun
+    await ldap.close()
+    assert [len(found.certificates) for found in await asyncio.gather(*questions)] == [2] * 12
+    with pytest.raises(DirectoryError) as caught:
+        await ldap.find(RESULTS)
+    assert caught.value.resting
+
+
+async def test_close_beside_a_silent_server() -> None:
+    """Questions nobody answers end by their own deadline, and closing with them."""
+    with socket.create_server(("127.0.0.1", 0), backlog=50) as silent:
+        ldap = Ldap("silent", LdapSettings(f"ldap://127.0.0.1:{silent.getsockname()[1]}", BASE, deadline_seconds=0.5))
+        questions = [asyncio.create_task(ldap.find(RESULTS)) for _ in range(12)]
+        await asyncio.sleep(0)
+        began = time.monotonic()
+        await ldap.close()
+        answers = await asyncio.gather(*questions, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [DirectoryError] * 12
+        assert time.monotonic() - began < 5
+
+
 async def test_nobody_listens() -> None:
     """A refused connection is an error at once."""
     with socket.create_server(("127.0.0.1", 0)) as gone:
