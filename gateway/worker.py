@@ -22,7 +22,7 @@ from gateway.outcome import Defer, GatewayError, Reason, Refuse
 from gateway.report import Reporter
 from gateway.spool.files import BodyDamagedError
 from gateway.spool.schedule import next_at
-from gateway.spool.store import Lease, LeaseLost, Remainder, Spool, Waiting
+from gateway.spool.store import Lease, LeaseLost, Remainder, Settlement, Spool, Waiting
 
 CONCURRENT: Final = 32  # mails in hand at once; a worker is one core, so more would only add memory
 
@@ -78,8 +78,7 @@ class Worker:
                 for lease in leases:
                     self._free -= 1
                     tasks.create_task(self._hold(lease))
-                if not leases:
-                    await self._something_to_do(stop)
+                await self._something_to_do(stop)
 
     async def _lease(self) -> Sequence[Lease]:
         if self._free == 0:
@@ -94,15 +93,12 @@ class Worker:
     async def _something_to_do(self, stop: asyncio.Task[bool]) -> None:
         """Wait for a due mail, a free hand, or the end."""
         self._freed.clear()
-        waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._freed.wait())]
-        if self._free:
-            waits.append(asyncio.ensure_future(self._spool.wait()))
+        wait: asyncio.Future[Any] = asyncio.ensure_future(self._spool.wait(self._free) if self._free else self._freed.wait())
         try:
-            await asyncio.wait([*waits, stop], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([wait, stop], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for wait in waits:
-                wait.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
+            wait.cancel()
+            await asyncio.gather(wait, return_exceptions=True)
 
     async def _hold(self, lease: Lease) -> None:
         """One lease from start to settlement. Nothing escapes: a fault of ours puts the mail aside and pages operations."""
@@ -132,8 +128,23 @@ class Worker:
         mail = lease.mail
         if mail.stage is Stage.DELIVERY:
             await self._settle(lease, self._sum_up(mail, await self._delivery.deliver(mail)))
+            return
+        flowed = await self._flows[mail.arrival.direction].run(mail)
+        try:
+            await self._go_on(lease, flowed)
+        finally:
+            self._spool.discard(flowed.outputs)
+
+    async def _go_on(self, lease: Lease, flowed: Flowed) -> None:
+        """After the flow: an only output is delivered at once, and stored only if it cannot be.
+
+        Of several, each is stored first: whatever happens then, none is delivered again because of another.
+        """
+        if len(flowed.outputs) == 1 and not (flowed.held or flowed.deferred or flowed.refused):
+            [output] = flowed.outputs
+            await self._settle(lease, self._sum_up(output, await self._delivery.deliver(output)), of=output)
         else:
-            await self._settle(lease, await self._flows[mail.arrival.direction].run(mail))
+            await self._settle(lease, flowed)
 
     def _sum_up(self, mail: Mail, results: Sequence[HopResult]) -> Flowed:
         """A delivery's results in the form a flow answers in: what was delivered is in none of its parts."""
@@ -159,21 +170,22 @@ class Worker:
                 )
         return Flowed(outputs=(), held=(), deferred=tuple(deferred), refused=tuple(refused))
 
-    async def _settle(self, lease: Lease, flowed: Flowed) -> None:
-        """Everything a step ended in, in one transaction; then say so."""
+    async def _settle(self, lease: Lease, flowed: Flowed, of: Mail | None = None) -> None:
+        """Everything a step ended in, in one transaction; then say so. ``of``: the output that ``flowed`` is about."""
+        mail, attempts = (lease.mail, lease.attempts) if of is None else (of, 0)
         refused = list(flowed.refused)
         waiting: list[Waiting] = []
         for deferred in flowed.deferred:
-            again = self._next_at(lease)
+            again = next_at(attempts, mail.arrival.at, self._now(), self._config().retry, self._random)
             if again is None:
                 refused.append(Refused(deferred.recipients, Reason.GAVE_UP, f"{deferred.reason}: {deferred.detail}"))
             else:
                 waiting.append(Waiting(deferred.recipients, again, deferred.reason, deferred.detail))
-        told = self._reporter.report(lease.mail, refused)
+        told = self._reporter.report(mail, refused)
         held = [*flowed.held, *(Held(item.recipients, item.reason, item.detail) for item in told.unreported)]
         remainders: list[Remainder] = [*waiting, *held]
-        await self._spool.replace(lease, [*flowed.outputs, *told.reports], remainders)
-        self._say(lease.mail, waiting, held, [item for item in refused if item not in told.unreported], bool(told.reports))
+        await self._spool.replace(lease, Settlement((*flowed.outputs, *told.reports), tuple(remainders), of))
+        self._say(mail, waiting, held, [item for item in refused if item not in told.unreported], bool(told.reports))
 
     def _say(self, mail: Mail, waiting: Sequence[Waiting], held: Sequence[Held], failed: Sequence[Refused], reported: bool) -> None:
         org, identifier = mail.arrival.organisation, mail.arrival.mail
@@ -201,9 +213,6 @@ class Worker:
                     detail=item_failed.detail,
                 )
             )
-
-    def _next_at(self, lease: Lease) -> int | None:
-        return next_at(lease.attempts, lease.mail.arrival.at, self._now(), self._config().retry, self._random)
 
     async def _again(self, lease: Lease, why: Defer) -> None:
         """A step that could not be done now is done later, for all recipients."""

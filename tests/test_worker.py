@@ -29,7 +29,7 @@ from gateway.mail.identifier import make_mail_id
 from gateway.outcome import Defer, Deliver, GatewayError, Reason, Refuse
 from gateway.report import Reporter
 from gateway.spool.files import BodyDamagedError
-from gateway.spool.store import Lease, LeaseLost, Remainder, Row, State, Waiting
+from gateway.spool.store import Lease, LeaseLost, Remainder, Row, Settlement, State, Waiting
 from gateway.worker import CONCURRENT, Worker
 from tests.doubles import Events, MemoryBody, MemorySpool
 from tests.policy.world import world
@@ -81,6 +81,7 @@ class Settled:
     lease: Lease
     outputs: list[Mail]
     remainders: list[Remainder]
+    of: Mail | None = None
 
     @property
     def new(self) -> list[Mail]:
@@ -106,6 +107,7 @@ class LeasingSpool(MemorySpool):
     due: list[Lease] = field(default_factory=list)
     leased: int = 0
     settled: list[Settled] = field(default_factory=list)
+    discarded: list[Mail] = field(default_factory=list)
     broken: list[tuple[Lease, str]] = field(default_factory=list)
     errors: list[Exception] = field(default_factory=list)
     lease_errors: list[Exception] = field(default_factory=list)
@@ -125,14 +127,17 @@ class LeasingSpool(MemorySpool):
         self.leased += len(taken)
         return taken
 
-    async def wait(self) -> None:
+    async def wait(self, room: int = 0) -> None:  # noqa: ARG002
         self.came.clear()
         await self.came.wait()
 
-    async def replace(self, lease: Lease, outputs: Sequence[Mail], remainders: Sequence[Remainder] = ()) -> None:
+    async def replace(self, lease: Lease, settlement: Settlement) -> None:
         if self.errors:
             raise self.errors.pop(0)
-        self.settled.append(Settled(lease, list(outputs), list(remainders)))
+        self.settled.append(Settled(lease, list(settlement.outputs), list(settlement.remainders), settlement.of))
+
+    def discard(self, outputs: Sequence[Mail]) -> None:
+        self.discarded += outputs
 
     async def break_(self, lease: Lease, detail: str) -> None:
         if self.break_error is not None:
@@ -157,16 +162,17 @@ Step = Callable[[Mail], Awaitable[Any]]
 
 @dataclass
 class Stub:
-    """A flow and a delivery that do what the test says."""
+    """A flow and a delivery that do what the test says: ``delivering`` after a flow, else ``step``."""
 
     step: Step
+    delivering: Step | None
 
     async def run(self, mail: Mail, /) -> Flowed:
         answer: Flowed = await self.step(mail)
         return answer
 
     async def deliver(self, mail: Mail, /) -> Sequence[HopResult]:
-        answer: Sequence[HopResult] = await self.step(mail)
+        answer: Sequence[HopResult] = await (self.delivering or self.step)(mail)
         return answer
 
 
@@ -184,13 +190,14 @@ class Bench:
     """A worker over memory."""
 
     step: Step
+    delivering: Step | None = None
     spool: LeasingSpool = field(default_factory=LeasingSpool)
     events: Events = field(default_factory=Events)
     now: int = NOW
     config: Config = CONFIG
 
     def __post_init__(self) -> None:
-        flow = Stub(self.step)
+        flow = Stub(self.step, self.delivering)
         self.worker = Worker(
             config=lambda: self.config,
             spool=self.spool,
@@ -247,12 +254,67 @@ def logged(log: StringIO) -> list[str]:
 
 async def test_outputs_of_a_flow_become_rows_and_nothing_remains() -> None:
     mail = a_mail()
-    made = output(mail, *mail.envelope.recipients)
-    bench = Bench(answers(Flowed(outputs=(made,))))
+    made = [output(mail, recipient) for recipient in mail.envelope.recipients]
+    bench = Bench(answers(Flowed(outputs=tuple(made))), delivering=answers(AssertionError("before it is stored")))
     settled = await bench.one(mail)
-    assert settled.outputs == [made]
-    assert settled.remainders == []
+    assert settled.outputs == made
+    assert (settled.remainders, settled.of) == ([], None)
     assert bench.events.seen == []
+
+
+async def test_an_only_output_is_delivered_at_once() -> None:
+    """And never stored: the row of the mail it was made of goes when it has been delivered."""
+    mail = a_mail(FIRST)
+    made = output(mail, FIRST)
+    delivered: list[Mail] = []
+
+    async def deliver(of: Mail) -> Sequence[HopResult]:
+        assert not bench.spool.settled
+        delivered.append(of)
+        return [HopResult(FIRST, Deliver(), "lab.example:465")]
+
+    bench = Bench(answers(Flowed((made,))), delivering=deliver)
+    settled = await bench.one(mail)
+    assert delivered == [made]
+    assert (settled.lease.mail, settled.outputs, settled.remainders) == (mail, [], [])
+    assert [event.mail for event in bench.seen(MailDelivered)] == [made.arrival.mail]
+    assert bench.spool.discarded == [made]
+
+
+async def test_what_could_not_be_delivered_at_once_is_stored_as_it_was_made() -> None:
+    """Protected once, and not again for each try; the pause is that after a first try."""
+    mail = a_mail()
+    made = output(mail, *mail.envelope.recipients)
+    results = [
+        HopResult(FIRST, Deliver()),
+        HopResult(SECOND_READER, Defer(Reason.HOP_DEFERRED, "450 4.2.1 later")),
+        HopResult(THIRD, Refuse(Reason.HOP_REFUSED, "550 5.1.1 nobody")),
+    ]
+    bench = Bench(answers(Flowed((made,))), delivering=answers(results))
+    settled = await bench.one(mail, attempts=5)
+    assert settled.of == made
+    assert settled.remainders == [Waiting((SECOND_READER,), NOW + 60 * SECOND, Reason.HOP_DEFERRED, "450 4.2.1 later")]
+    (report,) = settled.outputs
+    assert report.arrival.parent == made.arrival.mail
+    assert b"third@laboratory.example" in b"".join(report.body.chunks())
+    assert [event.mail for event in bench.seen(MailDeferred)] == [made.arrival.mail]
+
+
+async def test_an_only_output_is_stored_where_others_of_the_mail_ended_otherwise() -> None:
+    mail = a_mail(FIRST, SECOND_READER)
+    made = output(mail, FIRST)
+    flowed = Flowed((made,), held=(Held((SECOND_READER,), Reason.POLICY_HOLD),))
+    settled = await Bench(answers(flowed), delivering=answers(AssertionError("before it is stored"))).one(mail)
+    assert (settled.outputs, settled.of) == ([made], None)
+
+
+@pytest.mark.parametrize("error", [GatewayError(Reason.NO_ROUTE), LeaseLost("other"), ValueError("wrong")])
+async def test_an_output_that_comes_to_nothing_leaves_nothing_behind(error: Exception) -> None:
+    mail = a_mail(FIRST)
+    made = output(mail, FIRST)
+    bench = Bench(answers(Flowed((made,))), delivering=answers(error))
+    await bench.work(mail)
+    assert bench.spool.discarded == [made]
 
 
 async def test_each_part_of_an_answer_is_settled_in_one_transaction() -> None:
@@ -353,7 +415,9 @@ async def test_a_report_that_is_refused_is_held() -> None:
 async def test_a_released_mail_goes_through_its_flow_again() -> None:
     mail = a_mail(FIRST, stage=Stage.RELEASED)
     made = output(mail, FIRST)
-    assert (await Bench(answers(Flowed((made,)))).one(mail)).outputs == [made]
+    bench = Bench(answers(Flowed((made,))), delivering=answers([HopResult(FIRST, Deliver())]))
+    await bench.one(mail)
+    assert [event.mail for event in bench.seen(MailDelivered)] == [made.arrival.mail]
 
 
 # Later, by itself
@@ -411,12 +475,14 @@ async def test_what_a_stranger_sent_and_is_given_up_is_held() -> None:
 
 
 async def test_a_settlement_that_fails_is_tried_once_more_as_waiting() -> None:
-    mail = a_mail(FIRST)
-    bench = Bench(answers(Flowed((output(mail, FIRST),))))
+    mail = a_mail(FIRST, SECOND_READER)
+    made = (output(mail, FIRST), output(mail, SECOND_READER))
+    bench = Bench(answers(Flowed(made)))
     bench.spool.errors = [GatewayError(Reason.SPOOL_FULL, "no room")]
     settled = await bench.one(mail)
-    assert settled.outputs == []
-    assert [(each.recipients, each.reason) for each in settled.waiting] == [((FIRST,), Reason.SPOOL_FULL)]
+    assert (settled.outputs, settled.of) == ([], None)
+    assert [(each.recipients, each.reason) for each in settled.waiting] == [((FIRST, SECOND_READER), Reason.SPOOL_FULL)]
+    assert bench.spool.discarded == list(made)
 
 
 async def test_a_spool_that_takes_nothing_leaves_the_lease_to_run_out(log: StringIO) -> None:
@@ -622,8 +688,11 @@ def test_no_recipient_is_lost_or_counted_twice_after_a_flow(
 ) -> None:
     mail, flowed = divided(a_mail(role=role, sender=sender, at=NOW - hours * HOUR), groups)
 
+    async def nobody_answers(mail: Mail) -> Sequence[HopResult]:
+        return [HopResult(recipient, Defer(Reason.HOP_UNREACHABLE)) for recipient in mail.envelope.recipients]
+
     async def scenario() -> Settled:
-        bench = Bench(answers(flowed))
+        bench = Bench(answers(flowed), delivering=nobody_answers)
         bench.spool.errors = [GatewayError(Reason.SPOOL_FULL)] * failures
         return await bench.one(mail)
 
@@ -668,7 +737,7 @@ def test_whatever_fails_a_mail_is_settled_put_aside_or_left_to_its_lease(step: s
         "flows": Flowed((output(mail, FIRST),)),
         "lost": LeaseLost(),
     }[step]
-    bench = Bench(answers(what))
+    bench = Bench(answers(what), delivering=answers([HopResult(FIRST, Deliver())]))
     bench.spool.errors = list(replace_errors)
     with contextlib.redirect_stdout(StringIO()):
         spool = asyncio.run(bench.work(mail))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 
+from gateway.mail.envelope import Mail
 from gateway.outcome import GatewayError, Reason
 from gateway.spool.epoch import Epoch
 from gateway.spool.fault import fault
@@ -133,9 +134,12 @@ class SpoolWriter:
 
 
 class SpoolBody:
-    """A closed body. ``size`` in bytes; ``sealed`` what was stored beside its row; ``writer`` is None once read from a row."""
+    """A closed body. ``size`` in bytes; ``sealed`` what was stored beside its row; ``writer`` is None once a row names it.
 
-    __slots__ = ("_files", "epoch", "name", "sealed", "size", "writer")
+    ``memory`` is the content of a small body that this process has just stored.
+    """
+
+    __slots__ = ("_files", "epoch", "memory", "name", "sealed", "size", "writer")
 
     def __init__(
         self,
@@ -145,6 +149,7 @@ class SpoolBody:
         epoch: str,
         sealed: bytes | None = None,
         writer: SpoolWriter | None = None,
+        memory: bytes | None = None,
     ) -> None:
         self._files = files
         self.name = name
@@ -152,15 +157,22 @@ class SpoolBody:
         self.epoch = epoch
         self.sealed = sealed
         self.writer = writer
+        self.memory = memory if writer is None else writer.memory
+
+    def stored(self) -> SpoolBody:
+        """The same body, now that a row names it: whoever discards it no longer can."""
+        if self.writer is None:
+            return self
+        return SpoolBody(self._files, self.name, self.size, self.epoch, memory=self.memory)
 
     def chunks(self) -> Iterator[bytes]:
         """The content, one segment at a time.
 
         Raises :class:`gateway.spool.files.BodyDamagedError`, and ``GatewayError`` (KEY_UNAVAILABLE, SPOOL_UNAVAILABLE).
         """
-        if self.writer is not None and self.writer.memory is not None:
-            if self.writer.memory:
-                yield self.writer.memory
+        if self.memory is not None:
+            if self.memory:
+                yield self.memory
         elif self.sealed is not None:
             yield from read_sealed(BytesIO(self.sealed), self.name, self.size, self._files.keys.key(self.epoch), self.epoch)
         else:
@@ -168,3 +180,10 @@ class SpoolBody:
                 yield from read_file(self._files, self.name, self.size, self.epoch)
             except OSError as error:
                 raise fault(error) from error
+
+
+def body_of(mail: Mail) -> SpoolBody:
+    """The body of a mail that is, or will be, in the spool. Raises ``TypeError`` for one that is not of a spool."""
+    if not isinstance(mail.body, SpoolBody):
+        raise TypeError("the body is not of this spool")
+    return mail.body

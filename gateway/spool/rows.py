@@ -15,13 +15,14 @@ import apsw
 from gateway.mail.envelope import Mail, Recipient, Stage
 from gateway.mail.identifier import MailId
 from gateway.outcome import Reason
-from gateway.spool.bodies import SpoolBody
+from gateway.spool.bodies import SpoolBody, body_of
 from gateway.spool.codec import read_content, read_sealings, write_content, write_sealings
 from gateway.spool.epoch import Epoch
-from gateway.spool.store import Lease, LeaseLost, Remainder, Row, State, Waiting
+from gateway.spool.store import Lease, LeaseLost, Remainder, Row, Settlement, State, Waiting
 
 MakeBody = Callable[[str, int, str, bytes | None], SpoolBody]  # name, size, epoch, sealed
 
+FIRST_TOKEN: Final = 1
 _COLUMNS: Final = "id, content, stage, protected, priority, body, size, epoch"
 MAIL: Final = f"{_COLUMNS}, (SELECT sealed FROM body WHERE name = mail.body)"  # noqa: S608 - names of columns
 
@@ -37,11 +38,20 @@ class Fate:
     detail: str = ""
 
 
-def insert(database: apsw.Connection, mail: Mail, fate: Fate) -> None:
-    """A new row, and the epoch of its body unless another row brought it. Raises ``ValueError`` for a known identifier."""
-    body = mail.body
-    if not isinstance(body, SpoolBody):
-        raise TypeError("the body is not of this spool")
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Whose lease a new row begins with, and until when (boot clock, seconds)."""
+
+    owner: str
+    until: float
+
+
+def insert(database: apsw.Connection, mail: Mail, fate: Fate, holder: Holder | None = None) -> None:
+    """A new row, and the epoch of its body unless another row brought it. Raises ``ValueError`` for a known identifier.
+
+    With ``holder`` it is leased from the start, as if it had waited and been taken: its token is ``FIRST_TOKEN``.
+    """
+    body = body_of(mail)
     if body.writer is not None:
         epoch = body.writer.epoch
         database.execute(
@@ -52,12 +62,14 @@ def insert(database: apsw.Connection, mail: Mail, fate: Fate) -> None:
             database.execute("INSERT OR IGNORE INTO body VALUES (?, ?)", (body.name, body.writer.sealed))
     arrival = mail.arrival
     content = write_content(arrival, mail.envelope, mail.hop)
+    state, attempts = (fate.state, fate.attempts) if holder is None else (State.LEASED, fate.attempts + 1)
+    lease = (None, 0, None) if holder is None else (holder.owner, FIRST_TOKEN, holder.until)
     try:
         database.execute(
-            "INSERT INTO mail VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, 0, NULL)",
+            "INSERT INTO mail VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *(arrival.mail, arrival.organisation, arrival.at, mail.stage, mail.protected, mail.priority, content),
-                *(body.name, body.size, body.epoch, fate.state, fate.attempts, fate.next_at, fate.reason, fate.detail),
+                *(body.name, body.size, body.epoch, state, attempts, fate.next_at, fate.reason, fate.detail, *lease),
             ),
         )
     except apsw.ConstraintError as error:
@@ -65,31 +77,26 @@ def insert(database: apsw.Connection, mail: Mail, fate: Fate) -> None:
 
 
 def end(
-    database: apsw.Connection,
-    lease: Lease,
-    owner: str,
-    outputs: Sequence[Mail],
-    remainders: Sequence[Remainder],
-    new: Callable[[], MailId],
-    now: int,
+    database: apsw.Connection, lease: Lease, owner: str, settlement: Settlement, new: Callable[[], MailId], now: int
 ) -> list[str]:
     """The end of a lease. Returns the names of bodies that no row names any more. Raises :class:`LeaseLost`, ``ValueError``."""
     attempts = _require(database, lease, owner)
-    mail = lease.mail
-    fates = [(remainder.recipients, _fate(remainder, attempts, now)) for remainder in remainders]
-    if len(fates) == 1:
+    row = lease.mail.arrival.mail
+    mail = settlement.of or lease.mail
+    fates = [(rest.recipients, _fate(rest, attempts if settlement.of is None else 1, now)) for rest in settlement.remainders]
+    if len(fates) == 1 and settlement.of is None:
         [(recipients, fate)] = fates
-        rest = _rest(mail, mail.arrival.mail, mail.arrival.parent, recipients)
-        content = write_content(rest.arrival, rest.envelope, rest.hop)
-        database.execute("UPDATE mail SET content = ? WHERE id = ?", (content, mail.arrival.mail))
-        settle(database, mail.arrival.mail, fate)
+        rest = _rest(mail, row, mail.arrival.parent, recipients)
+        database.execute("UPDATE mail SET content = ? WHERE id = ?", (write_content(rest.arrival, rest.envelope, rest.hop), row))
+        settle(database, row, fate)
     else:
-        database.execute("DELETE FROM mail WHERE id = ?", (mail.arrival.mail,))
+        database.execute("DELETE FROM mail WHERE id = ?", (row,))
         for recipients, fate in fates:
-            insert(database, _rest(mail, new(), mail.arrival.mail, recipients), fate)
-    for output in outputs:
+            named = (mail.arrival.mail, mail.arrival.parent) if len(fates) == 1 else (new(), mail.arrival.mail)
+            insert(database, _rest(mail, *named, recipients), fate)
+    for output in settlement.outputs:
         insert(database, output, Fate(State.WAITING, now))
-    return forget_body(database, _name(mail))
+    return forget_body(database, body_of(lease.mail).name)
 
 
 def set_broken(database: apsw.Connection, lease: Lease, owner: str, detail: str, now: int) -> None:
@@ -194,12 +201,6 @@ def _fate(remainder: Remainder, attempts: int, now: int) -> Fate:
 def _rest(mail: Mail, identifier: MailId, parent: MailId | None, recipients: tuple[Recipient, ...]) -> Mail:
     arrival = replace(mail.arrival, mail=identifier, parent=parent)
     return replace(mail, arrival=arrival, envelope=replace(mail.envelope, recipients=recipients))
-
-
-def _name(mail: Mail) -> str:
-    if not isinstance(mail.body, SpoolBody):
-        raise TypeError("the body is not of this spool")
-    return mail.body.name
 
 
 def read_mail(row: Sequence[Any], make: MakeBody) -> Mail:

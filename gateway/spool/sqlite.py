@@ -22,22 +22,20 @@ import apsw
 from gateway.mail.body import Bodies
 from gateway.mail.envelope import Mail
 from gateway.mail.identifier import RANDOM_BYTES, MailId, make_mail_id
-from gateway.outcome import GatewayError, Reason
+from gateway.outcome import GatewayError
 from gateway.smime.keys import Unwrapper
-from gateway.spool import leases as leasing
 from gateway.spool import rows as table
-from gateway.spool.bodies import SpoolBodies, SpoolBody
+from gateway.spool.bodies import SpoolBodies, SpoolBody, body_of
 from gateway.spool.database import Database, Effect, Work, finisher
 from gateway.spool.epoch import EpochKeys, SealingKey
 from gateway.spool.fault import fault
 from gateway.spool.files import BodyFiles
-from gateway.spool.keeper import LEASE_SECONDS, Keeper
+from gateway.spool.keeper import Keeper
 from gateway.spool.owners import Owners
-from gateway.spool.store import Lease, Remainder, Row, State
+from gateway.spool.store import Lease, Row, Settlement, State
 from gateway.spool.sweep import settle_dead, sweep
+from gateway.spool.taker import Taker
 
-POLL_SECONDS: Final = 0.5  # how soon a row is seen that another process released or added
-_CLOSED_SECONDS: Final = 5.0  # how soon an epoch that could not be opened is tried again
 _DISK_THREADS: Final = 4
 
 
@@ -77,14 +75,14 @@ class SqliteSpool:
         self._own = self._new()
         self._keys = EpochKeys(sealing, unwrapper, now)
         self._files = BodyFiles(state / "bodies", self._own, self._keys, now, free or self._free)
+        self._make = partial(SpoolBody, self._files)
         self._bodies = SpoolBodies(self._files, free_megabytes << 20)
         self._output_bodies = SpoolBodies(self._files, free_megabytes << 18)
         self._owners = Owners(state / "workers", self._own)
-        self._closed: dict[str, float] = {}
-        self._changed = asyncio.Event()
         self._database: Database
         self._disk: ThreadPoolExecutor
         self._keeper: Keeper
+        self._taker: Taker
 
     async def open(self) -> None:
         """Open the database, making it and its directories if need be. Raises ``GatewayError`` (SPOOL_...)."""
@@ -99,6 +97,7 @@ class SqliteSpool:
         self._database = Database(self._state / "spool.sqlite", self._now)
         self._disk = ThreadPoolExecutor(_DISK_THREADS, "spool-disk")
         self._keeper = Keeper(self._database, self._disk, self._owners, self._files, self._boot)
+        self._taker = Taker(self._own, self._database, self._keys, self._keeper, self._make, self._now, self._boot)
 
     async def start(self) -> None:
         """Open, show that this process lives, take back what the dead left, and keep doing so. Raises ``GatewayError``."""
@@ -118,7 +117,7 @@ class SqliteSpool:
         """Give back the leases still held, finish what is queued, and let go of everything."""
         self._keeper.stop()
         with contextlib.suppress(GatewayError):  # they run out by themselves
-            await self._give_back(self._keeper.held(), None)
+            await self._taker.give_back()
         await asyncio.to_thread(self._shut)
 
     def _shut(self) -> None:
@@ -139,71 +138,40 @@ class SqliteSpool:
     async def accept(self, mail: Mail) -> None:
         """See the contract. If it fails, the caller still owns the body and discards it."""
         fate = table.Fate(State.WAITING, self._now())
-        await self._store([mail], lambda database: table.insert(database, mail, fate))
-        self._changed.set()
+        holder = self._taker.holder()
+
+        def stored() -> None:
+            if holder is None:
+                self._taker.stir()
+            else:
+                self._taker.hand_over(mail, holder)
+
+        await self._store([mail], lambda database: table.insert(database, mail, fate, holder), stored)
 
     async def lease(self, limit: int) -> Sequence[Lease]:
-        """See the contract. Rows whose epoch cannot be opened now are passed over, and tried again a little later."""
-        boot = self._boot()
-        worker = leasing.Worker(self._own, self._now(), boot, boot + LEASE_SECONDS)
-        closed = self._closed_epochs()
-        leases = await self._database.run(lambda database: leasing.take(database, limit, worker, closed, self._body), Effect.CHANGE)
-        shut = await self._open_epochs({_body(lease.mail).epoch for lease in leases})
-        refused = [(lease.mail.arrival.mail, lease.token) for lease in leases if _body(lease.mail).epoch in shut]
-        leases = [lease for lease in leases if _body(lease.mail).epoch not in shut]
-        self._keeper.take_up(leases)
-        await self._give_back(refused, Reason.KEY_UNAVAILABLE)
-        return leases
+        """See the contract."""
+        return await self._taker.lease(limit)
 
-    async def _open_epochs(self, wanted: set[str]) -> set[str]:
-        """Those of ``wanted`` that could not be opened."""
-        unknown = {epoch for epoch in wanted if not self._keys.is_open(epoch)}
-        if not unknown:
-            return unknown
-        for epoch in await self._database.run(lambda database: table.epochs(database, unknown), Effect.READ):
-            with contextlib.suppress(GatewayError):  # stays among the shut ones, whose rows get the reason
-                await self._keys.open(epoch)
-        shut = {epoch for epoch in unknown if not self._keys.is_open(epoch)}
-        retry = self._boot() + _CLOSED_SECONDS
-        self._closed.update((epoch, retry) for epoch in shut)
-        return shut
+    async def wait(self, room: int = 0) -> None:
+        """See the contract."""
+        await self._taker.wait(room)
 
-    def _closed_epochs(self) -> list[str]:
-        """Epochs that could not be opened a moment ago."""
-        boot = self._boot()
-        self._closed = {epoch: retry for epoch, retry in self._closed.items() if retry > boot}
-        return list(self._closed)
-
-    async def _give_back(self, held: list[tuple[MailId, int]], reason: Reason | None) -> None:
-        if held:
-            await self._database.run(lambda database: leasing.give_back(database, held, self._own, reason), Effect.CHANGE)
-
-    async def wait(self) -> None:
-        """See the contract. Sees what other processes changed within ``POLL_SECONDS``."""
-        while True:
-            self._changed.clear()
-            closed = self._closed_epochs()
-            next_at, runs_out = await self._database.run(partial(leasing.next_due, closed=closed), Effect.READ)
-            pauses = [POLL_SECONDS]
-            if next_at is not None:
-                pauses.append((next_at - self._now()) / 1e6)
-            if runs_out is not None:
-                pauses.append(runs_out - self._boot())
-            if min(pauses) <= 0:
-                return
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(pauses)):
-                    await self._changed.wait()
-
-    async def replace(self, lease: Lease, outputs: Sequence[Mail], remainders: Sequence[Remainder] = ()) -> None:
-        """See the contract. If it fails, the caller still owns the bodies of ``outputs`` and discards them."""
+    async def replace(self, lease: Lease, settlement: Settlement) -> None:
+        """See the contract."""
         self._keeper.let_go(lease)
         now = self._now()
+        stays = [settlement.of] if settlement.of is not None and settlement.remainders else []
+        stored = self._taker.stir if settlement.outputs or settlement.remainders else None
         await self._store(
-            outputs,
-            lambda database: table.end(database, lease, self._own, outputs, remainders, self._new, now),
+            [*settlement.outputs, *stays],
+            lambda database: table.end(database, lease, self._own, settlement, self._new, now),
+            stored,
         )
-        self._changed.set()
+
+    def discard(self, outputs: Sequence[Mail]) -> None:
+        """See the contract."""
+        for writer in filter(None, (body_of(output).writer for output in outputs)):
+            writer.discard()
 
     async def break_(self, lease: Lease, detail: str) -> None:
         """See the contract."""
@@ -213,11 +181,11 @@ class SqliteSpool:
 
     async def rows(self, state: State | None = None) -> Sequence[Row]:
         """See the contract."""
-        return await self._database.run(lambda database: table.select(database, state, self._body), Effect.READ)
+        return await self._database.run(lambda database: table.select(database, state, self._make), Effect.READ)
 
     async def row(self, mail: MailId) -> Row | None:
         """See the contract."""
-        return await self._database.run(lambda database: table.find(database, mail, self._body), Effect.READ)
+        return await self._database.run(lambda database: table.find(database, mail, self._make), Effect.READ)
 
     async def count(self) -> dict[State, int]:
         """How many rows there are in each state."""
@@ -227,7 +195,7 @@ class SqliteSpool:
         """See the contract."""
         now = self._now()
         released = await self._database.run(lambda database: table.release(database, mail, now), Effect.DURABLE)
-        self._changed.set()
+        self._taker.stir()
         return released
 
     async def drop(self, mail: MailId) -> bool:
@@ -238,15 +206,22 @@ class SqliteSpool:
         await asyncio.to_thread(self._delete, gone)
         return True
 
-    async def _store(self, mails: Sequence[Mail], change: Callable[[apsw.Connection], list[str] | None]) -> None:
+    async def _store(
+        self,
+        mails: Sequence[Mail],
+        change: Callable[[apsw.Connection], list[str] | None],
+        stored: Callable[[], None] | None,
+    ) -> None:
         """Bring the bodies of ``mails`` to disk, then do ``change``, then delete the bodies it leaves without a row.
+
+        ``stored`` is then called, even if the caller was cancelled meanwhile.
 
         It goes on if the caller is cancelled, unless the change has not begun; either way bodies and rows agree.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
         tell = finisher(loop, future)
-        writers = [body.writer for body in map(_body, mails) if body.writer is not None]
+        writers = [body.writer for body in map(body_of, mails) if body.writer is not None]
         for writer in writers:
             writer.claim()
         large = [writer for writer in writers if writer.sealed is None]
@@ -258,6 +233,9 @@ class SqliteSpool:
                     if future.cancelled():
                         writer.discard()
             self._delete(gone or [])
+            if error is None and stored is not None:
+                with contextlib.suppress(RuntimeError):  # the loop is closed: the leases run out
+                    loop.call_soon_threadsafe(stored)
             tell(None, error)
 
         def persist() -> None:
@@ -279,18 +257,9 @@ class SqliteSpool:
             with contextlib.suppress(OSError):  # swept later
                 self._files.delete(name)
 
-    def _body(self, name: str, size: int, epoch: str, sealed: bytes | None) -> SpoolBody:
-        return SpoolBody(self._files, name, size, epoch, sealed)
-
     def _free(self) -> int:
         facts = os.statvfs(self._state)
         return facts.f_bavail * facts.f_frsize
 
     def _new(self) -> MailId:
         return make_mail_id(self._now(), self._random(RANDOM_BYTES))
-
-
-def _body(mail: Mail) -> SpoolBody:
-    if not isinstance(mail.body, SpoolBody):
-        raise TypeError("the body is not of this spool")
-    return mail.body

@@ -67,6 +67,18 @@ class Waiting:
 Remainder = Waiting | Held
 
 
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What a lease ends in: its row goes, ``outputs`` are new rows, ``remainders`` are the recipients that stay.
+
+    The remainders keep the body of the row; or, if work went on with an output that was never stored, of that output, ``of``.
+    """
+
+    outputs: tuple[Mail, ...] = ()
+    remainders: tuple[Remainder, ...] = ()
+    of: Mail | None = None
+
+
 class Spool(Protocol):
     """The durable queue. Every method that changes something returns only when the change is on disk.
 
@@ -83,15 +95,22 @@ class Spool(Protocol):
     async def lease(self, limit: int) -> Sequence[Lease]:
         """At most ``limit`` rows that are due, best priority first, taken for this worker; empty when nothing is due."""
 
-    async def wait(self) -> None:
-        """Returns when something may be due: a mail was accepted here, or the time of the next row has come."""
+    async def wait(self, room: int = 0) -> None:
+        """Returns when something may be due: a mail was accepted here, or the time of the next row has come.
 
-    async def replace(self, lease: Lease, outputs: Sequence[Mail], remainders: Sequence[Remainder] = ()) -> None:
-        """The end of a lease, in one transaction: the row goes, ``outputs`` are new rows, ``remainders`` keep its body.
+        ``room`` is how many leases the caller would take from now on, even after the return: of what is stored here, as many
+        may be leased to this process at once, for the next calls of :meth:`lease`.
+        """
+
+    async def replace(self, lease: Lease, settlement: Settlement) -> None:
+        """The end of a lease, in one transaction.
 
         No outputs and no remainders: the mail is done. Each remainder that is not the only one becomes a row of its own
         with a new identifier, the same body and the old row as its parent. Raises :class:`LeaseLost`.
         """
+
+    def discard(self, outputs: Sequence[Mail]) -> None:
+        """Forget the bodies of ``outputs`` that no row came to name."""
 
     async def break_(self, lease: Lease, detail: str) -> None:
         """Puts the row aside as ``broken``, with its body. Raises :class:`LeaseLost`."""

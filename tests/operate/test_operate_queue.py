@@ -18,6 +18,7 @@ from gateway.mail.identifier import make_mail_id
 from gateway.outcome import Reason
 from gateway.spool.epoch import load_sealing_key
 from gateway.spool.sqlite import SqliteSpool
+from gateway.spool.store import Settlement
 
 Run = Callable[..., Result]
 Ask = Callable[..., tuple[int, Any]]
@@ -46,7 +47,7 @@ def spool(site: Path) -> None:
                 if identifier == HELD:
                     (lease,) = await spool.lease(1)
                     held = Held(recipients, Reason.NO_CERTIFICATE, "rule held: nothing in folder")
-                    await spool.replace(lease, (), (held,))
+                    await spool.replace(lease, Settlement(remainders=(held,)))
         finally:
             await spool.close()
 

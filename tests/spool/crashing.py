@@ -1,7 +1,8 @@
-"""A process that is killed: ``python -m tests.spool.crashing accept|work STATE KEY FIRST``. What it prints, it may rely on.
+"""A process that is killed: ``python -m tests.spool.crashing accept|work|both STATE KEY FIRST``. What it prints, it may rely on.
 
 ``accept`` takes numbered mails without end and prints each identifier once accept has returned. ``work`` takes mails through
-their flow and their delivery and prints each number it delivers, before it settles the delivery.
+their flow and their delivery and prints each number it delivers, before it settles the delivery. ``both`` does both at once:
+what it delivers, it may have been given by the very transaction that stored it.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from gateway.mail.envelope import Mail, NextHop, Stage
+from gateway.outcome import Reason
 from gateway.spool.epoch import SealingKey
 from gateway.spool.sqlite import SqliteSpool
-from gateway.spool.store import Lease, LeaseLost
+from gateway.spool.store import Lease, LeaseLost, Settlement, Waiting
 from tests.spool.kit import KeyHolder, content, make_mail, new_id, running, wall
 
 SESSIONS = 10
@@ -72,14 +74,22 @@ async def work(spool: SqliteSpool, _first: int) -> None:
         try:
             if mail.stage is Stage.DELIVERY:
                 say(f"delivered {mail.arrival.parent} {number}")
-                await spool.replace(lease, ())
+                await spool.replace(lease, Settlement())
+                return
+            writer = spool.output_bodies.create()
+            for chunk in mail.body.chunks():
+                writer.write(chunk)
+            arrival = replace(mail.arrival, mail=new_id(wall()), parent=mail.arrival.mail)
+            output = replace(mail, arrival=arrival, body=writer.close(), stage=Stage.DELIVERY, hop=NextHop("out"))
+            if number % 4 == 0:
+                await spool.replace(lease, Settlement((output,)))
+            elif number % 4 == 1:
+                later = Waiting(mail.envelope.recipients, wall(), Reason.HOP_DEFERRED)
+                await spool.replace(lease, Settlement(remainders=(later,), of=output))
             else:
-                writer = spool.output_bodies.create()
-                for chunk in mail.body.chunks():
-                    writer.write(chunk)
-                arrival = replace(mail.arrival, mail=new_id(wall()), parent=mail.arrival.mail)
-                output = replace(mail, arrival=arrival, body=writer.close(), stage=Stage.DELIVERY, hop=NextHop("out"))
-                await spool.replace(lease, [output])
+                say(f"delivered {mail.arrival.mail} {number}")
+                await spool.replace(lease, Settlement(of=output))
+            spool.discard([output])
         except LeaseLost:
             say(f"lost {mail.arrival.mail} {number}")
 
@@ -90,13 +100,19 @@ async def work(spool: SqliteSpool, _first: int) -> None:
                 tasks.create_task(step(lease))
         if not leases:
             say("idle - 0")
-            await spool.wait()
+            await spool.wait(SESSIONS)
+
+
+async def both(spool: SqliteSpool, first: int) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(accept(spool, first))
+        tasks.create_task(work(spool, first))
 
 
 async def main(mode: str, state: Path, key: Path, first: int) -> None:
     private = load_pem_private_key(key.read_bytes(), None)
     assert isinstance(private, RSAPrivateKey)
-    jobs: dict[str, Callable[[SqliteSpool, int], Awaitable[None]]] = {"accept": accept, "work": work}
+    jobs: dict[str, Callable[[SqliteSpool, int], Awaitable[None]]] = {"accept": accept, "work": work, "both": both}
     async with running(open_spool(state, private)) as spool:
         say("ready - 0")
         await jobs[mode](spool, first)

@@ -92,26 +92,41 @@ async def test_every_mail_is_delivered_by_workers_that_die(tmp_path: Path, key_f
     state = tmp_path / "state"
     process = await start("accept", state, key_file)
     assert process.stdout is not None
-    accepted = [parse((await process.stdout.readline()).decode())[1:] for _ in range(300)]
-    accepted += [(identifier, number) for _, identifier, number in await kill(process)]
-    delivered: set[int] = set()
-    words: set[str] = set()
+    said = [parse((await process.stdout.readline()).decode()) for _ in range(300)]
+    said += await kill(process)
     for _ in range(5):
         workers = [await start("work", state, key_file) for _ in range(2)]
         await asyncio.sleep(random.uniform(0.0, 0.15))  # noqa: S311 - no secret
         for worker in workers:
-            for word, _, number in await kill(worker):
-                words.add(word)
-                delivered |= {number} if word == "delivered" else set()
+            said += await kill(worker)
+    await drained(state, key_file, said)
+
+
+async def test_every_mail_is_delivered_by_processes_that_take_and_deliver_and_die(tmp_path: Path, key_file: Path) -> None:
+    """What a process leased in the transaction that stored it is taken up by another when it dies."""
+    state = tmp_path / "state"
+    said: list[tuple[str, str, int]] = []
+    for life in range(4):
+        processes = [await start("both", state, key_file, (2 * life + each) * 1_000_000) for each in range(2)]
+        await asyncio.sleep(random.uniform(0.05, 0.3))  # noqa: S311 - no secret
+        for process in processes:
+            said += await kill(process)
+    assert {"accepted", "delivered"} <= {word for word, _, _ in said}
+    await drained(state, key_file, said)
+
+
+async def drained(state: Path, key_file: Path, said: list[tuple[str, str, int]]) -> None:
+    """One last worker empties the spool; then everything that was accepted has been delivered, and nothing stays."""
     last = await start("work", state, key_file)
     assert last.stdout is not None
     async with running(open_spool(state, spool_key())) as spool:
         while sum((await spool.count()).values()):
-            word, _, number = parse((await last.stdout.readline()).decode())
-            delivered |= {number} if word == "delivered" else set()
+            said.append(parse((await last.stdout.readline()).decode()))
         assert await spool.count() == dict.fromkeys(State, 0)
-        delivered |= {number for word, _, number in await kill(last) if word == "delivered"}
-    assert {number for _, number in accepted} <= delivered
-    assert "lost" not in words
+        said += await kill(last)
+    numbers = {each: {number for word, _, number in said if word == each} for each in ("accepted", "delivered", "lost")}
+    assert numbers["accepted"]
+    assert numbers["accepted"] <= numbers["delivered"]
+    assert not numbers["lost"]
     async with running(open_spool(state, spool_key())):
         assert not body_files(state)

@@ -18,7 +18,7 @@ from gateway.mail.identifier import MailId, make_mail_id
 from gateway.outcome import Reason
 from gateway.spool.keeper import LEASE_SECONDS
 from gateway.spool.sqlite import SqliteSpool
-from gateway.spool.store import Lease, LeaseLost, Remainder, State, Waiting
+from gateway.spool.store import Lease, LeaseLost, Remainder, Settlement, State, Waiting
 from tests.spool.kit import CARDIOLOGY, RADIOLOGY, Clock, body_files, content, crash, make_mail, make_spool
 
 T = TypeVar("T")
@@ -149,12 +149,12 @@ class SpoolMachine(RuleBasedStateMachine):
             outputs = [replace(mail, body=lease.mail.body) for mail in outputs]
         if row is None:
             with pytest.raises(LeaseLost):
-                self.run(spool.replace(lease, outputs))
+                self.run(spool.replace(lease, Settlement(tuple(outputs))))
             if not same_body:
                 for mail in outputs:
                     mail.body.writer.discard()  # type: ignore[attr-defined]
             return
-        self.run(spool.replace(lease, outputs))
+        self.run(spool.replace(lease, Settlement(tuple(outputs))))
         del self.model.rows[lease.mail.arrival.mail]
         for mail in outputs:
             self.add(mail, large=row.large if same_body else large)
@@ -170,9 +170,9 @@ class SpoolMachine(RuleBasedStateMachine):
         )
         if row is None:
             with pytest.raises(LeaseLost):
-                self.run(spool.replace(lease, (), [remainder]))
+                self.run(spool.replace(lease, Settlement(remainders=(remainder,))))
             return
-        self.run(spool.replace(lease, (), [remainder]))
+        self.run(spool.replace(lease, Settlement(remainders=(remainder,))))
         row.recipients, row.lease = (CARDIOLOGY,), row.lease
         row.state = State.HELD if held else State.WAITING
         row.next_at = next_at
@@ -188,10 +188,10 @@ class SpoolMachine(RuleBasedStateMachine):
         ]
         if row is None:
             with pytest.raises(LeaseLost):
-                self.run(spool.replace(lease, (), remainders))
+                self.run(spool.replace(lease, Settlement(remainders=tuple(remainders))))
             return
         before = set(self.model.rows)
-        self.run(spool.replace(lease, (), remainders))
+        self.run(spool.replace(lease, Settlement(remainders=tuple(remainders))))
         parent = lease.mail.arrival.mail
         del self.model.rows[parent]
         fresh = [found for found in self.run(spool.rows()) if found.mail.arrival.mail not in before]

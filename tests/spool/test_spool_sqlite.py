@@ -13,12 +13,12 @@ import pytest
 from gateway.mail.ending import Held
 from gateway.mail.envelope import Mail, NextHop, Stage
 from gateway.outcome import GatewayError, Reason
-from gateway.spool import sqlite
+from gateway.spool import taker
 from gateway.spool.database import Effect
 from gateway.spool.files import SEGMENT, BodyDamagedError
 from gateway.spool.keeper import LEASE_SECONDS
 from gateway.spool.sqlite import SqliteSpool
-from gateway.spool.store import Lease, LeaseLost, Remainder, State, Waiting
+from gateway.spool.store import Lease, LeaseLost, Remainder, Settlement, State, Waiting
 from tests.spool.kit import CARDIOLOGY, RADIOLOGY, START, Clock, body_files, content, crash, holder, make_mail, make_spool, running
 
 LARGE = b"0123456789abcdef" * 4097
@@ -63,7 +63,7 @@ async def test_done_mails_leave_nothing(tmp_path: Path) -> None:
         for data in (b"small", LARGE):
             await spool.accept(make_mail(spool, data))
         for lease in await spool.lease(10):
-            await spool.replace(lease, ())
+            await spool.replace(lease, Settlement())
         assert not await spool.rows()
         assert not body_files(tmp_path)
     database = apsw.Connection(str(tmp_path / "spool.sqlite"))
@@ -78,7 +78,7 @@ async def test_a_mail_becomes_its_outputs(tmp_path: Path) -> None:
         lease = await lease_one(spool)
         parent = lease.mail.arrival.mail
         outputs = [make_mail(spool, data, stage=Stage.DELIVERY, parent=parent) for data in (b"one", LARGE + b"two")]
-        await spool.replace(lease, outputs)
+        await spool.replace(lease, Settlement(tuple(outputs)))
         assert {row.mail.arrival.mail for row in await spool.rows()} == {mail.arrival.mail for mail in outputs}
         leased = await spool.lease(10)
         assert sorted(content(lease.mail) for lease in leased) == sorted([b"one", LARGE + b"two"])
@@ -95,13 +95,105 @@ async def test_an_output_may_keep_the_body_it_came_with(tmp_path: Path, data: by
             replace(lease.mail, arrival=make_mail(spool).arrival, stage=Stage.DELIVERY, hop=NextHop(name))
             for name in ("one", "two")
         ]
-        await spool.replace(lease, outputs)
+        await spool.replace(lease, Settlement(tuple(outputs)))
         for left in (1, 0):
             [lease] = await spool.lease(1)
             assert content(lease.mail) == data
-            await spool.replace(lease, ())
+            await spool.replace(lease, Settlement())
             assert len(await spool.rows()) == left
         assert not body_files(tmp_path)
+
+
+@pytest.mark.parametrize("data", [b"as it goes out", LARGE])
+async def test_an_output_that_was_never_stored_may_leave_remainders(tmp_path: Path, data: bytes) -> None:
+    """One under its own identifier, several under new ones: with its body, tried once, while row and body of the mail go."""
+    clock = Clock()
+    async with running(make_spool(tmp_path, clock)) as spool:
+        for parts in ([(CARDIOLOGY, RADIOLOGY)], [(CARDIOLOGY,), (RADIOLOGY,)]):
+            await spool.accept(make_mail(spool, LARGE))
+            lease = await lease_one(spool)
+            of = make_mail(spool, data, stage=Stage.DELIVERY, parent=lease.mail.arrival.mail)
+            waiting = tuple(Waiting(part, clock.now + 1, Reason.HOP_DEFERRED, "450") for part in parts)
+            await spool.replace(lease, Settlement(remainders=waiting, of=of))
+            spool.discard([of])
+            rows = await spool.rows()
+            assert [(row.state, row.attempts, row.mail.stage) for row in rows] == [(State.WAITING, 1, Stage.DELIVERY)] * len(parts)
+            names = {(row.mail.arrival.mail, row.mail.arrival.parent) for row in rows}
+            if len(parts) == 1:
+                assert names == {(of.arrival.mail, lease.mail.arrival.mail)}
+            else:
+                assert {parent for _, parent in names} == {of.arrival.mail}
+            clock.advance(1)
+            for again in await spool.lease(10):
+                assert content(again.mail) == data
+                await spool.replace(again, Settlement())
+            assert not body_files(tmp_path)
+
+
+@pytest.mark.parametrize("data", [b"as it goes out", LARGE])
+async def test_an_output_that_was_delivered_at_once_leaves_nothing(tmp_path: Path, data: bytes) -> None:
+    """Neither row nor file."""
+    async with running(make_spool(tmp_path, Clock())) as spool:
+        await spool.accept(make_mail(spool, LARGE))
+        lease = await lease_one(spool)
+        of = make_mail(spool, data, stage=Stage.DELIVERY)
+        await spool.replace(lease, Settlement(of=of))
+        spool.discard([of])
+        assert not await spool.rows()
+        assert not body_files(tmp_path)
+
+
+async def test_a_worker_with_room_gets_at_once_what_its_process_accepts(tmp_path: Path) -> None:
+    """Leased by the transaction that stored it, and no more than there is room for."""
+    clock = Clock()
+    async with running(make_spool(tmp_path, clock)) as spool:
+        assert not await spool.lease(2)
+        waiting = asyncio.create_task(spool.wait(2))
+        await asyncio.sleep(0)
+        mails = [make_mail(spool, data, at=clock.now + number) for number, data in enumerate((b"one", LARGE, b"three"))]
+        for mail in mails:
+            await spool.accept(mail)
+        await asyncio.wait_for(waiting, 5)
+        assert [row.state for row in await spool.rows()] == [State.LEASED, State.LEASED, State.WAITING]
+        leases = list(await spool.lease(2))
+        assert [lease.mail.arrival.mail for lease in leases] == [mail.arrival.mail for mail in mails[:2]]
+        assert [content(lease.mail) for lease in leases] == [b"one", LARGE]
+        assert [lease.attempts for lease in leases] == [0, 0]
+        spool.discard([lease.mail for lease in leases])  # rows name them
+        assert [content(lease.mail) for lease in leases] == [b"one", LARGE]
+        leases += await spool.lease(2)
+        for lease in leases:
+            await spool.replace(lease, Settlement())
+        assert not await spool.rows()
+        assert not body_files(tmp_path)
+
+
+async def test_what_waits_is_not_overtaken(tmp_path: Path) -> None:
+    """A worker that has room but is known to have something due gets nothing past it."""
+    clock = Clock()
+    async with running(make_spool(tmp_path, clock)) as spool:
+        await spool.accept(make_mail(spool, b"first"))
+        await asyncio.wait_for(spool.wait(1), 5)
+        clock.advance(0.001)
+        await spool.accept(make_mail(spool, b"second"))
+        assert [row.state for row in await spool.rows()] == [State.WAITING] * 2
+        (lease,) = await spool.lease(1)
+        assert content(lease.mail) == b"first"
+
+
+async def test_leases_nobody_asked_for_are_given_back(tmp_path: Path) -> None:
+    """A process that ends leaves what it was handed to the others, as if never tried."""
+    clock = Clock()
+    async with running(make_spool(tmp_path, clock)) as other:
+        async with running(make_spool(tmp_path, clock)) as spool:
+            assert not await spool.lease(1)
+            waiting = asyncio.create_task(spool.wait(1))
+            await asyncio.sleep(0)
+            await spool.accept(make_mail(spool, b"on its way"))
+            await asyncio.wait_for(waiting, 5)
+            assert [row.state for row in await other.rows()] == [State.LEASED]
+        lease = await lease_one(other)
+        assert (content(lease.mail), lease.attempts) == (b"on its way", 0)
 
 
 async def test_one_remainder_keeps_the_row(tmp_path: Path) -> None:
@@ -111,7 +203,9 @@ async def test_one_remainder_keeps_the_row(tmp_path: Path) -> None:
         mail = make_mail(spool)
         await spool.accept(mail)
         again = clock.now + 60_000_000
-        await spool.replace(await lease_one(spool), (), [Waiting((RADIOLOGY,), again, Reason.HOP_DEFERRED, "450 later")])
+        await spool.replace(
+            await lease_one(spool), Settlement(remainders=(Waiting((RADIOLOGY,), again, Reason.HOP_DEFERRED, "450 later"),))
+        )
         [row] = await spool.rows()
         assert row.mail.arrival == mail.arrival
         assert row.mail.envelope == replace(mail.envelope, recipients=(RADIOLOGY,))
@@ -134,7 +228,7 @@ async def test_several_remainders_become_rows_of_their_own(tmp_path: Path) -> No
             Waiting((CARDIOLOGY,), clock.now + 1, Reason.HOP_UNREACHABLE, "no answer"),
             Held((RADIOLOGY,), Reason.NO_CERTIFICATE, "none"),
         ]
-        await spool.replace(await lease_one(spool), (), remainders)
+        await spool.replace(await lease_one(spool), Settlement(remainders=tuple(remainders)))
         waiting, held = sorted(await spool.rows(), key=lambda row: row.state, reverse=True)
         assert (waiting.state, held.state) == (State.WAITING, State.HELD)
         assert {waiting.mail.arrival.parent, held.mail.arrival.parent} == {mail.arrival.mail}
@@ -173,13 +267,13 @@ async def test_a_lease_that_ran_out_is_fenced(tmp_path: Path) -> None:
         new = await lease_one(second)
         assert (new.token > old.token, new.attempts) == (True, 1)
         output = make_mail(first, LARGE, stage=Stage.DELIVERY)
-        for attempt in (first.replace(old, [output]), first.replace(old, ()), first.break_(old, "x")):
+        for attempt in (first.replace(old, Settlement((output,))), first.replace(old, Settlement()), first.break_(old, "x")):
             with pytest.raises(LeaseLost):
                 await attempt
         assert (await second.rows())[0].state is State.LEASED
         output.body.writer.discard()  # type: ignore[attr-defined]
         assert len(body_files(tmp_path)) == 1
-        await second.replace(new, ())
+        await second.replace(new, Settlement())
 
 
 async def test_a_lease_that_ran_out_and_nobody_took_still_holds(tmp_path: Path) -> None:
@@ -189,7 +283,7 @@ async def test_a_lease_that_ran_out_and_nobody_took_still_holds(tmp_path: Path) 
         await spool.accept(make_mail(spool))
         lease = await lease_one(spool)
         clock.advance(LEASE_SECONDS * 2)
-        await spool.replace(lease, ())
+        await spool.replace(lease, Settlement())
         assert not await spool.rows()
 
 
@@ -205,7 +299,7 @@ async def test_leases_are_renewed_while_they_are_held(tmp_path: Path) -> None:
         clock.advance(LEASE_SECONDS - 1)
         assert not await second.lease(10)
         with pytest.raises(TypeError):
-            await first.replace(lease, [replace(lease.mail, body=b"no body")])  # type: ignore[arg-type]
+            await first.replace(lease, Settlement((replace(lease.mail, body=b"no body"),)))  # type: ignore[arg-type]
         first._keeper.tick()
         await first.rows()
         clock.advance(2)
@@ -290,8 +384,8 @@ async def test_operators_work_from_another_process(tmp_path: Path) -> None:
         for mail in mails:
             await worker.accept(mail)
         first, second, third = await worker.lease(10)
-        await worker.replace(first, (), [Held((CARDIOLOGY,), Reason.POLICY_HOLD)])
-        await worker.replace(second, (), [Held((CARDIOLOGY,), Reason.POLICY_HOLD)])
+        await worker.replace(first, Settlement(remainders=(Held((CARDIOLOGY,), Reason.POLICY_HOLD),)))
+        await worker.replace(second, Settlement(remainders=(Held((CARDIOLOGY,), Reason.POLICY_HOLD),)))
         operator = SqliteSpool(tmp_path, now=lambda: clock.now)
         await operator.open()
         try:
@@ -332,7 +426,7 @@ async def test_wait_ends_when_the_next_row_is_due(tmp_path: Path) -> None:
         await spool.accept(make_mail(spool))
         lease = await lease_one(spool)
         due = spool._now() + 200_000
-        await spool.replace(lease, (), [Waiting((CARDIOLOGY,), due, Reason.HOP_DEFERRED)])
+        await spool.replace(lease, Settlement(remainders=(Waiting((CARDIOLOGY,), due, Reason.HOP_DEFERRED),)))
         assert not await spool.lease(1)
         await asyncio.wait_for(spool.wait(), 5)
         assert spool._now() >= due
@@ -341,7 +435,7 @@ async def test_wait_ends_when_the_next_row_is_due(tmp_path: Path) -> None:
 
 async def test_accepting_needs_no_token_and_reading_waits_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process without its token takes mail and passes over what others wrote, with the reason; later it opens each epoch once."""
-    monkeypatch.setattr(sqlite, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(taker, "POLL_SECONDS", 0.01)
     clock = Clock()
     async with running(make_spool(tmp_path, clock)) as first:
         for data in (b"small", LARGE):
@@ -385,7 +479,7 @@ async def test_below_the_floor_no_mail_is_taken_but_the_queue_drains(tmp_path: P
             spool.bodies.create()
         assert caught.value.reason is Reason.SPOOL_FULL
         spool.output_bodies.create()
-        await spool.replace(await lease_one(spool), ())
+        await spool.replace(await lease_one(spool), Settlement())
         free = 49 << 20
         with pytest.raises(GatewayError):
             spool.output_bodies.create()
@@ -477,7 +571,7 @@ async def test_epochs_nobody_needs_are_forgotten(tmp_path: Path) -> None:
             await spool.accept(make_mail(spool, at=START))
             if not keep:
                 for lease in await spool.lease(1):
-                    await spool.replace(lease, ())
+                    await spool.replace(lease, Settlement())
     async with running(make_spool(tmp_path, clock)) as spool:
         count = await spool._database.run(lambda db: db.execute("SELECT count(*) FROM epoch").get, Effect.READ)
         assert count == len(await spool.rows()) == 1

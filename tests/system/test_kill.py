@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+import signal
 import smtplib
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import psutil
 import pytest
@@ -115,10 +116,18 @@ def kill_one(site: Site, kind: str, chance: random.Random) -> None:
     """``kill -9`` of a process of that kind, once there is one."""
     alive = until(lambda: children(site, kind), f"a {kind} of {site.name}")
     victim = chance.choice(sorted(alive, key=lambda process: process.pid))
+    seen = len(killed(site))
     try:
         victim.kill()
     except psutil.NoSuchProcess:
         kill_one(site, kind, chance)
+    else:
+        until(lambda: len(killed(site)) > seen, f"the end of a {kind} of {site.name} in its audit")
+
+
+def killed(site: Site) -> list[Any]:
+    """The audit's word on processes that ended by SIGKILL."""
+    return [event for event in site.audit("process_ended") if event["status"] == -signal.SIGKILL]
 
 
 def kill_all(site: Site) -> None:
@@ -170,7 +179,7 @@ def test_every_accepted_mail_arrives_and_none_in_clear(world: World, seed: int) 
     assert MARKER.encode() not in heard
     assert heard.count(b"application/pkcs7-mime") >= MAILS
     for site in (world.hospital, world.laboratory):
-        assert len([event for event in site.audit("process_ended") if event["status"] == -9]) >= len(KINDS) - 1
+        assert len(killed(site)) >= len(KINDS)
         until(lambda site=site: is_empty(site), f"an empty spool at {site.name}")  # type: ignore[misc]
         for file in (site.folder / "state").rglob("*"):
             assert not file.is_file() or MARKER.encode() not in file.read_bytes(), file
