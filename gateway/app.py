@@ -102,6 +102,7 @@ class MailProcess:
         self._config = config
         self._observer = observer
         self._stack = AsyncExitStack()
+        self._reloading = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -180,7 +181,14 @@ class MailProcess:
         return await self._live.peers.who(config, zone, chain, at)
 
     async def reload(self, config: Config) -> None:
-        """Put ``config`` in force. What is wrong with it is reported, and the one before stays in force, whole."""
+        """Put ``config`` in force. What is wrong with it is reported, and the one before stays in force, whole.
+
+        One at a time, in the order in which they are asked for: one that reads slowly must not come after a newer one.
+        """
+        async with self._reloading:
+            await self._replace(config)
+
+    async def _replace(self, config: Config) -> None:
         before = self._live
         try:
             self._live = await asyncio.to_thread(make_live, config, self._crls, self._observer)
