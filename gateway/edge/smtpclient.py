@@ -136,15 +136,15 @@ class Connection:
         """Send what is to be sent and read until something has happened. ``deadline`` is for each whole reply."""
         session, loop = self.session, asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(deadline) as patience:
-                while True:
-                    self._link.write(session.output())
-                    answered = session.answered
-                    event = session.receive(await self._link.read())
-                    if event is not None:
-                        return event
-                    if session.answered > answered:
-                        patience.reschedule(loop.time() + deadline)
+            until = loop.time() + deadline
+            while True:
+                self._link.write(session.output())
+                answered = session.answered
+                event = session.receive(await self._link.read(until))
+                if event is not None:
+                    return event
+                if session.answered > answered:
+                    until = loop.time() + deadline
         except TimeoutError as error:
             raise HopError(Reason.HOP_UNREACHABLE, f"no reply in {deadline:g} s") from error
 

@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from typing import Final, cast
 
+from gateway.edge.deadline import Deadline
 from gateway.outcome import Reason
 from gateway.smtp.hopreply import HopError
 
@@ -19,6 +20,7 @@ class Link(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._inbox = bytearray()
         self._wake: asyncio.Future[None] | None = None
+        self._deadline = Deadline(self._pass)
         self._paused: asyncio.Future[None] | None = None
         self.ended = False
         """Whether the hop has hung up."""
@@ -45,6 +47,7 @@ class Link(asyncio.Protocol):
         """Nothing comes or goes any more."""
         self.ended = True
         self._error = exc
+        self._deadline.close()
         self._rouse()
         if self._paused is not None and not self._paused.done():
             self._paused.set_result(None)
@@ -65,16 +68,26 @@ class Link(asyncio.Protocol):
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
+    def _pass(self) -> None:
+        """The hop has kept us waiting too long."""
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_exception(TimeoutError())
+
     @property
     def quiet(self) -> bool:
         """Whether the hop has neither said anything unread nor hung up."""
         return not self._inbox and not self.ended
 
-    async def read(self) -> bytes:
-        """What came; ``b""`` when the hop has hung up. Raises :class:`HopError` where the connection broke."""
+    async def read(self, until: float) -> bytes:
+        """What came; ``b""`` when the hop has hung up.
+
+        Raises :class:`HopError` where the connection broke, and ``TimeoutError`` at ``until`` (of the loop's clock).
+        """
         if self.quiet:
             self._wake = asyncio.get_running_loop().create_future()
+            self._deadline.set(until)
             await self._wake
+            self._deadline.clear()
         data = bytes(self._inbox)
         self._inbox.clear()
         if not data and self._error is not None:

@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from typing import Final, cast
 
+from gateway.edge.deadline import Deadline
 from gateway.edge.tls import HANDSHAKE_SECONDS, ServerTls
 from gateway.smtp.command import MAX_LINE
 from gateway.smtp.reply import Reply
@@ -46,6 +47,9 @@ class Connection(asyncio.Protocol):
         self._secure: ServerTls | None = None
         self._failure: ssl.SSLError | None = None
         self._input = bytearray()
+        self._loop = asyncio.get_running_loop()
+        self._deadline = Deadline(self._pass)
+        self._late = False
         self._arrived = asyncio.Event()
         self._writable = asyncio.Event()
         self._writable.set()
@@ -58,7 +62,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection stands."""
         self._transport = cast(asyncio.Transport, transport)
-        self.task = asyncio.get_running_loop().create_task(self._run())
+        self.task = self._loop.create_task(self._run())
 
     def data_received(self, data: bytes) -> None:
         """Octets came."""
@@ -80,6 +84,7 @@ class Connection(asyncio.Protocol):
         """Nobody listens any more. The talk ends by itself: cancelled, it might leave a commit without an answer."""
         self._ended = True
         self._transport = None
+        self._deadline.close()
         self._arrived.set()
         self._writable.set()
         self._closed.set()
@@ -120,16 +125,23 @@ class Connection(asyncio.Protocol):
         """How many octets have come and not been taken."""
         return len(self._input)
 
-    async def more(self) -> None:
-        """Waits until more octets have come, or ``wake``. Raises :class:`Gone`, and ``TimeoutError`` after ``seconds``."""
+    async def more(self, until: float | None = None) -> None:
+        """Waits until more octets have come, or ``wake``.
+
+        Raises :class:`Gone`, and ``TimeoutError`` after ``seconds`` or at ``until`` (of the loop's clock), whichever is sooner.
+        """
         if self._ended or self._transport is None:
             raise Gone("the other side hung up")
         if self._paused:
             self._paused = False
             self._transport.resume_reading()
         self._arrived.clear()
-        async with asyncio.timeout(self._seconds):
-            await self._arrived.wait()
+        patience = self._loop.time() + self._seconds
+        self._deadline.set(patience if until is None else min(patience, until))
+        await self._arrived.wait()
+        self._deadline.clear()
+        if self._late:
+            raise TimeoutError
 
     async def heard(self) -> None:
         """Waits until the other side has read most of what was said. Raises ``TimeoutError`` after ``seconds``."""
@@ -150,12 +162,12 @@ class Connection(asyncio.Protocol):
         self._secure = ServerTls(context)
         if self._input:
             self.data_received(self.take())
-        async with asyncio.timeout(HANDSHAKE_SECONDS):
-            while not self._secure.established:
-                try:
-                    await self.more()
-                except Gone:
-                    raise self._failure or Gone("the other side hung up during the handshake") from None
+        until = self._loop.time() + HANDSHAKE_SECONDS
+        while not self._secure.established:
+            try:
+                await self.more(until)
+            except Gone:
+                raise self._failure or Gone("the other side hung up during the handshake") from None
         self.tls, self.chain = self._secure.describe(), self._secure.peer_chain()
 
     # Called by whoever made the connection
@@ -174,6 +186,11 @@ class Connection(asyncio.Protocol):
         """Ends the connection now. A talk in the middle of a commit finishes it, unheard."""
         if self._transport is not None:
             self._transport.abort()
+
+    def _pass(self) -> None:
+        """The other side has kept us waiting too long."""
+        self._late = True
+        self._arrived.set()
 
     def _decrypt(self, secure: ServerTls, data: bytes) -> bytes:
         try:

@@ -30,25 +30,23 @@ class Content:
     async def read_data(self) -> None:
         """Everything up to the line of one dot. Raises :class:`Endless`, ``TimeoutError`` and ``ConnectionError``."""
         reader = DataReader(self._transaction.limit, self._transaction.received)
-        async with asyncio.timeout_at(self._until):
-            while reader.rest is None:
-                if not self._connection.waiting:
-                    await self._connection.more()
-                self._transaction.write(reader.feed(self._connection.take()))
-                self._note(reader)
+        while reader.rest is None:
+            if not self._connection.waiting:
+                await self._connection.more(self._until)
+            self._transaction.write(reader.feed(self._connection.take()))
+            self._note(reader)
         self._connection.put_back(reader.rest)
 
     async def read_chunk(self, size: int, *, last: bool) -> None:
         """The ``size`` octets of one BDAT. Raises as ``read_data``."""
         if self.size + size > 2 * self._transaction.limit:
             raise Endless
-        async with asyncio.timeout_at(self._until):
-            while size:
-                if not self._connection.waiting:
-                    await self._connection.more()
-                piece = self._connection.take(size)
-                size -= len(piece)
-                self._transaction.write(self._chunks.feed(piece))
+        while size:
+            if not self._connection.waiting:
+                await self._connection.more(self._until)
+            piece = self._connection.take(size)
+            size -= len(piece)
+            self._transaction.write(self._chunks.feed(piece))
         if last:
             self._transaction.write(self._chunks.finish())
         self._note(self._chunks)

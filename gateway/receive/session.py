@@ -43,6 +43,8 @@ _EXTENSIONS: Final = ("PIPELINING", "8BITMIME", "SMTPUTF8", "DSN", "ENHANCEDSTAT
 _OFFERED: Final = frozenset((*_EXTENSIONS, "SIZE"))
 _OK: Final = Reply(250, "2.0.0", ("OK",))
 _BYE: Final = Reply(221, "2.0.0", ("Bye",))
+_SENDER: Final = Reply(250, "2.1.0", ("Sender OK",))
+_RECIPIENT: Final = Reply(250, "2.1.5", ("Recipient OK",))
 _GO_ON: Final = Reply(354, "", ("End the message with <CRLF>.<CRLF>",))
 _READY: Final = Reply(220, "2.0.0", ("Ready for TLS",))
 _CANNOT_VERIFY: Final = Reply(252, "2.5.0", ("Send it, and it will be tried",))
@@ -178,7 +180,7 @@ class Session:
         if isinstance(speaker, Refuse | Defer):
             return self._count(self._refuse(connection, speaker, mail))
         self._transaction = Transaction(self._world, config, speaker, self._hello, mail)
-        return Reply(250, "2.1.0", ("Sender OK",))
+        return _SENDER
 
     async def _rcpt(self, connection: Connection, command: RcptTo) -> Reply:
         transaction = self._transaction
@@ -186,7 +188,7 @@ class Session:
             return self._count(_NO_MAIL if transaction is None else _MIXED)
         refusal = await transaction.add(command.recipient)
         if refusal is None:
-            return Reply(250, "2.1.5", ("Recipient OK",))
+            return _RECIPIENT
         reply = self._refuse(connection, refusal, transaction.mail, command.recipient.address)
         # Strangers guess addresses; the servers we know may well have many recipients of one mail refused
         return self._count(reply) if transaction.role is Role.STRANGER else reply

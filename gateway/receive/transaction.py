@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import lru_cache
 from typing import Final, Protocol
 
 from gateway.config.model import Config
@@ -204,8 +205,13 @@ class Transaction:
         cipher = f"\r\n\t({self._speaker.tls})" if self._speaker.tls else ""
         only = self.recipients[0].address if len(self.recipients) == 1 else None
         told = f"\r\n\tfor <{only}>" if only and (self.mail.smtputf8 or not only.needs_smtputf8) else ""
-        date = format_datetime(datetime.fromtimestamp(self._at // 1_000_000, UTC))
         return (
             f"Received: from {self._hello.name} ({place})\r\n\tby {self._config.hostname} with {protocol}{secured} id {self._id}"
-            f"{cipher}{told};\r\n\t{date}\r\n"
+            f"{cipher}{told};\r\n\t{_date(self._at // 1_000_000)}\r\n"
         ).encode()
+
+
+@lru_cache(maxsize=4)
+def _date(second: int) -> str:
+    """A second UTC as RFC 5322 3.3 writes it."""
+    return format_datetime(datetime.fromtimestamp(second, UTC))

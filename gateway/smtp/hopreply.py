@@ -51,7 +51,7 @@ class ReplyReader:
         self._lines.append(line)
         if line[3:4] != b"-":
             lines, self._lines = self._lines, []
-            return parse_reply(lines)
+            return parse_reply(tuple(lines))
         parse_line(line)  # what is no reply is refused at once, and not waited for
         if len(self._lines) >= MAX_LINES:
             raise ReplyError("too many lines")

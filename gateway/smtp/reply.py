@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from gateway.outcome import REASONS, Defer, Reason, Refuse
@@ -100,7 +100,8 @@ def parse_line(line: bytes) -> tuple[int, bool, str]:
     return int(found[1]), found[2] != b"-", _CONTROL.sub("?", text)
 
 
-def parse_reply(lines: Sequence[bytes]) -> Reply:
+@lru_cache(maxsize=64)  # most of what a next hop says it has said before
+def parse_reply(lines: tuple[bytes, ...]) -> Reply:
     """A peer's whole reply from its lines, without their line ends. Raises :class:`ReplyError`.
 
     An enhanced code that contradicts the code, or changes from line to line, is left as text: the code decides (RFC 2034 4).

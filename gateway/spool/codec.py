@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 from gateway.mail.address import Address
@@ -82,6 +83,7 @@ def read_content(text: str) -> Content:
         raise CodecError(f"content is not of version {VERSION}") from error
 
 
+@lru_cache(maxsize=4)  # every row is stored with its epoch, and a day's rows have the same
 def write_sealings(sealings: tuple[Sealing, ...]) -> str:
     """The JSON text of an epoch's sealings."""
     return json.dumps([[one.key, base64.b64encode(one.wrapped).decode()] for one in sealings], separators=(",", ":"))

@@ -48,7 +48,7 @@ def test_endings_on_the_wire(ending: Refuse | Defer, line: str) -> None:
 def test_many_lines_repeat_both_codes() -> None:
     reply = Reply(250, "2.1.0", ("one", "two"))
     assert reply.encode() == b"250-2.1.0 one\r\n250 2.1.0 two\r\n"
-    assert parse_reply(reply.encode().split(b"\r\n")[:-1]) == reply
+    assert parse_reply(tuple(reply.encode().split(b"\r\n")[:-1])) == reply
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_many_lines_repeat_both_codes() -> None:
     ],
 )
 def test_a_peers_reply(lines: list[bytes], reply: Reply) -> None:
-    assert parse_reply(lines) == reply
+    assert parse_reply(tuple(lines)) == reply
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_peers_reply(lines: list[bytes], reply: Reply) -> None:
 )
 def test_what_is_no_reply(lines: list[bytes]) -> None:
     with pytest.raises(ReplyError):
-        parse_reply(lines)
+        parse_reply(tuple(lines))
 
 
 def test_one_line_says_whether_more_follow() -> None:
