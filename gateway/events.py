@@ -72,12 +72,17 @@ class MailProtected(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MailUnprotected(Event):
-    """A rule named ``unprotected`` let a mail out in clear, as the new mail ``copy``."""
+    """A rule named ``unprotected``, or one that only observes, let a mail out as it was, as the new mail ``copy``.
+
+    ``would`` is what a rule that only observes would have done: ``both``, ``sign``, ``encrypt``, ``unprotected``, ``refuse``,
+    ``hold`` or ``defer``, the last four with ``reason`` why.
+    """
 
     copy: MailId
     rule: str
     recipients: tuple[str, ...]
     reason: Reason | None = None
+    would: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

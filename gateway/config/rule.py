@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from gateway.config.kinds import OrganisationName, Pattern, RuleName, ZonePattern
 from gateway.config.section import Section
-from gateway.config.words import Missing, Protection
+from gateway.config.words import Missing, Mode, Protection
 from gateway.mail.envelope import Direction
 
 
@@ -42,9 +42,14 @@ class Rule(Section):
     when: When = When()
     protect: Protection
     missing: Missing = Missing.REFUSE
+    mode: Mode = Mode.ENFORCE
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
         if self.when.direction is Direction.INBOUND and self.protect is not Protection.UNPROTECTED:
             raise ValueError("an inbound rule can only say protect = 'unprotected': leave this mail alone")
+        if self.mode is Mode.OBSERVE and self.protect is Protection.UNPROTECTED:
+            raise ValueError(
+                "mode = 'observe' is for a rule that protects: with protect = 'unprotected' there is nothing to observe"
+            )
         return self

@@ -73,3 +73,10 @@ class Missing(StrEnum):
     HOLD = "hold"
     DEFER = "defer"
     UNPROTECTED = "unprotected"
+
+
+class Mode(StrEnum):
+    """Whether a rule does what it asks for, or lets the mail out as it is and only records what it would have done."""
+
+    ENFORCE = "enforce"
+    OBSERVE = "observe"

@@ -1,99 +1,86 @@
-"""Whether a message is protected already. Believed only after parsing: what a header says of itself is worth nothing."""
+"""What the sender's own program did to a message. Believed only after parsing: what a header says of itself is worth nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from enum import Enum, auto
+from dataclasses import dataclass
+from typing import Final
 
 from gateway.mail.body import Body
 from gateway.mail.entity import MessageEntity, split_header
+from gateway.mail.form import OPAQUE, SIGNATURE, decoded, without_encoding
 from gateway.mail.message import Header
-from gateway.mail.mime import Base64Bytes, parse_content_type, parse_transfer_encoding
-from gateway.mail.walk import IDENTITY, Content, Head, walk
+from gateway.mail.mime import parse_content_type
+from gateway.mail.openpgp import TYPE, encrypted_to
+from gateway.mail.slice import Slice
+from gateway.mail.walk import Content, Head, walk
 from gateway.outcome import GatewayError
-from gateway.smime import der
-from gateway.smime.cms import Enveloped, OtherReader, SignedData
+from gateway.smime.cms import CertificateId, Enveloped, OtherReader
 from gateway.smime.limits import MAX_SIGNATURE_PART
 from gateway.smime.reader import CmsReader
 
-
-class Already(Enum):
-    """What the sender's own program did."""
-
-    NOTHING = auto()
-    SIGNED = auto()
-    ENCRYPTED = auto()
+MIN_WRAPPED: Final = 16  # bytes: no shorter text holds a wrapped key
 
 
-_OPAQUE = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime"})
-_DETACHED = frozenset({"application/pkcs7-signature", "application/x-pkcs7-signature"})
+@dataclass(frozen=True, slots=True)
+class Clear:
+    """Nothing that is believed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A signature around all of it. Whose, and whether it verifies, is not asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encrypted:
+    """Encryption of all of it, for ``readers``, and for ``unnamed`` more, of whom nothing can be compared with a certificate.
+
+    Who is a reader is all that shows without a key: that the content is really encrypted cannot be seen.
+    """
+
+    readers: frozenset[CertificateId]
+    unnamed: int = 0
+
+
+Already = Clear | Signed | Encrypted
 
 
 def already_protected(header: Header, body: Body) -> Already:
-    """What ``body`` is, whole. Only S/MIME that parses counts: for encryption the head with its readers and base64 to the end, for
-    a signature all of SignedData with at least one signer. Everything else is NOTHING.
+    """What ``body`` is, whole: S/MIME or PGP/MIME that parses to its last byte and has at least one reader, or one signer.
+    Everything else is :class:`Clear`.
     """
     try:
         types = header.all("Content-Type")
         if len(types) != 1:
-            return Already.NOTHING
+            return Clear()
         kind = parse_content_type(types[0].value).type
+        if kind not in OPAQUE and kind not in (TYPE, "multipart/signed"):
+            return Clear()
+        if any(not field.name for field in header.fields):
+            return Clear()  # some programs take a line that is no field for the end of the header, and what follows for text
         entity = MessageEntity(split_header(header).inner, body, header.size)
-        if kind in _OPAQUE:
-            encodings = header.all("Content-Transfer-Encoding")
-            if len(encodings) > 1:
-                return Already.NOTHING
-            encoding = parse_transfer_encoding(encodings[0].value if encodings else None)
-            return _structure(_decoded(_behind(entity), encoding))
-        if kind == "multipart/signed":
-            return _detached(entity)
+        if kind in OPAQUE:
+            return _structure(decoded(Slice(body, header.size, body.size), header))
+        if kind == TYPE:
+            count = encrypted_to(entity.chunks())
+            return Encrypted(frozenset(), count) if count else Clear()
+        return _detached(entity)
     except GatewayError:
-        return Already.NOTHING
-    return Already.NOTHING
-
-
-def _behind(entity: MessageEntity) -> Iterator[bytes]:
-    """The content of ``entity`` without its header."""
-    chunks = MessageEntity(b"", entity.body, entity.offset).chunks()
-    first = next(chunks, b"")
-    yield first[2:]
-    yield from chunks
-
-
-def _decoded(chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
-    if encoding in IDENTITY:
-        yield from chunks
-    elif encoding == "base64":
-        decoder = Base64Bytes()
-        for chunk in chunks:
-            yield decoder.update(chunk)
-        decoder.finalize()
+        return Clear()
 
 
 def _structure(chunks: Iterator[bytes]) -> Already:
-    """What one whole CMS structure is. Reads to the end, so that a fault anywhere in its base64 shows."""
-    reader = CmsReader({})
-    size, first = 0, b""
-    reading = True
+    """What one whole CMS structure is."""
+    reader = CmsReader(None)
     for chunk in chunks:
-        size += len(chunk)
-        first = first if len(first) > 16 else first + chunk[:32]
-        if reading:
-            try:
-                reader.update(chunk)
-            except GatewayError:
-                # We have no key for it: as far as this reader goes for EnvelopedData. Anything else left no layer.
-                reading = False
-    if isinstance(reader.layer, Enveloped):
-        named = any(not isinstance(recipient, OtherReader) for recipient in reader.layer.recipients)
-        return Already.ENCRYPTED if named and _is_whole(first, size) else Already.NOTHING
-    layer = reader.finalize() if reading else None
-    return Already.SIGNED if isinstance(layer, SignedData) and layer.signers else Already.NOTHING
-
-
-def _is_whole(first: bytes, size: int) -> bool:
-    """Whether the structure that begins with ``first`` is ``size`` bytes long, or of indefinite length."""
-    return first[1:2] == b"\x80" or der.read_head(first).end == size
+        reader.update(chunk)
+    layer = reader.finalize()
+    if isinstance(layer, Enveloped):
+        readers = (each for each in layer.recipients if not isinstance(each, OtherReader))
+        named = frozenset(each.reader for each in readers if len(each.wrapped) >= MIN_WRAPPED)
+        return Encrypted(named) if named else Clear()
+    return Signed() if layer.signers else Clear()
 
 
 def _detached(entity: MessageEntity) -> Already:
@@ -104,11 +91,12 @@ def _detached(entity: MessageEntity) -> Already:
     for piece in walk(entity.chunks()):
         if isinstance(piece, Head):
             head, pieces, size = piece, [], 0
-        elif isinstance(piece, Content) and head is not None and head.type.type in _DETACHED:
+        elif isinstance(piece, Content) and head is not None and head.type.type in SIGNATURE:
             pieces.append(piece.data)
             size += len(piece.data)
             if size > MAX_SIGNATURE_PART:
-                return Already.NOTHING
-    if head is None or head.type.type not in _DETACHED:
-        return Already.NOTHING
-    return _structure(_decoded(iter(pieces), head.encoding))
+                return Clear()
+    if head is None or head.type.type not in SIGNATURE:
+        return Clear()
+    found = _structure(without_encoding(iter(pieces), head.encoding))
+    return found if isinstance(found, Signed) else Clear()

@@ -34,6 +34,7 @@ class Decision:
     """What one recipient gets. ``certificate`` (DER) is there exactly where it is encrypted.
 
     ``kept``: the sender had done himself what the rule asks. ``reason``: why a rule that asks for more let it out unprotected.
+    ``would``: what a rule that only observes would have done, a protection or the name of an ending, with ``reason`` why.
     """
 
     recipient: Recipient
@@ -42,6 +43,7 @@ class Decision:
     certificate: bytes | None = None
     kept: bool = False
     reason: Reason | None = None
+    would: str = ""
 
 
 @dataclass(frozen=True, slots=True)

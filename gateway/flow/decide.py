@@ -3,51 +3,63 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final, Protocol
+from dataclasses import replace
 
 from gateway.config.model import Config, Protection
-from gateway.flow.already import Already
+from gateway.config.words import Mode
+from gateway.flow.already import Already, Encrypted, Signed
 from gateway.flow.copies import Decision, Make
 from gateway.flow.evidence import Unusable, Usable
-from gateway.mail.address import Address
+from gateway.flow.readers import LOOKUPS, ReaderEvidence, readers_among
 from gateway.mail.envelope import Mail, Recipient
 from gateway.mail.message import Header
 from gateway.outcome import Defer, GatewayError, Hold, Reason, Refuse
 from gateway.policy import Known, Plan, Undecided, plan, without_certificate
 from gateway.smime.certificate import identified
 
-LOOKUPS: Final = 16  # recipients of one mail whose certificates are looked for at once
-
 Ending = Refuse | Hold | Defer
 
 
-class RecipientEvidence(Protocol):
-    """Finds the certificate to encrypt to."""
-
-    async def recipient(self, organisation: str, zone: str | None, address: Address, at: int, /) -> Usable | Unusable:
-        """It, or why there is none."""
-
-
 async def decide(
-    config: Config, evidence: RecipientEvidence, mail: Mail, header: Header, already: Already, at: int
+    config: Config, evidence: ReaderEvidence, mail: Mail, header: Header, already: Already, at: int
 ) -> list[tuple[Recipient, Decision | Ending]]:
     """For each recipient of ``mail`` what it gets, or how it ends without a copy. ``at`` in microseconds UTC."""
+    planned = [(recipient, _plan(config, mail, header, recipient)) for recipient in mail.envelope.recipients]
+    readers: frozenset[Recipient] = frozenset()
+    if isinstance(already, Encrypted):
+        plans = {recipient: each for recipient, each in planned if isinstance(each, Plan)}
+        readers = await readers_among(evidence, mail.arrival.organisation, already, plans, at)
     gate = asyncio.Semaphore(LOOKUPS)
 
-    async def one(recipient: Recipient) -> tuple[Recipient, Decision | Ending]:
-        planned = _plan(config, mail, header, recipient)
-        wanted = _wanted(planned, already, recipient) if isinstance(planned, Plan) else planned
-        if isinstance(planned, Plan) and isinstance(wanted, Decision) and wanted.make.encrypt:
+    async def one(recipient: Recipient, asked: Plan | Ending) -> tuple[Recipient, Decision | Ending]:
+        if not isinstance(asked, Plan):
+            return recipient, asked
+        wanted = _wanted(asked, already, recipient, is_reader=recipient in readers)
+        if isinstance(wanted, Decision) and wanted.make.encrypt:
             async with gate:
-                found = await _certificate(evidence, mail.arrival.organisation, planned, recipient, at)
+                found = await _certificate(evidence, mail.arrival.organisation, asked, recipient, at)
             if isinstance(found, Unusable):
-                return recipient, _without_certificate(planned, recipient, found)
-            return recipient, Decision(recipient, planned, wanted.make, found)
-        return recipient, wanted
+                wanted = _without_certificate(asked, recipient, found)
+            else:
+                wanted = replace(wanted, certificate=found)
+        return recipient, observed(recipient, asked, wanted) if asked.mode is Mode.OBSERVE else wanted
 
     async with asyncio.TaskGroup() as tasks:
-        asked = [tasks.create_task(one(recipient)) for recipient in mail.envelope.recipients]
-    return [task.result() for task in asked]
+        running = [tasks.create_task(one(recipient, asked)) for recipient, asked in planned]
+    return [task.result() for task in running]
+
+
+def observed(recipient: Recipient, planned: Plan, wanted: Decision | Ending) -> Decision:
+    """What becomes of a recipient under a rule that only observes: the mail as it came, and what ``wanted`` would have been.
+
+    What the sender had done enough for himself leaves the same either way, and there is nothing to observe.
+    """
+    if not isinstance(wanted, Decision):
+        return Decision(recipient, planned, Make(), reason=wanted.reason, would=type(wanted).__name__.lower())
+    if wanted.kept:
+        return wanted
+    would = planned.protection if wanted.make != Make() else Protection.UNPROTECTED
+    return Decision(recipient, planned, Make(), reason=wanted.reason, would=would)
 
 
 def _plan(config: Config, mail: Mail, header: Header, recipient: Recipient) -> Plan | Ending:
@@ -61,14 +73,16 @@ def _plan(config: Config, mail: Mail, header: Header, recipient: Recipient) -> P
     return planned
 
 
-def _wanted(planned: Plan, already: Already, recipient: Recipient) -> Decision | Ending:
-    """What the rule asks that the sender has not done himself."""
-    if already is Already.ENCRYPTED:
+def _wanted(planned: Plan, already: Already, recipient: Recipient, *, is_reader: bool) -> Decision | Ending:
+    """What the rule asks that the sender has not done himself. ``is_reader``: of what he encrypted himself."""
+    if planned.refusal is not None:
+        return planned.refusal
+    if is_reader:
         return Decision(recipient, planned, Make(protected=True), kept=True)
     if planned.protection is Protection.UNPROTECTED:
         return Decision(recipient, planned, Make())
     encrypt = planned.protection is not Protection.SIGN
-    if planned.protection is Protection.ENCRYPT or already is Already.SIGNED:
+    if planned.protection is Protection.ENCRYPT or isinstance(already, Signed):
         return Decision(recipient, planned, Make(encrypt=encrypt, protected=encrypt), kept=not encrypt)
     if planned.sign_key is None:
         return Defer(Reason.KEY_UNAVAILABLE, f"rule {planned.rule}: no signing key")
@@ -76,7 +90,7 @@ def _wanted(planned: Plan, already: Already, recipient: Recipient) -> Decision |
 
 
 async def _certificate(
-    evidence: RecipientEvidence, organisation: str, planned: Plan, recipient: Recipient, at: int
+    evidence: ReaderEvidence, organisation: str, planned: Plan, recipient: Recipient, at: int
 ) -> bytes | Unusable:
     try:
         found = await evidence.recipient(organisation, planned.zone, recipient.address, at)

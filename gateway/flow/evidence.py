@@ -76,6 +76,12 @@ class Evidence:
         Directories are asked in order; in each, the mailbox's own certificate comes before its domain's, the newest first,
         and what is expired, revoked or otherwise unfit is passed over.
         """
+        return await self.reader(organisation, zone, address, _every, at)
+
+    async def reader(
+        self, organisation: str, zone: str | None, address: Address, named: Callable[[bytes], bool], at: int
+    ) -> Usable | Unusable:
+        """As :meth:`recipient`, among those certificates (DER) alone that ``named`` picks."""
         circle = self._circles.organisations.get(organisation) if zone is None else self._circles.zones.get(zone)
         if circle is None:
             place = (
@@ -90,7 +96,8 @@ class Evidence:
             except DirectoryError as error:
                 unavailable.append(error.detail)
                 continue
-            usable = await self._choose(found, directory.name, circle, address, at, unfit)
+            picked = Found(tuple(filter(named, found.certificates[:MAX_CANDIDATES])), found.others)
+            usable = await self._choose(picked, directory.name, circle, address, at, unfit)
             if usable is not None:
                 return usable
         if unavailable:
@@ -202,10 +209,14 @@ class Evidence:
 _OTHER_PURPOSE: Final = frozenset({Reason.KEY_USAGE, Reason.EKU, Reason.ADDRESS_MISMATCH, Reason.MALFORMED})
 
 
+def _every(_: bytes) -> bool:
+    return True
+
+
 def _in_order(certificates: Sequence[bytes], address: Address, circle: Circle, unfit: list[Unusable]) -> list[bytes]:
     """Those that speak for ``address``: its own before its domain's, then the newest first. The others go to ``unfit``."""
     bound: list[tuple[bool, int, bytes]] = []
-    for certificate in certificates[:MAX_CANDIDATES]:
+    for certificate in certificates:
         try:
             found: CertificateFacts = facts(certificate)
         except CertificateError as error:

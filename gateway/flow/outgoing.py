@@ -14,8 +14,9 @@ from gateway.config.model import Config
 from gateway.events import MailProtected, MailUnprotected, Observer
 from gateway.flow.already import already_protected
 from gateway.flow.copies import Copy, Decision, Make, copies_of
-from gateway.flow.decide import Ending, RecipientEvidence, decide
+from gateway.flow.decide import Ending, decide
 from gateway.flow.protect import SigningKey, Sized, Source, encrypt, in_thread, sign, source_of, write
+from gateway.flow.readers import ReaderEvidence
 from gateway.flow.result import Flowed
 from gateway.mail.body import Bodies, Body, BodyWriter
 from gateway.mail.ending import Deferred, Held, Refused
@@ -45,7 +46,7 @@ class Outgoing:
         *,
         config: Callable[[], Config],
         certificates: Callable[[], Mapping[str, Sequence[bytes]]],
-        evidence: Callable[[], RecipientEvidence],
+        evidence: Callable[[], ReaderEvidence],
         signer: Signer,
         bodies: Bodies,
         observer: Observer,
@@ -148,14 +149,16 @@ class Outgoing:
 
     def _say(self, mail: Mail, output: Mail, copy: Copy) -> None:
         """One event for each rule that asked for the copy."""
-        rules: dict[tuple[str, bool, Reason | None], list[Decision]] = {}
+        rules: dict[tuple[str, bool, Reason | None, str], list[Decision]] = {}
         for decision in copy.decisions:
-            rules.setdefault((decision.plan.rule, decision.kept, decision.reason), []).append(decision)
+            rules.setdefault((decision.plan.rule, decision.kept, decision.reason, decision.would), []).append(decision)
         org, identifier, new = mail.arrival.organisation, mail.arrival.mail, output.arrival.mail
-        for (rule, kept, reason), members in rules.items():
+        for (rule, kept, reason, would), members in rules.items():
             people = tuple(str(member.recipient.address) for member in members)
             if not kept and copy.make.sign_key is None and not copy.make.encrypt:
-                self._observer.see(MailUnprotected(org=org, mail=identifier, copy=new, rule=rule, recipients=people, reason=reason))
+                self._observer.see(
+                    MailUnprotected(org=org, mail=identifier, copy=new, rule=rule, recipients=people, reason=reason, would=would)
+                )
                 continue
             self._observer.see(
                 MailProtected(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import pairwise
@@ -78,16 +78,20 @@ def decoded(body: Body, header: Header) -> Iterator[bytes]:
     fields = header.all("Content-Transfer-Encoding")
     if len(fields) > 1:
         raise MimeError(Reason.MALFORMED, "several Content-Transfer-Encodings")
-    encoding = parse_transfer_encoding(fields[0].value if fields else None)
+    yield from without_encoding(body.chunks(), parse_transfer_encoding(fields[0].value if fields else None))
+
+
+def without_encoding(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
+    """``chunks`` without the transfer encoding of that name. Raises :class:`MimeError` as :func:`decoded` does."""
     if encoding in _IDENTITY:
-        yield from body.chunks()
+        yield from chunks
     elif encoding == "base64":
         decoder = Base64Bytes()
-        for chunk in body.chunks():
+        for chunk in chunks:
             yield decoder.update(chunk)
         decoder.finalize()
     else:
-        raise MimeError(Reason.MALFORMED, "S/MIME in an encoding other than base64")
+        raise MimeError(Reason.MALFORMED, "signed or encrypted content in an encoding other than base64")
 
 
 @dataclass(frozen=True, slots=True)

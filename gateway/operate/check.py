@@ -10,6 +10,7 @@ import click
 
 from gateway.config.load import load
 from gateway.config.model import Config, KeyPurpose, Missing, Organisation, Protection, Revocation, TlsMode
+from gateway.config.words import Mode
 from gateway.mail.envelope import Role
 from gateway.operate.output import Exit, Settings, answer, columns, command_options
 
@@ -42,7 +43,9 @@ def notes(config: Config) -> Iterator[str]:
     """What is no mistake, but what somebody should know of: above all, everything that lets plaintext out."""
     yield "the key agents run as the same user as the workers; see docs/limits.md"
     for rule in config.rule:
-        if rule.protect is Protection.UNPROTECTED and rule.when.direction is None:
+        if rule.mode is Mode.OBSERVE:
+            yield f"rule {rule.name} only observes: what it would protect, hold or refuse leaves unprotected"
+        elif rule.protect is Protection.UNPROTECTED and rule.when.direction is None:
             yield f"rule {rule.name} lets mail out unprotected"
         elif rule.missing is Missing.UNPROTECTED and rule.protect is not Protection.SIGN:
             yield f"rule {rule.name} lets mail out unprotected where a certificate is missing"

@@ -10,6 +10,7 @@ import click
 
 from gateway.config.load import load
 from gateway.config.model import Config, Protection
+from gateway.config.words import Mode
 from gateway.edge.clock import now
 from gateway.flow.evidence import Evidence, Usable
 from gateway.mail.address import Address, AddressError, parse_address
@@ -91,7 +92,7 @@ def _explain(config: Config, sender: Address, recipient: Address, header: Header
         return planned, None, facts
     if isinstance(planned, Undecided):
         return Hold(Reason.POLICY_HOLD, "policy cannot decide although the header is known"), None, facts
-    return Deliver(), planned, facts
+    return planned.refusal or Deliver(), planned, facts
 
 
 def _speaker(config: Config, sender: Address, recipient: Address) -> Speaker | Refuse:
@@ -121,8 +122,8 @@ def _bringer(speaker: Speaker) -> str:
 
 
 def _needs_certificate(given: Answer) -> bool:
-    _, planned, facts = given
-    encrypts = planned is not None and planned.protection in (Protection.BOTH, Protection.ENCRYPT)
+    outcome, planned, facts = given
+    encrypts = isinstance(outcome, Deliver) and planned is not None and planned.protection in (Protection.BOTH, Protection.ENCRYPT)
     return encrypts and facts["direction"] == Direction.OUTBOUND
 
 
@@ -161,6 +162,7 @@ def _facts(recipient: Address, outcome: Outcome, planned: Plan | None, facts: di
             "rule": planned.rule,
             "protection": str(planned.protection),
             "missing": str(planned.missing),
+            "mode": str(planned.mode),
             "hop": str(planned.hop),
             "zone": planned.zone,
             "sign_key": planned.sign_key,
@@ -169,6 +171,10 @@ def _facts(recipient: Address, outcome: Outcome, planned: Plan | None, facts: di
         explanation = REASONS[outcome.reason]
         told |= {"reason": str(outcome.reason), "detail": outcome.detail, "public": explanation.public}
         told |= {"owner": explanation.owner, "next_step": explanation.next_step}
+    if planned is not None and planned.mode is Mode.OBSERVE:
+        would = "unprotected" if "unprotected_because" in told else told["protection"]
+        told["would"] = would if told["outcome"] == "deliver" else told["outcome"]
+        told |= {"outcome": "deliver", "protection": str(Protection.UNPROTECTED)}
     return told
 
 
@@ -177,6 +183,9 @@ _WORDS = {
     "sign": "signed",
     "encrypt": "encrypted",
     "unprotected": "as it is, unprotected",
+    "refuse": "refused",
+    "defer": "kept and tried again",
+    "hold": "held for a person",
 }
 
 
@@ -187,6 +196,8 @@ def _lines(told: dict[str, Any]) -> list[str]:
         protection = "left as it is" if told.get("protection") == "unprotected" else "opened, judged and marked"
     if "unprotected_because" in told:
         protection = f"unprotected, because of {told['unprotected_because']}"
+    if "would" in told:
+        protection = "as it is, unprotected: its rule only observes"
     happens = {
         "deliver": f"would go to {told.get('hop')}, {protection}",
         "refuse": "would be refused",
@@ -199,6 +210,7 @@ def _lines(told: dict[str, Any]) -> list[str]:
         "brought by": told.get("brought_by"),
         "for": told.get("organisation"),
         "rule": told.get("rule"),
+        "enforced": _WORDS.get(told.get("would", "")),
         "signed by": told.get("sign_key"),
         "certificate": f"from {certificate['source']}, {certificate['assurance']}" if certificate else None,
         "marks": ", ".join(certificate["marks"]) if certificate else None,

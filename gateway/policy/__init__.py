@@ -5,10 +5,11 @@ flows and by ``explain``; it is always the same function. The page for administr
 """
 
 from gateway.policy.access import Admitted, Speaker, admit, admit_sender, identify
-from gateway.policy.plan import Plan, Undecided, is_automatic, plan, without_certificate
+from gateway.policy.plan import TEMPORARY, Plan, Undecided, is_automatic, plan, without_certificate
 from gateway.policy.rules import Known
 
 __all__ = [
+    "TEMPORARY",
     "Admitted",
     "Known",
     "Plan",

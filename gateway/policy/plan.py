@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from gateway.config.model import Config, Key, KeyPurpose, Missing, Protection
+from gateway.config.words import Mode
 from gateway.mail.address import Address, parse_address
 from gateway.mail.envelope import Direction, NextHop
 from gateway.mail.message import Header, from_address
@@ -19,7 +20,8 @@ DEFAULT_UNPROTECTED: Final = "default-outside-unprotected"
 DEFAULT_INBOUND: Final = "default-inbound"
 REPORT: Final = "report-unprotected"
 
-_TEMPORARY: Final = frozenset({Reason.DIRECTORY_UNAVAILABLE, Reason.REVOCATION_UNKNOWN})
+TEMPORARY: Final = frozenset({Reason.DIRECTORY_UNAVAILABLE, Reason.REVOCATION_UNKNOWN})
+"""Why a certificate cannot be had now, although it may be there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,9 @@ class Plan:
 
     ``sign_key`` is None where nothing is signed, and as long as the header is not known: the From chooses the key. Inbound,
     ``protection`` UNPROTECTED means that the mail is left alone, anything else that it is opened and judged.
+
+    In ``mode`` OBSERVE the copy leaves as it is, and what the rest of the plan asks for is only recorded; ``refusal`` is then why
+    the rule would have refused it.
     """
 
     rule: str
@@ -36,6 +41,8 @@ class Plan:
     hop: NextHop
     zone: str | None = None
     sign_key: str | None = None
+    mode: Mode = Mode.ENFORCE
+    refusal: Refuse | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +88,7 @@ def without_certificate(planned: Plan, reason: Reason, detail: str) -> Refuse | 
     What passes by itself is waited for, whatever the rule says of a missing certificate: an outage is no reason for clear text.
     """
     told = f"rule {planned.rule}: {detail}"
-    if reason in _TEMPORARY or planned.missing is Missing.DEFER:
+    if reason in TEMPORARY or planned.missing is Missing.DEFER:
         return Defer(reason, told)
     match planned.missing:
         case Missing.HOLD:
@@ -118,7 +125,7 @@ def _drafts(config: Config, known: Known, hop: NextHop, zone: str | None) -> Ite
     """Every plan that may still be the one, in order; exactly one when the header is known."""
     rules, decided = matching(config, known, zone)
     for rule in rules:
-        yield Plan(rule.name, rule.protect, rule.missing, hop, zone)
+        yield Plan(rule.name, rule.protect, rule.missing, hop, zone, mode=rule.mode)
     if decided:
         return
     if zone is not None:
@@ -141,7 +148,14 @@ def _drafts(config: Config, known: Known, hop: NextHop, zone: str | None) -> Ite
 
 
 def _finish(config: Config, known: Known, draft: Plan) -> Plan | Refuse:
-    """``draft`` with its signing key, or why it cannot be signed."""
+    """``draft`` with its signing key, or why it cannot be signed: a refusal, unless its rule only observes."""
+    finished = _signed(config, known, draft)
+    if isinstance(finished, Refuse) and draft.mode is Mode.OBSERVE:
+        return replace(draft, refusal=finished)
+    return finished
+
+
+def _signed(config: Config, known: Known, draft: Plan) -> Plan | Refuse:
     if draft.protection not in (Protection.BOTH, Protection.SIGN):
         return draft
     if not any(_sign_keys(config, known.organisation)):
@@ -158,7 +172,7 @@ def _finish(config: Config, known: Known, draft: Plan) -> Plan | Refuse:
     key = _personal_key(config, known.organisation, author) or _common_key(config, known.organisation)
     if key is None:
         return Refuse(Reason.KEY_UNAVAILABLE, f"no key of {known.organisation} is for this From or for the whole organisation")
-    return Plan(draft.rule, draft.protection, draft.missing, draft.hop, draft.zone, key)
+    return replace(draft, sign_key=key)
 
 
 def _author(header: Header) -> Address | Refuse:

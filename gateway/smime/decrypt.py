@@ -24,7 +24,7 @@ from gateway.smime.ber import CmsError, malformed
 from gateway.smime.certificate import identified
 from gateway.smime.cms import Agreed, Algorithm, CertificateId, Kind, RecipientInfo, Transported, parts_of
 from gateway.smime.keys import Ecdh, Oaep, Pkcs1, WrappedKey
-from gateway.smime.known import agreement_of, content_of, is_oaep, is_pkcs1, oaep_of, unknown
+from gateway.smime.known import Content, agreement_of, content_of, is_oaep, is_pkcs1, oaep_of, unknown
 
 BLOCK: Final = 16
 NONCE: Final = 12  # RFC 5084 3.2
@@ -45,10 +45,7 @@ def need_unwrap(recipients: tuple[RecipientInfo, ...], keys: Mapping[str, bytes]
 
     Raises :class:`CmsError`: NO_KEY, or what is wrong with the content encryption or with the one recipient that is ours.
     """
-    algorithm = content_of(content)
-    if algorithm.authenticated != (kind is Kind.AUTHENVELOPED):
-        raise malformed("a content encryption of the other kind")
-    length = algorithm.bits // 8
+    length = _content(content, kind).bits // 8
     fault: GatewayError | None = None
     for name, certificate, recipient in _ours(recipients, keys):
         try:
@@ -56,6 +53,13 @@ def need_unwrap(recipients: tuple[RecipientInfo, ...], keys: Mapping[str, bytes]
         except GatewayError as error:
             fault = error
     raise fault or CmsError(Reason.NO_KEY, "encrypted to no key of ours")
+
+
+def _content(content: Algorithm, kind: Kind) -> Content:
+    algorithm = content_of(content)
+    if algorithm.authenticated != (kind is Kind.AUTHENVELOPED):
+        raise malformed("a content encryption of the other kind")
+    return algorithm
 
 
 def _ours(recipients: tuple[RecipientInfo, ...], keys: Mapping[str, bytes]) -> Iterator[tuple[str, bytes, Transported | Agreed]]:
@@ -151,7 +155,27 @@ class GcmDecryptor:
             raise integrity() from error
 
 
-Decryptor = CbcDecryptor | GcmDecryptor
+class Unopened:
+    """Takes encrypted content for which there is no key, and only measures it: what no cipher could have written is found out."""
+
+    def __init__(self, tag_length: int) -> None:
+        self._tag_length = tag_length
+        self._size = 0
+
+    def update(self, data: bytes) -> bytes:
+        """Nothing."""
+        self._size += len(data)
+        return b""
+
+    def finalize(self, tag: bytes | None) -> bytes:
+        """Nothing. Raises :class:`CmsError` (MALFORMED) for a length that is none of this cipher."""
+        whole = self._size > 0 and (self._tag_length > 0 or self._size % BLOCK == 0)  # CBC pads to whole blocks
+        if not whole or len(tag or b"") != self._tag_length:
+            raise malformed("encrypted content of a length that cannot be")
+        return b""
+
+
+Decryptor = CbcDecryptor | GcmDecryptor | Unopened
 
 
 def integrity() -> CmsError:
@@ -173,6 +197,12 @@ def check_parameters(content: Algorithm) -> tuple[bytes, int]:
     if nonce.tag != der.OCTET_STRING or len(nonce.content) != NONCE or not MIN_TAG <= tag_length <= BLOCK:
         raise malformed("the parameters of GCM")
     return nonce.content, tag_length
+
+
+def unopened(content: Algorithm, kind: Kind) -> Unopened:
+    """What takes ``content`` where nobody wants to open it. Raises :class:`CmsError` (WEAK_ALGORITHM, UNSUPPORTED, MALFORMED)."""
+    _content(content, kind)
+    return Unopened(check_parameters(content)[1])
 
 
 def decryptor(content: Algorithm, key: bytes) -> Decryptor:

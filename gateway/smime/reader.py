@@ -31,7 +31,7 @@ from gateway.smime.cms import (
     read_recipients,
     read_signer,
 )
-from gateway.smime.decrypt import Decryptor, NeedUnwrap, check_parameters, decryptor, integrity, need_unwrap
+from gateway.smime.decrypt import Decryptor, NeedUnwrap, check_parameters, decryptor, integrity, need_unwrap, unopened
 from gateway.smime.limits import MAX_CERTIFICATES, MAX_CRLS, MAX_DIGESTS, MAX_RECIPIENTS, MAX_SET, MAX_SIGNERS
 from gateway.smime.normal import to_der
 
@@ -48,12 +48,13 @@ Layer = SignedData | Enveloped
 
 
 class CmsReader:
-    """One ContentInfo. ``keys`` maps the names of our keys to their certificates (DER), best first.
+    """One ContentInfo. ``keys`` maps the names of our keys to their certificates (DER), best first; None: nothing is to be opened,
+    and what is encrypted is read to its end all the same.
 
     ``kind`` and ``layer`` tell what is known so far, also after an error. Methods raise :class:`gateway.outcome.GatewayError`.
     """
 
-    def __init__(self, keys: Mapping[str, bytes]) -> None:
+    def __init__(self, keys: Mapping[str, bytes] | None) -> None:
         self.kind: Kind | None = None
         self.layer: Layer | None = None
         self.wants: NeedUnwrap | None = None
@@ -148,18 +149,24 @@ class CmsReader:
         self.layer = layer
         if content_type != _DATA:
             raise CmsError(Reason.UNSUPPORTED, "encrypted content that is not a MIME entity")
-        need = need_unwrap(layer.recipients, self._keys, algorithm, kind)
-        check_parameters(algorithm)
-        self.wants = need
-        yield None
-        if self._key is None:
-            raise integrity()
-        opener = decryptor(algorithm, self._key)
+        opener = yield from self._opener(layer)
         octets = yield from encrypted.want(IMPLICIT_0, IMPLICIT_0 | CONSTRUCTED)
         for piece in self._source.octets(octets):
             yield piece if piece is None else opener.update(piece)
         yield from encrypted.done()
         yield from self._tail(enveloped, kind, opener)
+
+    def _opener(self, layer: Enveloped) -> Generator[None, None, Decryptor]:
+        """What takes the encrypted content: with keys, once the right one was given."""
+        if self._keys is None:
+            return unopened(layer.content, layer.kind)
+        need = need_unwrap(layer.recipients, self._keys, layer.content, layer.kind)
+        check_parameters(layer.content)
+        self.wants = need
+        yield None
+        if self._key is None:
+            raise integrity()
+        return decryptor(layer.content, self._key)
 
     def _tail(self, enveloped: Scope, kind: Kind, opener: Decryptor) -> Step:
         """What follows the encrypted content: the authentication tag, attributes that are not protected."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,15 +38,24 @@ MESSAGE = (
 
 @dataclass
 class Certificates:
-    """Evidence that was found before; an address without an entry has no certificate."""
+    """Evidence that was found before; an address without an entry has no certificate. ``older`` are good too, and not the best."""
 
     known: dict[str, Issued | Unusable] = field(default_factory=dict)
+    older: dict[str, Issued | Unusable] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
     async def recipient(self, _organisation: str, _zone: str | None, address: Address, _at: int, /) -> Usable | Unusable:
         self.asked.append(str(address))
         found = self.known.get(str(address), Unusable(Reason.NO_CERTIFICATE, "nothing anywhere"))
         return found if isinstance(found, Unusable) else Usable(found.der, "folder", Assurance.ZONE)
+
+    async def reader(
+        self, _organisation: str, _zone: str | None, address: Address, named: Callable[[bytes], bool], _at: int, /
+    ) -> Usable | Unusable:
+        for found in (self.known.get(str(address)), self.older.get(str(address))):
+            if isinstance(found, Issued) and named(found.der):
+                return Usable(found.der, "folder", Assurance.ZONE)
+        return Unusable(Reason.NO_CERTIFICATE, "nothing anywhere")
 
 
 @dataclass

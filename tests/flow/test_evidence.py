@@ -292,3 +292,38 @@ async def test_zone_that_is_gone(world: World) -> None:
         assert isinstance(answer, Distrusted)
         assert answer.reason is Reason.PEER_UNKNOWN
     assert await world.reason("old") is Reason.NO_CERTIFICATE
+
+
+# Those a sender has encrypted to himself
+
+
+async def test_only_what_is_named_is_looked_at(world: World) -> None:
+    """Not the best certificate of the recipient but one of those he names, and that one must be good as well."""
+    old = ROOT.reader("results@laboratory.example", kind="p256")
+    new = ROOT.reader("results@laboratory.example", kind="p256", not_before=NOW)
+    gone = ROOT.reader("results@laboratory.example", kind="p256", not_after=NOW - dt.timedelta(days=1))
+    other = ROOT.reader("somebody@laboratory.example", kind="p256")
+    world.first.certificates = [new.der, gone.der, other.der]
+    world.second.certificates = [old.der]
+
+    async def named(*people: Issued) -> Usable | Unusable:
+        chosen = {each.der for each in people}
+        return await world.evidence.reader("hospital", "health", RESULTS, lambda each: each in chosen, AT)
+
+    assert await named(old) == Usable(old.der, "second", Assurance.ZONE)
+    assert await named(gone, old) == Usable(old.der, "second", Assurance.ZONE)
+    reasons = []
+    for people in ((), (gone,), (other,), (gone, other)):
+        answer = await named(*people)
+        assert isinstance(answer, Unusable)
+        reasons.append(answer.reason)
+    assert reasons == [Reason.NO_CERTIFICATE, Reason.EXPIRED, Reason.ADDRESS_MISMATCH, Reason.EXPIRED]
+    world.publisher.crls[URL] = Crl(ROOT.crl(revoked=[old]))
+    world.publisher.known.clear()
+    answer = await named(old)
+    assert isinstance(answer, Unusable)
+    assert answer.reason is Reason.REVOKED
+    world.second.down = DirectoryError("no answer")
+    answer = await named(old)
+    assert isinstance(answer, Unusable)
+    assert answer.reason is Reason.DIRECTORY_UNAVAILABLE

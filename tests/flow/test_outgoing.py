@@ -222,16 +222,6 @@ async def encrypted_by_sender(hospital: Hospital) -> bytes:
     return bytes_of(output)
 
 
-async def test_what_the_sender_encrypted_is_left_alone(hospital: Hospital) -> None:
-    message = await encrypted_by_sender(hospital)
-    [output] = (await hospital.send(message, SECOND)).outputs
-    assert bytes_of(output) == message
-    assert output.protected
-    [event] = hospital.events.seen
-    assert isinstance(event, MailProtected)
-    assert event.protection == "kept"
-
-
 @pytest.mark.parametrize(
     ("old", "new"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -110,3 +111,23 @@ def test_each_recipient_has_an_answer_of_its_own(ask: Ask) -> None:
 def test_what_cannot_be_read_is_wrong_usage(site: Path, arguments: list[str]) -> None:
     done = CliRunner().invoke(main, ["--config", str(site / "gateway.toml"), "explain", *arguments])
     assert done.exit_code == 2
+
+
+def test_a_rule_that_only_observes_says_what_it_would_do(site: Path, ask: Ask, run: Run) -> None:
+    text = (site / "gateway.toml").read_text()
+    trial = '[[rule]]\nname = "trial"\nprotect = "both"\nmode = "observe"\nwhen = { recipient = ["@laboratory.example"] }\n\n'
+    (site / "gateway.toml").write_text(text.replace("[[rule]]", trial + "[[rule]]", 1))
+    status, told = explain(ask, "cardiology@hospital.example", "results@laboratory.example")
+    assert status == 0
+    assert (told["rule"], told["mode"], told["outcome"]) == ("trial", "observe", "deliver")
+    assert (told["protection"], told["would"]) == ("unprotected", "both")
+    status, told = explain(ask, "cardiology@hospital.example", "nobody@laboratory.example")
+    assert (status, told["outcome"], told["would"], told["reason"]) == (0, "deliver", "refuse", "NO_CERTIFICATE")
+    other = ("--header", "From: minister@government.example")
+    _, told = explain(ask, "cardiology@hospital.example", "results@laboratory.example", *other)
+    assert (told["outcome"], told["would"], told["reason"]) == ("deliver", "refuse", "SENDER_NOT_ALLOWED")
+    people = run("explain", "--from", "cardiology@hospital.example", "--to", "nobody@laboratory.example")
+    assert "would go to peer:health/laboratory, as it is, unprotected: its rule only observes" in people.stdout
+    assert re.search(r"enforced +refused\n", people.stdout)
+    checked = run("check")
+    assert "note: rule trial only observes: what it would protect, hold or refuse leaves unprotected" in checked.stdout

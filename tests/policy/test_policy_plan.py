@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.config.model import Missing, Protection
+from gateway.config.words import Mode
 from gateway.mail.address import Address, parse_address
 from gateway.mail.envelope import Direction, NextHop
 from gateway.mail.message import Header
@@ -258,3 +259,37 @@ def test_every_default_is_on_the_page_for_administrators() -> None:
     page = (Path(__file__).parents[2] / "docs" / "policy.md").read_text()
     for name in (DEFAULT_ZONE, DEFAULT_OUTSIDE, DEFAULT_UNPROTECTED, DEFAULT_INBOUND, REPORT):
         assert f"`{name}`" in page
+
+
+# Rules that only observe
+
+TRIAL: dict[str, Any] = {"name": "trial", "protect": "both", "missing": "hold", "mode": "observe"}
+
+
+def test_a_rule_that_observes_plans_what_it_would_do() -> None:
+    answer = asked(world(TRIAL), LAB, header())
+    assert answer == Plan("trial", Protection.BOTH, Missing.HOLD, PEER, "health", "hospital", Mode.OBSERVE)
+    enforced = asked(world({**TRIAL, "mode": "enforce"}), LAB, header())
+    assert enforced == Plan("trial", Protection.BOTH, Missing.HOLD, PEER, "health", "hospital", Mode.ENFORCE)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_rule_that_observes_refuses_nothing_and_knows_why_it_would(known: bool) -> None:
+    """Neither after DATA nor at RCPT, where an enforced rule without a key refuses at once."""
+    keys = {name: key for name, key in WORLD["key"].items() if key["purpose"] != "sign"}
+    head = header() if known else None
+    answer = asked(world(TRIAL, key=keys), LAB, head)
+    assert isinstance(answer, Plan)
+    assert answer.refusal is not None
+    assert answer.refusal.reason is Reason.KEY_UNAVAILABLE
+    assert reason(asked(world({**TRIAL, "mode": "enforce"}, key=keys), LAB, head)) is Reason.KEY_UNAVAILABLE
+
+
+def test_a_rule_that_observes_makes_no_route() -> None:
+    assert reason(asked(world(TRIAL), OUTSIDE, header(), organisation="clinic")) is Reason.NO_ROUTE
+
+
+def test_a_mail_that_an_observed_trigger_does_not_match_is_for_the_rules_below() -> None:
+    answer = asked(world({**TRIAL, "when": {"subject": "[secret]"}}), LAB, header("Subject: discharge"))
+    assert isinstance(answer, Plan)
+    assert (answer.rule, answer.mode) == ("default-zone", Mode.ENFORCE)
