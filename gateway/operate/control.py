@@ -16,13 +16,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import structlog
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from gateway.outcome import GatewayError
 from gateway.spool.store import State
 
 MAX_LINE: Final = 1 << 20
 MAX_EPOCHS: Final = 10_000
+
+_log = structlog.get_logger()
 
 Series = tuple[str, tuple[tuple[str, str], ...]]
 
@@ -93,6 +97,7 @@ class Control:
         self._spool = spool
         self._now = now
         self._generation = generation
+        self._conversations: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = {}
         self.rows: dict[str, int] = {}
 
     async def serve(self, path: Path, stopping: asyncio.Event, ready: Callable[[], None]) -> None:
@@ -108,22 +113,36 @@ class Control:
                     await asyncio.wait_for(stopping.wait(), 5)
                 except TimeoutError:
                     continue
+            server.close()
+            await self._hang_up()
         path.unlink(missing_ok=True)
 
     async def count_rows(self) -> None:
-        """Bring the gauge of spool rows up to date."""
-        self.rows = {state.value: count for state, count in (await self._spool.count()).items()}
+        """Bring the gauge of spool rows up to date. A spool that fails leaves it as it was: there is more to tell than rows."""
+        try:
+            self.rows = {state.value: count for state, count in (await self._spool.count()).items()}
+        except GatewayError as error:
+            _log.warning("spool_not_counted", reason=error.reason)
+
+    async def _hang_up(self) -> None:
+        """Key agents end after us, and keep their connection until then; they report to the next control process anew."""
+        tasks = [task for task in self._conversations.values() if task is not None]
+        for writer in self._conversations:
+            writer.close()
+        await asyncio.gather(*tasks)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._conversations[writer] = asyncio.current_task()
         try:
             while line := await reader.readline():
                 answer = await self._answer(json.loads(line))
                 writer.write(json.dumps(answer).encode() + b"\n")
                 await writer.drain()
-        except (ValueError, KeyError, TypeError, ConnectionError):
+        except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError, ConnectionError):
             pass  # not one of ours, or gone; nothing to tell it
         finally:
             writer.close()
+            del self._conversations[writer]
 
     async def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
         if request["verb"] == "report":

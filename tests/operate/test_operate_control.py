@@ -1,0 +1,195 @@
+"""The control process: what it sums up, shows and answers, and what does not end it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, generate_latest
+
+from gateway.edge.counting import CounterReports
+from gateway.edge.observe import Audit, Observe
+from gateway.events import KeyUsed
+from gateway.operate.control import MAX_LINE, Control, GatewayCollector, Series, Snapshots, ask
+from gateway.outcome import GatewayError, Reason
+from gateway.spool.store import State
+
+AT = 1_772_366_400_000_000  # 2026-03-01 12:00 UTC
+ACCEPTED = ("mail_accepted", (("org", "hospital"),))
+HELD = ("mail_held", (("org", "hospital"), ("reason", "NO_CERTIFICATE")))
+
+REPORTS = st.lists(st.tuples(st.sampled_from(["worker-0", "worker-1"]), st.integers(1, 3), st.integers(0, 50)), max_size=20)
+
+
+@given(REPORTS)
+def test_totals_are_the_last_word_of_each_epoch(reports: list[tuple[str, int, int]]) -> None:
+    """Counters are cumulative within an epoch, a restart begins a new one, and nothing is counted twice or forgotten."""
+    snapshots = Snapshots()
+    last: dict[tuple[str, int], int] = {}
+    for process, epoch, count in reports:
+        snapshots.take(process, epoch, {ACCEPTED: float(count)}, AT)
+        last[process, epoch] = count
+    assert snapshots.totals().get(ACCEPTED, 0.0) == sum(last.values())
+
+
+def test_metrics_as_they_are_scraped() -> None:
+    snapshots = Snapshots()
+    snapshots.take("worker-0", 1, {ACCEPTED: 3.0, HELD: 1.0}, AT - 2_500_000)
+    snapshots.take("worker-1", 1, {ACCEPTED: 4.0}, AT)
+    registry = CollectorRegistry()
+    registry.register(GatewayCollector(snapshots, lambda: {"held": 2}, lambda: AT))
+    lines = generate_latest(registry).decode().splitlines()
+    assert {line for line in lines if not line.startswith("#")} >= {
+        'smime_gateway_mail_accepted_total{org="hospital"} 7.0',
+        'smime_gateway_mail_held_total{org="hospital",reason="NO_CERTIFICATE"} 1.0',
+        'smime_gateway_spool_rows{state="held"} 2.0',
+        'smime_gateway_process_seen_seconds{process="worker-0"} 2.5',
+        'smime_gateway_process_seen_seconds{process="worker-1"} 0.0',
+    }
+
+
+@dataclass
+class Rows:
+    """The rows of a spool, which may fail."""
+
+    rows: dict[State, int] = field(default_factory=lambda: {State.HELD: 2})
+    fails: bool = False
+
+    async def count(self) -> dict[State, int]:
+        if self.fails:
+            raise GatewayError(Reason.SPOOL_UNAVAILABLE, "disk gone")
+        return self.rows
+
+
+@dataclass
+class Heard(Snapshots):
+    """Snapshots that say when there is one."""
+
+    taken: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def take(self, process: str, epoch: int, counters: dict[Series, float], now: int) -> None:
+        Snapshots.take(self, process, epoch, counters, now)
+        self.taken.set()
+
+
+@dataclass
+class Served:
+    path: Path
+    snapshots: Heard
+    spool: Rows
+    stopping: asyncio.Event
+
+    async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        return await asyncio.to_thread(ask, self.path, request)
+
+
+@asynccontextmanager
+async def served(folder: Path) -> AsyncIterator[Served]:
+    world = Served(folder / "control.sock", Heard(), Rows(), asyncio.Event())
+    control = Control(snapshots=world.snapshots, spool=world.spool, now=lambda: AT, generation=lambda: 7)
+    ready = asyncio.Event()
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+        tasks.create_task(control.serve(world.path, world.stopping, ready.set))
+        await ready.wait()
+        try:
+            yield world
+        finally:
+            world.stopping.set()
+
+
+def report(process: str, count: float, epoch: int = 1) -> dict[str, Any]:
+    return {"verb": "report", "process": process, "epoch": epoch, "counters": [["mail_accepted", [["org", "hospital"]], count]]}
+
+
+async def test_reports_and_status(tmp_path: Path) -> None:
+    async with served(tmp_path) as world:
+        assert await world.ask(report("worker-0", 3)) == {"ok": True}
+        assert await world.ask(report("worker-0", 5)) == {"ok": True}
+        assert await world.ask(report("worker-0", 1, epoch=2)) == {"ok": True}
+        told = await world.ask({"verb": "status"})
+        assert (told["generation"], told["spool"]) == (7, {"held": 2})
+        assert told["processes"] == {"worker-0": {"seen_seconds": 0.0}}
+        assert told["counters"] == [{"name": "mail_accepted", "labels": {"org": "hospital"}, "value": 6.0}]
+        assert "error" in await world.ask({"verb": "shutdown"})
+
+
+async def test_the_socket_is_for_our_group_alone_and_goes_with_us(tmp_path: Path) -> None:
+    """One that a killed predecessor left behind is no obstacle."""
+    (tmp_path / "control.sock").touch()
+    async with served(tmp_path) as world:
+        assert stat.S_IMODE(world.path.stat().st_mode) == 0o660
+        assert stat.S_ISSOCK(world.path.stat().st_mode)
+    assert not world.path.exists()
+
+
+NONSENSE = {
+    "no json": b"no json\n",
+    "no object": b"[]\n",
+    "no verb": b"{}\n",
+    "nothing reported": b'{"verb": "report"}\n',
+    "other types": b'{"verb": "report", "process": 1, "epoch": "x", "counters": 3}\n',
+    "no end": b'{"verb": "report", "process": "x", "epoch": 1e999, "counters": []}\n',
+    "too deep": b"[" * 100_000 + b"\n",
+    "too long": b"x" * (MAX_LINE + 10),
+}
+
+
+@pytest.mark.parametrize("line", NONSENSE.values(), ids=NONSENSE.keys())
+async def test_nonsense_ends_its_own_connection_and_nothing_else(tmp_path: Path, line: bytes) -> None:
+    async with served(tmp_path) as world:
+        reader, writer = await asyncio.open_unix_connection(world.path)
+        with suppress(ConnectionError):
+            writer.write(line)
+            await writer.drain()
+            assert await reader.read() == b""
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+        assert (await world.ask({"verb": "status"}))["processes"] == {}
+
+
+async def test_a_spool_that_fails_is_no_reason_to_be_silent(tmp_path: Path) -> None:
+    """Just then somebody asks: the counters and processes are told, and of the spool what was last known."""
+    async with served(tmp_path) as world:
+        await world.ask(report("worker-0", 3))
+        await world.ask({"verb": "status"})
+        world.spool.fails = True
+        told = await world.ask({"verb": "status"})
+        assert told["processes"] == {"worker-0": {"seen_seconds": 0.0}}
+        world.spool.fails, world.spool.rows = False, {State.HELD: 3}
+        assert (await world.ask({"verb": "status"}))["spool"] == {"held": 3}
+
+
+async def test_an_open_connection_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    """Key agents keep theirs until they end, and they end after us. No task of ours is left either."""
+    before = asyncio.all_tasks()
+    async with served(tmp_path) as world:
+        reader, writer = await asyncio.open_unix_connection(world.path)
+        writer.write(json.dumps(report("sign-agent-0", 1)).encode() + b"\n")
+        assert json.loads(await reader.readline()) == {"ok": True}
+    assert asyncio.all_tasks() == before
+    assert await reader.read() == b""
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_what_a_process_counts_arrives_also_at_the_next_control(tmp_path: Path) -> None:
+    """A thread of the process reports by itself; a control process that begins anew is told everything again."""
+    observe = Observe(Audit(tmp_path / "audit", "worker-0", lambda: AT))
+    observe.see(KeyUsed(key="sign", operation="sign"))
+    with CounterReports(tmp_path / "control.sock", "worker-0", observe, lambda: AT):
+        for expected in (1.0, 2.0):
+            async with served(tmp_path) as world:
+                await world.snapshots.taken.wait()
+                assert list(world.snapshots.totals().values()) == [expected]
+            observe.see(KeyUsed(key="sign", operation="sign"))
+    observe.close()

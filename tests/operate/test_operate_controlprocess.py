@@ -1,0 +1,83 @@
+"""The control process as it is started: ready, asked, told to take a configuration anew, and ended."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from demo.site import free_port
+from gateway.config.load import load
+from gateway.operate.control import ask
+from tests.system.lab import until
+
+
+@dataclass
+class Process:
+    """One that says it is ready."""
+
+    site: Path
+    metrics: int
+    process: subprocess.Popen[bytes]
+
+    @property
+    def generation(self) -> int:
+        told: dict[str, Any] = ask(self.site / "run" / "control.sock", {"verb": "status"}, 30)
+        generation: int = told["generation"]
+        return generation
+
+    def ends(self) -> int:
+        return self.process.wait(30)
+
+
+@pytest.fixture
+def process(site: Path) -> Iterator[Process]:
+    port = free_port()
+    with (site / "gateway.toml").open("a") as file:
+        file.write(f"\n[metrics]\nport = {port}\n")
+    for name in ("run", "state"):
+        (site / name).mkdir()
+    write_tree(site, 1)
+    command = [sys.executable, "-m", "gateway.operate.process", "control", "0", str(site / "run")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        try:
+            assert running.stdout.readline() == b"ready\n"
+            yield Process(site, port, running)
+        finally:
+            running.kill()
+
+
+def write_tree(site: Path, generation: int) -> None:
+    (site / "run" / "config.json").write_text(load(site / "gateway.toml", generation).model_dump_json())
+
+
+def test_it_serves_status_and_metrics_and_ends_when_told(process: Process) -> None:
+    assert process.generation == 1
+    with urllib.request.urlopen(f"http://127.0.0.1:{process.metrics}/metrics", timeout=30) as page:
+        assert b'smime_gateway_spool_rows{state="held"} 0.0' in page.read()
+    process.process.send_signal(signal.SIGTERM)
+    assert process.ends() == 0
+    assert not (process.site / "run" / "control.sock").exists()
+
+
+def test_it_takes_a_new_tree_and_no_broken_one(process: Process) -> None:
+    (process.site / "run" / "config.json").write_text("{")
+    process.process.send_signal(signal.SIGHUP)
+    assert process.generation == 1
+    write_tree(process.site, 2)
+    process.process.send_signal(signal.SIGHUP)
+    until(lambda: process.generation == 2, "the new generation")
+
+
+def test_it_ends_with_its_supervisor(process: Process) -> None:
+    assert process.process.stdin is not None
+    process.process.stdin.close()
+    assert process.ends() == 0
