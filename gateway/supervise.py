@@ -1,9 +1,12 @@
-"""The supervisor behind ``smime-gateway run``: starts our processes in order, restarts what dies, drains in order, reloads.
+"""The supervisor behind ``smime-gateway run``: starts the processes of a part, restarts what dies, drains in order, reloads.
 
 Start: all at once; each says ``ready`` on its standard output, and the gateway is ready when all are. Drain (SIGTERM): workers
-first, so that mails in hand still find their agents. Reload (SIGHUP, or a changed file): the new configuration is
-checked whole before anybody sees it; children read the checked tree from the run directory, never the files an
-administrator may be editing. A child whose standard input ends knows that its supervisor is gone, and ends too.
+first, so that mails in hand still find their agents. Where ``[agents]`` keeps these apart, each part has a supervisor of its
+own, and neither waits for the other: a worker without agents accepts mail, and defers what needs a key.
+
+Reload (SIGHUP, or a changed file): the new configuration is checked whole before anybody sees it; children read the checked
+tree from their part's run directory, never the files an administrator may be editing, and never what another user wrote. A
+child whose standard input ends knows that its supervisor is gone, and ends too.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -20,9 +23,11 @@ from typing import Final
 
 import structlog
 
+from gateway.config.fingerprint import fingerprint
 from gateway.config.load import load
 from gateway.config.mistake import ConfigError
 from gateway.config.model import Config
+from gateway.config.part import Part
 from gateway.events import ConfigurationLoaded, ConfigurationRefused, Observer, ProcessEnded, ProcessStarted
 
 DRAIN_SECONDS: Final = 30.0
@@ -43,7 +48,14 @@ class Kind(StrEnum):
     WORKER = "worker"
 
 
-_AGENTS: Final = (Kind.SIGN_AGENT, Kind.UNWRAP_AGENT)
+AGENTS: Final = (Kind.SIGN_AGENT, Kind.UNWRAP_AGENT)
+_KINDS: Final = {
+    Part.WHOLE: tuple(Kind),
+    Part.KEYS: AGENTS,
+    Part.MAIL: tuple(kind for kind in Kind if kind not in AGENTS),
+}
+# What our processes have agreed on at their start: taken from a new configuration only by a restart.
+_LASTING: Final = ("state", "run", "agents", "processes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +75,31 @@ class StartFailed(Exception):
     """A process of the first start did not become ready; its own words stand on standard error."""
 
 
-def children(config: Config) -> list[Child]:
-    """Every process the configuration asks for."""
+def children(config: Config, part: Part = Part.WHOLE) -> list[Child]:
+    """Every process the configuration asks for, or those of one part."""
     counts = {
         Kind.SIGN_AGENT: config.processes.sign_agents,
         Kind.UNWRAP_AGENT: config.processes.unwrap_agents,
         Kind.CONTROL: 1,
         Kind.WORKER: config.processes.workers or os.cpu_count() or 1,
     }
-    return [Child(kind, index) for kind in Kind for index in range(counts[kind])]
+    return [Child(kind, index) for kind in _KINDS[part] for index in range(counts[kind])]
+
+
+def process_names(config: Config) -> tuple[str, ...]:
+    """Every process of the gateway that reports what it counts: all but control, which they report to."""
+    supervisors = (Part.WHOLE,) if config.agents is None else (Part.KEYS, Part.MAIL)
+    return (*supervisors, *(child.name for child in children(config) if child.kind is not Kind.CONTROL))
+
+
+def state_of(config: Config, part: Part) -> Path:
+    """The directory of what a part keeps."""
+    return config.key_state if part is Part.KEYS else config.state
+
+
+def run_of(config: Config, part: Part) -> Path:
+    """The run directory of a part: its checked configuration and its sockets."""
+    return config.key_run if part is Part.KEYS else config.run
 
 
 def tree_file(run: Path) -> Path:
@@ -81,7 +109,12 @@ def tree_file(run: Path) -> Path:
 
 def agent_sockets(config: Config, kind: Kind) -> tuple[Path, ...]:
     """Where the key agents of one kind listen."""
-    return tuple(config.run / f"{child.name}.sock" for child in children(config) if child.kind is kind)
+    return tuple(agent_socket(config.key_run, child) for child in children(config) if child.kind is kind)
+
+
+def agent_socket(run: Path, child: Child) -> Path:
+    """Where one key agent listens, in the run directory of its part."""
+    return run / f"{child.name}.sock"
 
 
 def read_tree(run: Path) -> Config:
@@ -93,18 +126,19 @@ def environment(config: Config, kind: Kind, inherited: dict[str, str]) -> dict[s
     """A child's environment: only key agents inherit the variables that hold a PIN or a passphrase."""
     secrets = [key.passphrase for key in config.key.values()] + ([config.token.pin] if config.token else [])
     hidden = {secret.environment for secret in secrets if secret is not None and secret.environment is not None}
-    return {name: text for name, text in inherited.items() if kind in _AGENTS or name not in hidden}
+    return {name: text for name, text in inherited.items() if kind in AGENTS or name not in hidden}
 
 
 class Supervisor:
     """Owns every child from start to end."""
 
-    def __init__(self, path: Path, observer: Observer, entry: Callable[[Child, Path], list[str]]) -> None:
-        """``entry`` gives the command line of a child, from the child and the run directory."""
+    def __init__(self, path: Path, observer: Observer, entry: Callable[[Child, Path], list[str]], part: Part = Part.WHOLE) -> None:
+        """``entry`` gives the command line of a child, from the child and the run directory of ``part``."""
         self._path = path
         self._observer = observer
         self._entry = entry
         self._config = load(path, generation=1)
+        self._part = part
         self._processes: dict[Child, asyncio.subprocess.Process] = {}
         self._stopping = asyncio.Event()
         self._reload = asyncio.Event()
@@ -121,7 +155,7 @@ class Supervisor:
             self._observer.see(ConfigurationLoaded(generation=self._config.generation))
             ready()
             async with asyncio.TaskGroup() as tasks:
-                keepers = [tasks.create_task(self._keep(child)) for child in children(self._config)]
+                keepers = [tasks.create_task(self._keep(child)) for child in children(self._config, self._part)]
                 keepers.append(tasks.create_task(self._watch()))
                 await self._stopping.wait()
                 for keeper in keepers:
@@ -130,9 +164,9 @@ class Supervisor:
             await self._drain()
 
     def _write_tree(self) -> None:
-        run = self._config.run
+        run = run_of(self._config, self._part)
         run.mkdir(mode=0o750, parents=True, exist_ok=True)
-        self._config.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        state_of(self._config, self._part).mkdir(mode=0o700, parents=True, exist_ok=True)
         target = tree_file(run)
         fresh = target.with_suffix(".new")
         fresh.write_text(self._config.model_dump_json())
@@ -140,7 +174,7 @@ class Supervisor:
         fresh.replace(target)
 
     async def _start_all(self) -> None:
-        wanted = children(self._config)
+        wanted = children(self._config, self._part)
         started = await asyncio.gather(*(self._start(child) for child in wanted))
         failed = [child.name for child, there in zip(wanted, started, strict=True) if not there]
         if failed:
@@ -149,7 +183,7 @@ class Supervisor:
     async def _start(self, child: Child) -> bool:
         """Start a child and wait until it is ready. False if it ended or hung instead."""
         process = await asyncio.create_subprocess_exec(
-            *self._entry(child, self._config.run),
+            *self._entry(child, run_of(self._config, self._part)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env=environment(self._config, child.kind, dict(os.environ)),
@@ -178,15 +212,15 @@ class Supervisor:
 
     async def _watch(self) -> None:
         """Reload when asked to, or when a file of the configuration changed."""
-        seen = _fingerprint(self._config, self._path)
+        seen = fingerprint(self._config, self._path)
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._reload.wait(), WATCH_SECONDS)
-            now = await asyncio.to_thread(_fingerprint, self._config, self._path)
+            now = await asyncio.to_thread(fingerprint, self._config, self._path)
             if self._reload.is_set() or now != seen:
                 self._reload.clear()
                 await self._take_new_configuration()
-                seen = _fingerprint(self._config, self._path)
+                seen = fingerprint(self._config, self._path)
 
     async def _take_new_configuration(self) -> None:
         """Check the files; if they are right, tell the children; if not, everything stays as it is."""
@@ -197,11 +231,14 @@ class Supervisor:
             for mistake in error.mistakes:
                 _log.error("configuration_mistake", mistake=str(mistake))
             return
-        self._config = fresh
+        lasting = {name: getattr(self._config, name) for name in _LASTING}
+        if changed := [name for name, value in lasting.items() if value != getattr(fresh, name)]:
+            _log.warning("restart_needed", changed=changed)
+        self._config = fresh.model_copy(update=lasting)
         self._write_tree()
         for child, process in self._processes.items():
             # A key agent holds its keys and its login: it is replaced, its clients ask again. The others re-read the tree.
-            self._signal(process, signal.SIGTERM if child.kind in _AGENTS else signal.SIGHUP)
+            self._signal(process, signal.SIGTERM if child.kind in AGENTS else signal.SIGHUP)
         self._observer.see(ConfigurationLoaded(generation=fresh.generation))
 
     @staticmethod
@@ -220,26 +257,3 @@ class Supervisor:
         except TimeoutError:
             process.kill()
             await process.wait()
-
-
-def _fingerprint(config: Config, path: Path) -> tuple[tuple[str, int, int], ...]:
-    """Name, time and size of every file the configuration consists of or names."""
-    names = {path, *path.parent.glob("zones/*.toml"), *_paths(config.model_dump())}
-    marks = []
-    for name in sorted(names):
-        with contextlib.suppress(OSError):
-            facts = name.stat()
-            if not name.is_dir():
-                marks.append((str(name), facts.st_mtime_ns, facts.st_size))
-    return tuple(marks)
-
-
-def _paths(tree: object) -> Iterable[Path]:
-    if isinstance(tree, Path):
-        yield tree
-    elif isinstance(tree, dict):
-        for value in tree.values():
-            yield from _paths(value)
-    elif isinstance(tree, list | tuple):
-        for value in tree:
-            yield from _paths(value)

@@ -6,6 +6,7 @@ checked where ``load`` gives a :class:`Reading` as the context of validation.
 
 from __future__ import annotations
 
+import pwd
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -124,6 +125,16 @@ def rule_name(text: str) -> str:
     return text
 
 
+def user(text: str, info: ValidationInfo) -> str:
+    """``text``, which is a user of this system."""
+    if isinstance(info.context, Reading):
+        try:
+            pwd.getpwnam(text)
+        except (KeyError, ValueError) as error:
+            raise ValueError("a user of this system") from error
+    return text
+
+
 def first_public_key(data: bytes) -> PublicKeyTypes:
     """The public key of the first certificate of a PEM file."""
     return x509.load_pem_x509_certificates(data)[0].public_key()
@@ -158,11 +169,15 @@ def _absolute(path: Path, info: ValidationInfo) -> Path:
     return info.context.base / path if isinstance(info.context, Reading) else path
 
 
-def _holding(parse: Callable[[bytes], object], allowed: str) -> AfterValidator:
+def _holding(parse: Callable[[bytes], object], allowed: str, *, let: tuple[type[OSError], ...] = ()) -> AfterValidator:
+    """``let`` are errors of opening the file that are no mistake."""
+
     def check(file: Path, info: ValidationInfo) -> Path:
         if isinstance(info.context, Reading):
             try:
                 contents(file, parse)
+            except let:
+                pass
             except OSError as error:
                 raise _wrong(f"{error.strerror}: {file}", allowed) from error
             except ValueError as error:
@@ -216,6 +231,7 @@ Mailbox = Annotated[str, AfterValidator(mailbox)]
 Pattern = Annotated[str, AfterValidator(pattern)]
 DistinguishedName = Annotated[str, AfterValidator(subject)]
 LdapUri = Annotated[str, AfterValidator(ldap_uri)]
+User = Annotated[str, AfterValidator(user)]
 RuleName = Annotated[str, AfterValidator(rule_name)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Megabytes = Annotated[int, Field(ge=1, le=2048)]
@@ -225,7 +241,7 @@ PresentFile = Annotated[File, AfterValidator(_present)]
 Folder = Annotated[File, AfterValidator(_folder)]
 CertificateFile = Annotated[File, _holding(first_public_key, "a PEM file of certificates")]
 RsaKeyFile = Annotated[File, _holding(rsa_public_key, "a PEM file with an RSA public key")]
-TlsKeyFile = Annotated[File, _holding(private_half, "a PEM private key without a passphrase")]
+TlsKeyFile = Annotated[File, _holding(private_half, "a PEM private key without a passphrase", let=(PermissionError,))]
 TextFile = Annotated[File, _holding(bytes.decode, "a text in UTF-8")]
 
 KeyName = Annotated[str, _leads_to("key")]

@@ -7,10 +7,12 @@ reference leads somewhere. Paths are absolute once loaded: relative ones are tak
 from __future__ import annotations
 
 from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from gateway.config.agents import Agents
 from gateway.config.kinds import (
     CertificateFile,
     DirectoryName,
@@ -41,6 +43,7 @@ from gateway.config.zone import Zone, ZonePeer
 from gateway.mail.envelope import Role
 
 __all__ = [
+    "Agents",
     "Client",
     "Config",
     "Directory",
@@ -253,9 +256,20 @@ class Config(Section):
     limits: Limits = Limits()
     retry: Retry = Retry()
     processes: Processes = Processes()
+    agents: Agents | None = None
     metrics: Endpoint = Endpoint()
     fetching: Fetching = Fetching()
     generation: int = 0
+
+    @property
+    def key_state(self) -> Path:
+        """What of the key agents must outlive a restart."""
+        return self.state if self.agents is None else self.agents.state
+
+    @property
+    def key_run(self) -> Path:
+        """The directory of the key agents' sockets."""
+        return self.run if self.agents is None else self.agents.run
 
     @cached_property
     def owners(self) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -56,6 +57,7 @@ def references(config: Config, *, has_token: bool) -> Iterator[Finding]:
     yield from _organisations(config)
     yield from _clients(config)
     yield from _routes(config)
+    yield from _agents(config)
 
 
 def _keys(config: Config, *, has_token: bool) -> Iterator[Finding]:
@@ -79,9 +81,10 @@ def _key_pairs(config: Config) -> Iterator[Finding]:
     uses: list[tuple[KeyPath, str, PublicKeyTypes]] = []
     for name, identity in config.tls.items():
         shows = contents(identity.certificate, first_public_key)
-        if _spki(shows) != _spki(contents(identity.key, private_half)):
-            found = f"a key that does not belong to {identity.certificate}"
-            yield Finding(("tls", name, "key"), found, "the private key of the certificate")
+        with contextlib.suppress(PermissionError):  # the key agents may not read it, and need not
+            if _spki(shows) != _spki(contents(identity.key, private_half)):
+                found = f"a key that does not belong to {identity.certificate}"
+                yield Finding(("tls", name, "key"), found, "the private key of the certificate")
         uses.append((("tls", name, "certificate"), "tls", shows))
     for name, key in config.key.items():
         if key.certificate is not None:
@@ -124,6 +127,14 @@ def _routes(config: Config) -> Iterator[Finding]:
     for name, route in config.route.items():
         if route.tls is TlsMode.NONE and (route.anchors is not None or route.identity is not None):
             yield Finding(("route", name), "anchors or identity without TLS", "tls = 'starttls' or 'implicit' beside them")
+
+
+def _agents(config: Config) -> Iterator[Finding]:
+    if config.agents is None:
+        return
+    for name in ("state", "run"):
+        if getattr(config.agents, name) == getattr(config, name, None):
+            yield Finding(("agents", name), f"the directory of {name} above", "a directory of the key agents alone")
 
 
 def _spki(key: PublicKeyTypes) -> bytes:

@@ -107,6 +107,7 @@ class _Agent:
         self.link = _Link()
         self.asked = 0
         self.rests_until = 0.0
+        self.fault = ""
         self._connecting = asyncio.Lock()
 
     async def connected(self) -> _Link | None:
@@ -115,7 +116,8 @@ class _Agent:
             if not self.link.open:
                 try:
                     _, self.link = await asyncio.get_running_loop().create_unix_connection(_Link, str(self.path))
-                except OSError:
+                except OSError as error:
+                    self.fault = error.strerror or type(error).__name__
                     return None
             return self.link
 
@@ -182,7 +184,7 @@ class _Agents:
                 if await agent.connected() is not None:
                     return agent
             if now > end:
-                where = ", ".join(str(agent.path) for agent in self._agents)
+                where = ", ".join(f"{agent.path} ({agent.fault})" for agent in self._agents)
                 raise GatewayError(Reason.KEY_UNAVAILABLE, f"no key agent listens on {where}")
             await asyncio.sleep(_PAUSE)
 

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import json
 import os
 import queue
-import resource
 import signal
 import socket
 import struct
@@ -42,6 +40,7 @@ from gateway.edge.keywire import (
     write_failure,
     write_frame,
 )
+from gateway.edge.ownmemory import keep_to_ourselves
 from gateway.events import KeyFailed, KeyUsed, Observer
 from gateway.outcome import GatewayError, Reason
 
@@ -49,7 +48,6 @@ QUEUE: Final = 256  # requests waiting; one more is answered KEY_UNAVAILABLE at 
 CONNECTIONS: Final = 64
 DRAIN_SECONDS: Final = 10.0
 _CREDENTIALS: Final = struct.Struct("3i")  # pid, uid, gid (unix(7), SO_PEERCRED)
-_PR_SET_DUMPABLE: Final = 4
 
 _log = structlog.get_logger()
 
@@ -68,7 +66,7 @@ def run_unwrap_agent(config: Config, path: Path, observer: Observer, ready: Call
 
 
 def _run(config: Config, purposes: frozenset[KeyPurpose], path: Path, observer: Observer, ready: Callable[[], None]) -> int:
-    _keep_to_ourselves()
+    keep_to_ourselves()
     ring = KeyRing(config, purposes, now)
     try:
         faults = ring.faults()
@@ -77,16 +75,11 @@ def _run(config: Config, purposes: frozenset[KeyPurpose], path: Path, observer: 
             observer.see(KeyFailed(key=name, operation="open", detail=fault.detail))
         if faults and len(faults) == len(ring.names):
             raise next(iter(faults.values()))
-        uvloop.run(Agent(ring, observer, users={os.geteuid()}).serve(path, ready))
+        user = os.geteuid() if config.agents is None else config.agents.served
+        uvloop.run(Agent(ring, observer, users={user}).serve(path, ready))
     finally:
         ring.close()
     return 0
-
-
-def _keep_to_ourselves() -> None:
-    """No core dump holds a PIN, and no sibling of the same user reads our memory or /proc/PID/environ (prctl(2))."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)

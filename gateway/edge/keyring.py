@@ -30,10 +30,10 @@ class KeyRing:
     """The keys of the given purposes, each opened when first needed."""
 
     def __init__(self, config: Config, purposes: frozenset[KeyPurpose], now: Callable[[], int]) -> None:
-        """``now`` gives microseconds UTC. ``config.state/keys`` holds the token's lock and PIN markers."""
+        """``now`` gives microseconds UTC. ``config.key_state/keys`` holds the token's lock and PIN markers."""
         self._now = now
         self.signs = purposes == SIGNING
-        self._token = TokenKeys(config.token, config.state / "keys") if config.token is not None else None
+        self._token = TokenKeys(config.token, config.key_state / "keys") if config.token is not None else None
         files = _Files(config.key)
         self._stores: dict[str, _Store] = {}
         for name, key in config.key.items():

@@ -12,6 +12,7 @@ from gateway.config.load import load
 from gateway.config.model import Config, KeyPurpose, Missing, Organisation, Protection, Revocation, TlsMode
 from gateway.config.words import Mode
 from gateway.mail.envelope import Role
+from gateway.operate.exposed import exposed
 from gateway.operate.output import Exit, Settings, answer, columns, command_options
 
 
@@ -22,7 +23,7 @@ from gateway.operate.output import Exit, Settings, answer, columns, command_opti
 def check(context: click.Context, settings: Settings, live: bool) -> None:
     """Say every mistake in the configuration at once, with file and line."""
     config = load(settings.config)
-    remarks = list(notes(config))
+    remarks = [*notes(config), *exposed(config, settings.config.absolute())]
     told: dict[str, object] = {"ok": True, "notes": remarks}
     lines = [f"{settings.config} is right", *(f"note: {remark}" for remark in remarks)]
     failed = False
@@ -41,7 +42,8 @@ def check(context: click.Context, settings: Settings, live: bool) -> None:
 
 def notes(config: Config) -> Iterator[str]:
     """What is no mistake, but what somebody should know of: above all, everything that lets plaintext out."""
-    yield "the key agents run as the same user as the workers; see docs/limits.md"
+    if config.agents is None:
+        yield "the key agents run as the same user as the workers; see docs/install.md, Two users"
     for rule in config.rule:
         if rule.mode is Mode.OBSERVE:
             yield f"rule {rule.name} only observes: what it would protect, hold or refuse leaves unprotected"

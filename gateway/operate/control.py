@@ -11,7 +11,7 @@ import asyncio
 import json
 import socket
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -92,7 +92,17 @@ class Counts(Protocol):
 class Control:
     """Serves the control socket."""
 
-    def __init__(self, *, snapshots: Snapshots, spool: Counts, now: Callable[[], int], generation: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        *,
+        snapshots: Snapshots,
+        spool: Counts,
+        now: Callable[[], int],
+        generation: Callable[[], int],
+        expected: Collection[str] = (),
+    ) -> None:
+        """``expected`` are the names of processes that ``status`` tells of even if they never reported."""
+        self._expected = expected
         self._snapshots = snapshots
         self._spool = spool
         self._now = now
@@ -163,8 +173,8 @@ class Control:
             "generation": self._generation(),
             "spool": self.rows,
             "processes": {
-                process: {"seen_seconds": round((now - seen) / 1_000_000, 1)}
-                for process, seen in sorted(self._snapshots.seen_at.items())
+                process: {"seen_seconds": None if seen is None else round((now - seen) / 1_000_000, 1)}
+                for process, seen in sorted({**dict.fromkeys(self._expected), **self._snapshots.seen_at}.items())
             },
             "counters": [
                 {"name": name, "labels": dict(labels), "value": value}

@@ -14,7 +14,7 @@ from gateway.edge.clock import now
 from gateway.edge.counting import control_socket
 from gateway.operate.control import Control, GatewayCollector, Snapshots
 from gateway.operate.signals import on_signals
-from gateway.supervise import read_tree
+from gateway.supervise import process_names, read_tree
 
 
 def run_control(run: Path, ready: Callable[[], None]) -> int:
@@ -34,7 +34,9 @@ async def _run(run: Path, ready: Callable[[], None]) -> None:
     spool = make_spool(config, None)
     await spool.open()
     snapshots = Snapshots()
-    control = Control(snapshots=snapshots, spool=spool, now=now, generation=lambda: config.generation)
+    control = Control(
+        snapshots=snapshots, spool=spool, now=now, generation=lambda: config.generation, expected=process_names(config)
+    )
     registry = CollectorRegistry()
     registry.register(GatewayCollector(snapshots, lambda: control.rows, now))
     server, thread = start_http_server(config.metrics.port, config.metrics.address, registry)

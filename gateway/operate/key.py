@@ -41,10 +41,10 @@ def list_keys(context: click.Context, settings: Settings) -> None:
 def _on_token(config: Config) -> tuple[KeyFacts, ...]:
     if config.token is None:
         return ()
-    if config.state.is_dir() and config.state.stat().st_uid != os.geteuid():
+    if config.key_state.is_dir() and config.key_state.stat().st_uid != os.geteuid():
         # The lock and the markers of the PIN are the gateway's: made by another user, they would lock it out.
-        raise GatewayError(Reason.KEY_UNAVAILABLE, f"only the owner of {config.state} can list keys: run this as that user")
-    with administer(config.token, config.state / "keys") as token:
+        raise GatewayError(Reason.KEY_UNAVAILABLE, f"only the owner of {config.key_state} can list keys: run this as that user")
+    with administer(config.token, config.key_state / "keys") as token:
         return token.listing()
 
 

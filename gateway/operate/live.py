@@ -81,9 +81,17 @@ async def probe_all(config: Config) -> list[Probe]:
         hosts = [NextHop(name) for name, route in config.route.items() if route.kind is RouteKind.HOST]
         peers = [NextHop(peer.name, name) for name, zone in config.zone.items() for peer in zone.peer]
         asked += [_reach(config, live, hop) for hop in (*hosts, *peers)]
-        running = any(socket.exists() for kind in _AGENTS for socket in agent_sockets(config, kind))
+        running = any(_there(socket) for kind in _AGENTS for socket in agent_sockets(config, kind))
         keys = await _agents(config) if running else await asyncio.to_thread(lambda: list(_keys(config)))
         return [*keys, *await asyncio.gather(*asked)]
+
+
+def _there(socket: Path) -> bool:
+    """Whether an agent may listen on ``socket``; where we may not look, one may."""
+    try:
+        return socket.exists()
+    except PermissionError:
+        return True
 
 
 async def _agents(config: Config) -> list[Probe]:
@@ -102,8 +110,8 @@ async def _agents(config: Config) -> list[Probe]:
 
 def _keys(config: Config) -> Iterator[Probe]:
     """Each private key, opened where it lives. Leaves nothing in the state directory that its owner could not use."""
-    if config.state.is_dir() and config.state.stat().st_uid != os.geteuid():
-        yield Probe("keys", False, f"only the owner of {config.state} can try them: run this command as that user")
+    if config.key_state.is_dir() and config.key_state.stat().st_uid != os.geteuid():
+        yield Probe("keys", False, f"only the owner of {config.key_state} can try them: run this command as that user")
         return
     ring = KeyRing(config, frozenset(KeyPurpose), now)
     try:

@@ -20,7 +20,7 @@ from gateway.edge.clock import now
 from gateway.edge.counting import CounterReports, control_socket
 from gateway.edge.observe import Audit, Observe, configure_logging
 from gateway.outcome import GatewayError
-from gateway.supervise import Child, Kind, agent_sockets, read_tree
+from gateway.supervise import AGENTS, Child, Kind, agent_socket, read_tree
 
 FAILED: Final = 3  # the exit status of a process that could not begin, as of the commands
 
@@ -59,7 +59,7 @@ def run(child: Child, run_directory: Path, observer: Observe) -> int:
             config = read_tree(run_directory)
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
             main_of_kind = run_sign_agent if child.kind is Kind.SIGN_AGENT else run_unwrap_agent
-            return main_of_kind(config, agent_sockets(config, child.kind)[child.index], observer, ready)
+            return main_of_kind(config, agent_socket(run_directory, child), observer, ready)
 
 
 def main() -> None:
@@ -68,9 +68,11 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C goes to all of us; the supervisor alone answers it
     configure_logging(child.name)
     end_with_supervisor()
-    observer = Observe(Audit(read_tree(run_directory).state / "audit", child.name, now))
+    config = read_tree(run_directory)
+    state = config.key_state if child.kind in AGENTS else config.state
+    observer = Observe(Audit(state / "audit", child.name, now))
     try:
-        with CounterReports(control_socket(run_directory), child.name, observer, now):
+        with CounterReports(control_socket(config.run), child.name, observer, now):
             sys.exit(run(child, run_directory, observer))
     except (GatewayError, OSError, ValueError) as error:
         # The administrator's own text: what is missing, and how to list what is there.

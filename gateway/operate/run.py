@@ -7,16 +7,20 @@ import contextlib
 import os
 import socket
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 import click
 
 from gateway.config.load import load
+from gateway.config.part import Part, WrongUser, part_of
 from gateway.edge.clock import now
 from gateway.edge.counting import CounterReports, control_socket
 from gateway.edge.observe import Audit, Observe, configure_logging
+from gateway.edge.ownmemory import keep_to_ourselves
 from gateway.operate.output import Exit, Settings, command_options
-from gateway.supervise import Child, StartFailed, Supervisor
+from gateway.supervise import Child, StartFailed, Supervisor, state_of
 
 
 def entry(child: Child, run_directory: Path) -> list[str]:
@@ -24,9 +28,16 @@ def entry(child: Child, run_directory: Path) -> list[str]:
     return [sys.executable, "-m", "gateway.operate.process", child.kind, str(child.index), str(run_directory)]
 
 
-def tell_ready() -> None:
+_READY: Final = {
+    Part.WHOLE: "smime-gateway is ready",
+    Part.KEYS: "smime-gateway is ready: its key agents",
+    Part.MAIL: "smime-gateway is ready: all but the key agents",
+}
+
+
+def tell_ready(part: Part) -> None:
     """Say so on standard output, and to systemd where it listens (sd_notify(3))."""
-    click.echo("smime-gateway is ready")
+    click.echo(_READY[part])
     address = os.environ.get("NOTIFY_SOCKET", "")
     if address:
         name = "\0" + address[1:] if address.startswith("@") else address
@@ -37,14 +48,23 @@ def tell_ready() -> None:
 @click.command()
 @command_options
 def run(settings: Settings) -> None:
-    """Run the gateway until SIGTERM. SIGHUP takes the configuration anew; so does a changed file."""
+    """Run the gateway until SIGTERM. SIGHUP takes the configuration anew; so does a changed file.
+
+    With an [agents] section, its one user runs the key agents and its other user everything else.
+    """
     config = load(settings.config)
-    configure_logging("supervisor")
-    config.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    observer = Observe(Audit(config.state / "audit", "supervisor", now))
     try:
-        with CounterReports(control_socket(config.run), "supervisor", observer, now):
-            asyncio.run(Supervisor(settings.config, observer, entry).run(tell_ready))
+        part = part_of(config, os.geteuid())
+    except WrongUser as error:
+        raise click.UsageError(str(error)) from error
+    keep_to_ourselves()  # the variables that hold a PIN reach us first
+    configure_logging(part)
+    state = state_of(config, part)
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    observer = Observe(Audit(state / "audit", part, now))
+    try:
+        with CounterReports(control_socket(config.run), part, observer, now):
+            asyncio.run(Supervisor(settings.config, observer, entry, part).run(partial(tell_ready, part)))
     except StartFailed as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.UNAVAILABLE)

@@ -33,5 +33,9 @@ def _lines(told: dict[str, Any]) -> list[str]:
         "",
         *columns(("MAILS", "COUNT"), told["spool"].items()),
         "",
-        *columns(("PROCESS", "LAST SEEN"), ((name, f"{each['seen_seconds']} s ago") for name, each in told["processes"].items())),
+        *columns(("PROCESS", "LAST SEEN"), ((name, _seen(each["seen_seconds"])) for name, each in told["processes"].items())),
     ]
+
+
+def _seen(seconds: float | None) -> str:
+    return "never" if seconds is None else f"{seconds} s ago"

@@ -9,6 +9,7 @@ import pytest
 from pydantic_core import PydanticUndefined
 
 from gateway.config.model import (
+    Agents,
     Client,
     Config,
     Directory,
@@ -56,6 +57,7 @@ SECTIONS: dict[str, type[Section]] = {
     "`[limits]`": Limits,
     "`[retry]`": Retry,
     "`[processes]`": Processes,
+    "`[agents]`": Agents,
     "`[metrics]`": Endpoint,
     "`[fetching]`": Fetching,
 }

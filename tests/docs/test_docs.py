@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
+import subprocess
+import tomllib
 from collections.abc import Iterator
 from configparser import RawConfigParser
 from importlib import import_module
@@ -185,16 +188,62 @@ def test_every_limit_of_reading_is_told() -> None:
 # What deploys it
 
 
-def test_the_unit_starts_a_command_that_exists() -> None:
+UNITS = sorted((ROOT / "deploy" / "systemd").glob("*.service"))
+
+
+def read_unit(path: Path) -> RawConfigParser:
     unit = RawConfigParser(strict=False)
     unit.optionxform = str  # type: ignore[assignment,method-assign] # directives of systemd are written so
-    unit.read(ROOT / "deploy" / "systemd" / "smime-gateway.service")
+    unit.read(path)
+    return unit
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.stem)
+def test_a_unit_starts_a_command_that_exists(path: Path) -> None:
+    unit = read_unit(path)
     program, *words = shlex.split(unit["Service"]["ExecStart"])
     home, _, place = program.partition("/.venv/")
     assert f".venv/{place}" in (ROOT / "deploy" / "setup").read_text()
     check_command(words)
     book = unit["Unit"]["Documentation"].removeprefix(f"file:{home}/")
     assert (ROOT / book).is_file()
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.stem)
+def test_systemd_understands_every_line_of_a_unit(path: Path, tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed")
+    for each in UNITS:  # units name each other; the program need not be where they expect it
+        (tmp_path / each.name).write_text(re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", each.read_text(), flags=re.MULTILINE))
+    command = ["systemd-analyze", "verify", "--man=no", str(tmp_path / path.name)]
+    done = subprocess.run(command, text=True, capture_output=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_units_script_and_book_agree_on_the_two_users() -> None:
+    """The section that install.md shows is what the script writes, and what systemd sets up for it."""
+    book = (ROOT / "docs" / "install.md").read_text()
+    told = tomllib.loads(
+        re.sub(r"^    ", "", re.findall(r"^    \[agents\]\n(?:    .+\n)+", book, re.MULTILINE)[0], flags=re.MULTILINE)
+    )
+    keys, mail = (
+        read_unit(ROOT / "deploy" / "systemd" / f"{name}.service")["Service"] for name in ("smime-gateway-keys", "smime-gateway")
+    )
+    assert told["agents"] == {
+        "user": keys["User"],
+        "serve": mail["User"],
+        "state": f"/var/lib/{keys['StateDirectory']}",
+        "run": f"/run/{keys['RuntimeDirectory']}",
+    }
+    assert keys["Group"] == mail["Group"] == mail["User"]
+    script = (ROOT / "deploy" / "two-users").read_text()
+    names = re.search(r"KEYS_USER:-([\w-]+)\}.*MAIL_USER:-([\w-]+)\}", script, re.DOTALL)
+    assert names is not None
+    assert names.groups() == (keys["User"], mail["User"])
+    assert re.findall(r"_BASE:-(/[a-z/]+)\}/([\w-]+)$", script, re.MULTILINE) == [
+        ("/var/lib", mail["StateDirectory"]),
+        ("/run", mail["RuntimeDirectory"]),
+    ]
 
 
 def instructions() -> list[tuple[str, str]]:

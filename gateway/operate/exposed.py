@@ -1,0 +1,42 @@
+"""Whether the files of a configuration keep apart what ``[agents]`` keeps apart."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Iterator
+from pathlib import Path
+
+from gateway.config.model import Config
+
+
+def exposed(config: Config, path: Path) -> Iterator[str]:
+    """What lets the user that [agents] keeps from the keys get at them all the same. ``path`` is the configuration."""
+    if config.agents is None:
+        return
+    name = config.agents.serve
+    secrets = [key.passphrase for key in config.key.values()] + ([config.token.pin] if config.token is not None else [])
+    files = [secret.file for secret in secrets if secret is not None] + [key.file for key in config.key.values()]
+    for file in dict.fromkeys(each for each in files if each is not None):
+        if may(name, file, os.R_OK):
+            yield f"{name} may read {file}, which is for {config.agents.user} alone"
+    for place in (path, path.parent, *([config.token.module] if config.token is not None else [])):
+        if may(name, place, os.W_OK):
+            yield f"{name} may change {place}, and so what the key agents load"
+
+
+def may(name: str, path: Path, access: int) -> bool:
+    """Whether the user ``name`` has ``access`` (``os.R_OK``, ``os.W_OK``) to ``path`` by its mode and those of the directories
+    above it. False where we cannot look.
+    """
+    entry = pwd.getpwnam(name)
+    groups = os.getgrouplist(name, entry.pw_gid)
+    try:
+        wanted = [(path.stat(), access), *((folder.stat(), os.X_OK) for folder in path.parents)]
+    except OSError:
+        return False
+    for facts, bit in wanted:
+        shift = 6 if facts.st_uid == entry.pw_uid else 3 if facts.st_gid in groups else 0
+        if not facts.st_mode >> shift & bit:
+            return False
+    return True
