@@ -53,7 +53,7 @@ def encrypted_to(chunks: Iterable[bytes]) -> int:
 
 def _head(pieces: Iterator[Piece], wanted: str) -> Head:
     piece = next(pieces, None)
-    if not isinstance(piece, Head) or piece.type.type != wanted or any(not field.name for field in piece.header.fields):
+    if not isinstance(piece, Head) or piece.type.type != wanted:
         raise malformed(f"no {wanted} where it should be")
     return piece
 
