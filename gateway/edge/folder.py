@@ -1,4 +1,4 @@
-"""A folder of certificates, found by the addresses and domains they name. What is put in, changed or taken out counts at once."""
+"""A folder of certificates, found by the addresses and domains they name. A change counts within a second."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from gateway.trust.certificate import CertificateError, facts, organisation_doma
 from gateway.trust.sources import DirectoryError, Found
 
 MAX_FILES: Final = 20_000
+LOOK_SECONDS: Final = 1.0  # how soon a change is seen; to look at every file for every mail would cost more than the mail
 SUFFIXES: Final = frozenset({".pem", ".crt", ".cer", ".der"})
 
 _Stamp = tuple[int, int, int]  # mtime in ns, size, inode
@@ -34,19 +35,24 @@ class Folder:
 
     remember_seconds: float = 0.0
 
-    def __init__(self, name: str, path: Path) -> None:
-        """``name`` is the directory's in the configuration."""
+    def __init__(self, name: str, path: Path, look_seconds: float = LOOK_SECONDS) -> None:
+        """``name`` is the directory's in the configuration; the folder is looked at again after ``look_seconds``."""
         self.name = name
         self._path = path
         self._stamps: dict[str, _Stamp] = {}
         self._files: dict[str, tuple[bytes, ...]] = {}
         self._index = _Index()
         self._lock = asyncio.Lock()
+        self._look_seconds = look_seconds
+        self._look_at = 0.0
 
     async def find(self, address: Address) -> Found:
         """Certificates that name ``address``, then those of its domain. Raises :class:`DirectoryError` without the folder."""
         async with self._lock:
-            await asyncio.to_thread(self._refresh)
+            now = asyncio.get_running_loop().time()
+            if now >= self._look_at:
+                await asyncio.to_thread(self._refresh)
+                self._look_at = now + self._look_seconds
             own = self._index.by_address.get(address.key, ())
             domain = self._index.by_domain.get(address.domain, ())
             return Found((*own, *domain), tuple(self._index.authorities))

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, MutableMapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ from gateway.events import ConfigurationRefused, Event, FetchFailed, KeyFailed, 
 
 AUDIT_VERSION: Final = 1
 GENESIS: Final = "0" * 64
+_encode: Final = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 
 # Fields that may be labels: each takes few values, so that series stay few however many peers and people there are.
 _LABELS: Final = ("org", "listener", "direction", "rule", "protection", "verdict", "assurance", "operation", "reason", "would")
@@ -59,7 +61,12 @@ def shape(kind: type[Event]) -> Shape:
 
 def rfc3339(at: int) -> str:
     """Microseconds UTC as RFC 3339 text in UTC."""
-    return datetime.fromtimestamp(at / 1_000_000, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return f"{_second(at // 1_000_000)}.{at % 1_000_000:06d}Z"
+
+
+@lru_cache(maxsize=4)
+def _second(at: int) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 class Audit:
@@ -77,7 +84,7 @@ class Audit:
         """Append one record."""
         self._seq += 1
         record = {"v": AUDIT_VERSION, "seq": self._seq, "prev": self._prev, "at": rfc3339(self._now()), "event": name, **facts}
-        line = json.dumps(record, ensure_ascii=True, separators=(",", ":")).encode()
+        line = _encode(record).encode()
         self._prev = hashlib.sha256(line).hexdigest()
         os.write(self._file, line + b"\n")
 

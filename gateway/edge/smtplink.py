@@ -18,6 +18,7 @@ class Link(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport
+        self._loop = asyncio.get_running_loop()
         self._inbox = bytearray()
         self._wake: asyncio.Future[None] | None = None
         self._deadline = Deadline(self._pass)
@@ -25,7 +26,7 @@ class Link(asyncio.Protocol):
         self.ended = False
         """Whether the hop has hung up."""
         self._error: Exception | None = None
-        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.lost: asyncio.Future[None] = self._loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport; also called for the one that TLS puts in its place."""
@@ -56,7 +57,7 @@ class Link(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The hop reads slower than we write."""
-        self._paused = asyncio.get_running_loop().create_future()
+        self._paused = self._loop.create_future()
 
     def resume_writing(self) -> None:
         """It has caught up."""
@@ -84,7 +85,7 @@ class Link(asyncio.Protocol):
         Raises :class:`HopError` where the connection broke, and ``TimeoutError`` at ``until`` (of the loop's clock).
         """
         if self.quiet:
-            self._wake = asyncio.get_running_loop().create_future()
+            self._wake = self._loop.create_future()
             self._deadline.set(until)
             await self._wake
             self._deadline.clear()
@@ -110,9 +111,8 @@ class Link(asyncio.Protocol):
         """Put TLS on the connection. Raises :class:`HopError` (TLS_FAILED)."""
         if not self.quiet:
             raise HopError(Reason.TLS_FAILED, "the next hop speaks in clear where TLS begins")
-        loop = asyncio.get_running_loop()
         try:
-            transport = await loop.start_tls(
+            transport = await self._loop.start_tls(
                 self._transport, self, context, server_hostname=host, ssl_handshake_timeout=deadline, ssl_shutdown_timeout=5.0
             )
         except (OSError, ValueError) as error:

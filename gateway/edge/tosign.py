@@ -127,7 +127,8 @@ def _time(tag: int, value: bytes) -> int:
     if tag == _GENERALIZED_TIME and "1950" <= text[:4] <= "2049":
         raise NotSignableError("not a signing time")
     try:
-        moment = datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
+        month, day, hour, minute, second = (int(text[at : at + 2]) for at in range(4, 14, 2))
+        moment = datetime(int(text[:4]), month, day, hour, minute, second, tzinfo=UTC)
     except ValueError:
         raise NotSignableError("not a signing time") from None
     return int(moment.timestamp()) * 1_000_000

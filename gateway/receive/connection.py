@@ -50,7 +50,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._deadline = Deadline(self._pass)
         self._late = False
-        self._arrived = asyncio.Event()
+        self._wake: asyncio.Future[None] | None = None
         self._writable = asyncio.Event()
         self._writable.set()
         self._closed = asyncio.Event()
@@ -69,7 +69,7 @@ class Connection(asyncio.Protocol):
         if self._secure is not None:
             data = self._decrypt(self._secure, data)
         self._input += data
-        self._arrived.set()
+        self.wake()
         if len(self._input) > HIGH_WATER and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
@@ -77,7 +77,7 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The other side will say no more. What it has said is still answered."""
         self._ended = True
-        self._arrived.set()
+        self.wake()
         return True
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - why does not matter
@@ -85,7 +85,7 @@ class Connection(asyncio.Protocol):
         self._ended = True
         self._transport = None
         self._deadline.close()
-        self._arrived.set()
+        self.wake()
         self._writable.set()
         self._closed.set()
 
@@ -135,10 +135,10 @@ class Connection(asyncio.Protocol):
         if self._paused:
             self._paused = False
             self._transport.resume_reading()
-        self._arrived.clear()
         patience = self._loop.time() + self._seconds
         self._deadline.set(patience if until is None else min(patience, until))
-        await self._arrived.wait()
+        self._wake = self._loop.create_future()
+        await self._wake
         self._deadline.clear()
         if self._late:
             raise TimeoutError
@@ -174,7 +174,8 @@ class Connection(asyncio.Protocol):
 
     def wake(self) -> None:
         """Lets ``more`` return."""
-        self._arrived.set()
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
 
     async def closed(self) -> None:
         """Returns when the last reply was sent and the connection is closed, or after a while."""
@@ -190,7 +191,7 @@ class Connection(asyncio.Protocol):
     def _pass(self) -> None:
         """The other side has kept us waiting too long."""
         self._late = True
-        self._arrived.set()
+        self.wake()
 
     def _decrypt(self, secure: ServerTls, data: bytes) -> bytes:
         try:

@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import Final
 
 from gateway.mail.envelope import Mail
 from gateway.outcome import GatewayError, Reason
 from gateway.spool.epoch import Epoch
 from gateway.spool.fault import fault
 from gateway.spool.files import SEGMENT, BodyFiles, SealedFile, read_file, read_sealed, seal_small
+
+LOOK: Final = 100_000  # microseconds between two looks at the space that is free, while there is enough
 
 
 class SpoolBodies:
@@ -24,6 +27,7 @@ class SpoolBodies:
     def __init__(self, files: BodyFiles, floor: int) -> None:
         self._files = files
         self._floor = floor
+        self._enough_until = 0
 
     def create(self) -> SpoolWriter:
         """A new, empty body. Raises ``GatewayError`` (SPOOL_FULL, SPOOL_UNAVAILABLE, KEY_UNAVAILABLE)."""
@@ -32,12 +36,16 @@ class SpoolBodies:
 
     def check_space(self) -> None:
         """Raises ``GatewayError`` (SPOOL_FULL) below the floor."""
+        now = self._files.now()
+        if now < self._enough_until:
+            return
         try:
             free = self._files.free()
         except OSError as error:
             raise fault(error) from error
         if free < self._floor:
             raise GatewayError(Reason.SPOOL_FULL, f"{free >> 20} MB free, {self._floor >> 20} MB are kept")
+        self._enough_until = now + LOOK
 
 
 class SpoolWriter:
@@ -136,7 +144,7 @@ class SpoolWriter:
 class SpoolBody:
     """A closed body. ``size`` in bytes; ``sealed`` what was stored beside its row; ``writer`` is None once a row names it.
 
-    ``memory`` is the content of a small body that this process has just stored.
+    ``memory`` is the content of a small body that this process has just stored, or opened once: a flow reads it several times.
     """
 
     __slots__ = ("_files", "epoch", "memory", "name", "sealed", "size", "writer")
@@ -174,7 +182,9 @@ class SpoolBody:
             if self.memory:
                 yield self.memory
         elif self.sealed is not None:
-            yield from read_sealed(BytesIO(self.sealed), self.name, self.size, self._files.keys.key(self.epoch), self.epoch)
+            key = self._files.keys.key(self.epoch)
+            self.memory = b"".join(read_sealed(BytesIO(self.sealed), self.name, self.size, key, self.epoch))
+            yield from self.chunks()
         else:
             try:
                 yield from read_file(self._files, self.name, self.size, self.epoch)

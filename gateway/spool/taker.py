@@ -1,7 +1,7 @@
 """How a process gets its leases: those taken by the transaction that stored a mail here, and what is due in the database.
 
 A worker that has room gets at once what its own process accepts. That spares each mail a transaction, and the reading and
-opening of what has just been written. Only while nothing in the database is known to be due, so what waits is not overtaken.
+opening of what has just been written. Not while more is due in the database than the worker took: what waits is not overtaken.
 """
 
 from __future__ import annotations
@@ -57,6 +57,8 @@ class Taker:
         """Leases that nobody has asked for yet."""
         self._look_at = 0.0
         """When the database is to be asked again what is due, by the boot clock."""
+        self._behind = True
+        """Whether more was due when it was last asked than there was room for."""
 
     async def lease(self, limit: int) -> Sequence[Lease]:
         """See :meth:`gateway.spool.store.Spool.lease`. Rows whose epoch cannot be opened now are passed over, and tried later."""
@@ -98,8 +100,8 @@ class Taker:
         self._changed.set()
 
     def holder(self) -> table.Holder | None:
-        """Whose the next mail is from the start: ours if there is room and nothing else is due."""
-        if self._room <= 0 or self._boot() >= self._look_at:
+        """Whose the next mail is from the start: ours if there is room and nothing else waits for it."""
+        if self._room <= 0 or self._behind:
             return None
         self._room -= 1
         return table.Holder(self._own, self._boot() + LEASE_SECONDS)
@@ -121,7 +123,8 @@ class Taker:
         self._look_at = boot + POLL_SECONDS  # unless something is put there meanwhile
         closed = self._closed_epochs()
         leases = await self._database.run(lambda database: leasing.take(database, limit, worker, closed, self._make), Effect.CHANGE)
-        if len(leases) == limit:
+        self._behind = len(leases) == limit
+        if self._behind:
             self._look_at = 0.0
         shut = await self._open_epochs({body_of(lease.mail).epoch for lease in leases})
         refused = [(lease.mail.arrival.mail, lease.token) for lease in leases if body_of(lease.mail).epoch in shut]

@@ -32,9 +32,9 @@ async def test_address_and_domain(tmp_path: Path) -> None:
     assert await folder.find(parse_address("x@elsewhere.example")) == Found((), (ISSUING.der,))
 
 
-async def test_changes_count_at_once(tmp_path: Path) -> None:
-    """What is put in, replaced or taken out is seen by the next question."""
-    folder = Folder("people", tmp_path)
+async def test_changes_count(tmp_path: Path) -> None:
+    """What is put in, replaced or taken out is seen by the next look."""
+    folder = Folder("people", tmp_path, look_seconds=0)
     assert (await folder.find(RESULTS)).certificates == ()
     first, second = (ISSUING.reader("results@laboratory.example", kind=kind) for kind in ("p256", "p384"))
     (tmp_path / "results.der").write_bytes(first.der)
@@ -43,6 +43,16 @@ async def test_changes_count_at_once(tmp_path: Path) -> None:
     assert (await folder.find(RESULTS)).certificates == (second.der,)
     (tmp_path / "results.der").unlink()
     assert (await folder.find(RESULTS)).certificates == ()
+
+
+async def test_between_two_looks_the_disk_is_left_alone(tmp_path: Path) -> None:
+    """What was found stands until it is time to look again."""
+    own = ISSUING.reader("results@laboratory.example", kind="p256")
+    (tmp_path / "results.der").write_bytes(own.der)
+    folder = Folder("people", tmp_path, look_seconds=3600)
+    assert (await folder.find(RESULTS)).certificates == (own.der,)
+    (tmp_path / "results.der").unlink()
+    assert (await folder.find(RESULTS)).certificates == (own.der,)
 
 
 async def test_no_folder(tmp_path: Path) -> None:

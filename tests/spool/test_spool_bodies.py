@@ -169,8 +169,9 @@ def test_a_closed_body_takes_no_more(tmp_path: Path) -> None:
         writer.write(b"x")
 
 
-def test_below_the_floor_nothing_is_begun_or_continued(tmp_path: Path) -> None:
+def test_below_the_floor_nothing_is_begun_or_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SPOOL_FULL while there is still space for what was accepted."""
+    monkeypatch.setattr("gateway.spool.bodies.LOOK", 0)
     free = 1000
     files = make_files(tmp_path, lambda: free)
     bodies = SpoolBodies(files, 500)

@@ -475,12 +475,14 @@ async def test_below_the_floor_no_mail_is_taken_but_the_queue_drains(tmp_path: P
     async with running(spool):
         await spool.accept(make_mail(spool))
         free = 199 << 20
+        clock.advance(1)
         with pytest.raises(GatewayError) as caught:
             spool.bodies.create()
         assert caught.value.reason is Reason.SPOOL_FULL
         spool.output_bodies.create()
         await spool.replace(await lease_one(spool), Settlement())
         free = 49 << 20
+        clock.advance(1)
         with pytest.raises(GatewayError):
             spool.output_bodies.create()
 
