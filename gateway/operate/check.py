@@ -12,7 +12,7 @@ from gateway.config.load import load
 from gateway.config.model import Config, KeyPurpose, Missing, Organisation, Protection, Revocation, TlsMode
 from gateway.config.words import Mode
 from gateway.mail.envelope import Role
-from gateway.operate.exposed import exposed
+from gateway.operate.exposed import exposed, unseen
 from gateway.operate.output import Exit, Settings, answer, columns, command_options
 
 
@@ -23,7 +23,7 @@ from gateway.operate.output import Exit, Settings, answer, columns, command_opti
 def check(context: click.Context, settings: Settings, live: bool) -> None:
     """Say every mistake in the configuration at once, with file and line."""
     config = load(settings.config)
-    remarks = [*notes(config), *exposed(config, settings.config.absolute())]
+    remarks = [*notes(config), *unseen(config), *exposed(config, settings.config.absolute())]
     told: dict[str, object] = {"ok": True, "notes": remarks}
     lines = [f"{settings.config} is right", *(f"note: {remark}" for remark in remarks)]
     failed = False

@@ -1,4 +1,4 @@
-"""Whether the files of a configuration keep apart what ``[agents]`` keeps apart."""
+"""Who may read and change the files of a configuration: whether they keep apart what ``[agents]`` keeps apart."""
 
 from __future__ import annotations
 
@@ -23,6 +23,13 @@ def exposed(config: Config, path: Path) -> Iterator[str]:
     for place in (path, path.parent, *([config.token.module] if config.token is not None else [])):
         if may(name, place, os.W_OK):
             yield f"{name} may change {place}, and so what the key agents load"
+
+
+def unseen(config: Config) -> Iterator[str]:
+    """What could not be checked, since it is closed to the user of this command."""
+    for name, identity in config.tls.items():
+        if not os.access(identity.key, os.R_OK):
+            yield f"tls.{name}: its key is closed to the user of this command, and was not looked at"
 
 
 def may(name: str, path: Path, access: int) -> bool:

@@ -57,6 +57,9 @@ def run(settings: Settings) -> None:
         part = part_of(config, os.geteuid())
     except WrongUser as error:
         raise click.UsageError(str(error)) from error
+    if part is not Part.KEYS:
+        for identity in config.tls.values():
+            identity.key.open("rb").close()  # loading it let it pass, for the key agents' sake
     keep_to_ourselves()  # the variables that hold a PIN reach us first
     configure_logging(part)
     state = state_of(config, part)

@@ -256,6 +256,19 @@ def test_each_part_takes_sighup_and_what_needs_a_restart_waits_for_it(world: Wor
     answering(world, before)
 
 
+def test_a_mail_part_that_may_not_read_its_tls_key_does_not_start(world: World) -> None:
+    """That the agents' user may not read it is no mistake of the configuration; that the other may not ends here."""
+    key = world.hospital.folder / "secrets" / "tls.key"
+    assert world.hospital.stop() == 0
+    os.chown(key, user_id(KEYS), -1)
+    try:
+        done = As(world.python, MAIL).ask("run", "--config", world.hospital.configuration)
+        assert (done.returncode, done.stdout, done.stderr) == (2, "", f"{key}: Permission denied\n")
+    finally:
+        os.chown(key, user_id(MAIL), -1)
+        world.parts.start_mail()
+
+
 def test_only_the_two_users_run_a_part(world: World) -> None:
     for user in ("root", OTHER):
         done = As(world.python, user).ask("run", "--config", world.hospital.configuration)
@@ -275,13 +288,14 @@ def test_commands_say_who_may_run_them(world: World) -> None:
 
 
 def test_check_says_where_the_two_users_are_not_apart(world: World) -> None:
-    def notes() -> list[str]:
-        told = As(world.python, MAIL).ask("check", "--json", "--config", world.hospital.configuration)
+    def notes(user: str = MAIL) -> list[str]:
+        told = As(world.python, user).ask("check", "--json", "--config", world.hospital.configuration)
         found: list[str] = json.loads(told.stdout)["notes"]
         return [note for note in found if "user" in note or MAIL in note]
 
     pin, configuration = world.hospital.folder / "secrets" / "pin", world.hospital.configuration
     assert notes() == []
+    assert notes(KEYS) == ["tls.gateway: its key is closed to the user of this command, and was not looked at"]
     pin.chmod(0o644)
     configuration.chmod(0o660)
     try:

@@ -1,0 +1,52 @@
+"""What the modes of a file and of the directories above it let a user do."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.operate.exposed import may
+
+READ, WRITE = os.R_OK, os.W_OK
+STRANGER = "nobody"  # in no group of ours
+
+
+@pytest.fixture
+def file() -> Iterator[Path]:
+    """A file in a directory that everybody may pass through, unlike pytest's own."""
+    with tempfile.TemporaryDirectory(prefix="smime-gateway-exposed-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        (folder / "secret").touch()
+        yield folder / "secret"
+
+
+@pytest.mark.parametrize(
+    ("mode", "access", "expected"),
+    [(0o644, READ, True), (0o640, READ, False), (0o644, WRITE, False), (0o642, WRITE, True), (0o600, READ, False)],
+)
+def test_a_stranger_may_what_the_last_three_bits_say(file: Path, mode: int, access: int, expected: bool) -> None:
+    file.chmod(mode)
+    assert may(STRANGER, file, access) is expected
+
+
+def test_a_closed_directory_closes_what_is_in_it(file: Path) -> None:
+    file.chmod(0o644)
+    file.parent.chmod(0o710)
+    assert not may(STRANGER, file, READ)
+
+
+def test_an_owner_has_his_own_bits_alone(file: Path) -> None:
+    owner = file.owner()
+    file.chmod(0o600)
+    assert may(owner, file, READ)
+    file.chmod(0o066)
+    assert not may(owner, file, READ)
+
+
+def test_what_is_not_there_is_open_to_nobody(file: Path) -> None:
+    assert not may(STRANGER, file.with_name("other"), READ)
