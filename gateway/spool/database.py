@@ -1,7 +1,8 @@
 """The database and the one thread of this process that uses it.
 
 Work queued while a transaction is being committed goes into the next one together: ten sessions that accept a mail at once
-pay for one write to disk. Each piece of work stands behind a savepoint, so one that fails takes nothing else with it.
+pay for one write to disk. Where a piece of it fails they are all done again, each behind a savepoint, so that one that fails
+takes nothing else with it.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ MAX_BATCH: Final = 256
 _BUSY_SECONDS: Final = 10.0
 _WAL_LIMIT: Final = 64 * 1024 * 1024
 _T = TypeVar("_T")
+_Result = tuple[Any, BaseException | None]
 
 
 class Effect(IntEnum):
@@ -138,20 +140,29 @@ class Database:
         try:
             for directory in {directory for work in wanted for directory in work.directories}:
                 sync_directory(directory)
-            results = self._transaction(wanted)
+            results = self._together(wanted)
         except Exception as error:  # the thread goes on; whoever asked for the work hears of it
             failure = fault(error) if isinstance(error, OSError | apsw.Error) else error
             results = [(None, failure)] * len(wanted)
         for work, (result, error_or_none) in zip(wanted, results, strict=True):
             work.finish(result, error_or_none)
 
-    def _transaction(self, batch: list[Work]) -> list[tuple[Any, BaseException | None]]:
+    def _together(self, batch: list[Work]) -> list[_Result]:
+        """Hardly ever does one fail, and each statement is a moment at which the rest of the process may go before us."""
+        try:
+            return self._transaction(batch, lambda work: (work.change(self._connection), None))
+        except Exception:
+            if len(batch) == 1:
+                raise
+        return self._transaction(batch, self._guarded)
+
+    def _transaction(self, batch: list[Work], do: Callable[[Work], _Result]) -> list[_Result]:
         effect = max(work.effect for work in batch)
         self._be_durable(effect is Effect.DURABLE)
         execute = self._connection.execute
         execute("BEGIN" if effect is Effect.READ else "BEGIN IMMEDIATE")
         try:
-            results = [self._one(work) for work in batch]
+            results = [do(work) for work in batch]
             execute("COMMIT")
         except BaseException:
             if self._connection.in_transaction:
@@ -159,7 +170,7 @@ class Database:
             raise
         return results
 
-    def _one(self, work: Work) -> tuple[Any, BaseException | None]:
+    def _guarded(self, work: Work) -> _Result:
         self._connection.execute("SAVEPOINT work")
         try:
             result = work.change(self._connection)

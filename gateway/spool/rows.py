@@ -80,20 +80,22 @@ def end(
     database: apsw.Connection, lease: Lease, owner: str, settlement: Settlement, new: Callable[[], MailId], now: int
 ) -> list[str]:
     """The end of a lease. Returns the names of bodies that no row names any more. Raises :class:`LeaseLost`, ``ValueError``."""
-    attempts = _require(database, lease, owner)
     row = lease.mail.arrival.mail
     mail = settlement.of or lease.mail
-    fates = [(rest.recipients, _fate(rest, attempts if settlement.of is None else 1, now)) for rest in settlement.remainders]
-    if len(fates) == 1 and settlement.of is None:
-        [(recipients, fate)] = fates
-        rest = _rest(mail, row, mail.arrival.parent, recipients)
+    if len(settlement.remainders) == 1 and settlement.of is None:
+        [remainder] = settlement.remainders
+        fate = _fate(remainder, _require(database, lease, owner), now)
+        rest = _rest(mail, row, mail.arrival.parent, remainder.recipients)
         database.execute("UPDATE mail SET content = ? WHERE id = ?", (write_content(rest.arrival, rest.envelope, rest.hop), row))
         settle(database, row, fate)
     else:
-        database.execute("DELETE FROM mail WHERE id = ?", (row,))
-        for recipients, fate in fates:
-            named = (mail.arrival.mail, mail.arrival.parent) if len(fates) == 1 else (new(), mail.arrival.mail)
-            insert(database, _rest(mail, *named, recipients), fate)
+        attempts = _remove(database, lease, owner)
+        if settlement.of is not None:
+            attempts = 1
+        for remainder in settlement.remainders:
+            only = len(settlement.remainders) == 1
+            named = (mail.arrival.mail, mail.arrival.parent) if only else (new(), mail.arrival.mail)
+            insert(database, _rest(mail, *named, remainder.recipients), _fate(remainder, attempts, now))
     for output in settlement.outputs:
         insert(database, output, Fate(State.WAITING, now))
     return forget_body(database, body_of(lease.mail).name)
@@ -148,10 +150,8 @@ def delete(database: apsw.Connection, mail: MailId) -> list[str] | None:
 
 def forget_body(database: apsw.Connection, name: str) -> list[str]:
     """A body that no row names any more goes. Returns its name if it is a file, to be deleted after the commit."""
-    if not unnamed(database, [name]):
-        return []
-    database.execute("DELETE FROM body WHERE name = ?", (name,))
-    return [] if database.changes() else [name]
+    database.execute("DELETE FROM body WHERE name = ?1 AND NOT EXISTS (SELECT 1 FROM mail WHERE body = ?1)", (name,))
+    return [] if database.changes() else unnamed(database, [name])
 
 
 def unnamed(database: apsw.Connection, bodies: Sequence[str]) -> list[str]:
@@ -173,15 +173,24 @@ def forget_epochs(database: apsw.Connection) -> None:
     database.execute("DELETE FROM epoch WHERE id NOT IN (SELECT epoch FROM mail)")
 
 
+_OURS: Final = "mail WHERE id = ? AND token = ? AND owner = ? AND state = 'leased'"
+
+
 def _require(database: apsw.Connection, lease: Lease, owner: str) -> int:
-    attempts = database.execute(
-        "SELECT attempts FROM mail WHERE id = ? AND token = ? AND owner = ? AND state = 'leased'",
-        (lease.mail.arrival.mail, lease.token, owner),
-    ).get
+    """The attempts of a row whose lease is still ours. Raises :class:`LeaseLost`."""
+    return _attempts(database, f"SELECT attempts FROM {_OURS}", lease, owner)  # noqa: S608 - a constant
+
+
+def _remove(database: apsw.Connection, lease: Lease, owner: str) -> int:
+    """As :func:`_require`, and the row goes."""
+    return _attempts(database, f"DELETE FROM {_OURS} RETURNING attempts", lease, owner)  # noqa: S608 - a constant
+
+
+def _attempts(database: apsw.Connection, statement: str, lease: Lease, owner: str) -> int:
+    attempts: int | None = database.execute(statement, (lease.mail.arrival.mail, lease.token, owner)).get
     if attempts is None:
         raise LeaseLost(lease.mail.arrival.mail)
-    number: int = attempts
-    return number
+    return attempts
 
 
 def settle(database: apsw.Connection, mail: MailId, fate: Fate) -> None:
