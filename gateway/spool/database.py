@@ -209,7 +209,7 @@ class _Patience:
     def __call__(self, tries: int) -> bool:
         if tries == 0:
             self._since = time.monotonic()
-        time.sleep(random.uniform(0.0002, 0.002) * min(tries + 1, 5))  # noqa: S311 - no secret
+        time.sleep(random.uniform(0.0001, 0.0005) * min(tries + 1, 20))  # noqa: S311 - no secret
         return time.monotonic() - self._since < self._seconds
 
 
