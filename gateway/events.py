@@ -211,6 +211,17 @@ class ProcessEnded(Event):
     status: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditSigned(Event):
+    """The control process signed the heads of ``segments`` segments of the audit that were new: as ``record``, whose line has the
+    SHA-256 ``digest`` (hex).
+    """
+
+    record: int
+    digest: str
+    segments: int
+
+
 class Observer(Protocol):
     """Sees every event. Must not block and must not raise."""
 

@@ -91,8 +91,8 @@ class Token(Section):
 class Key(Section):
     """A private key. Its name is its token label. ``addresses`` binds it to mailboxes; empty means the whole organisation.
 
-    ``certificate`` is a PEM file (leaf first, then intermediates) and is required but for spool keys, which need only the
-    public key: a PEM ``public_key``. ``file`` (PEM or PKCS#12) and ``passphrase`` are for the file store.
+    ``certificate`` is a PEM file (leaf first, then intermediates) and is required but for spool and audit keys, which need only
+    the public key: a PEM ``public_key``. ``file`` (PEM or PKCS#12) and ``passphrase`` are for the file store.
     """
 
     purpose: KeyPurpose
@@ -109,9 +109,9 @@ class Key(Section):
     def _complete(self) -> Self:
         if (self.store is KeyStore.FILE) != (self.file is not None):
             raise ValueError("file is for store = 'file', and required there")
-        if self.purpose is KeyPurpose.SPOOL:
+        if self.purpose in (KeyPurpose.SPOOL, KeyPurpose.AUDIT):
             if self.public_key is None or self.organisation is not None:
-                raise ValueError("a spool key has a public_key and no organisation")
+                raise ValueError(f"a key for {self.purpose} has a public_key and no organisation")
         elif self.certificate is None or self.organisation is None:
             raise ValueError("certificate and organisation are required")
         return self
@@ -243,6 +243,7 @@ class Config(Section):
     state: File
     run: File
     spool_key: KeyName
+    audit_key: KeyName | None = None
     token: Token | None = None
     organisation: dict[str, Organisation] = Field(min_length=1)
     key: dict[str, Key] = Field(min_length=1)

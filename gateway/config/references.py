@@ -61,9 +61,10 @@ def references(config: Config, *, has_token: bool) -> Iterator[Finding]:
 
 
 def _keys(config: Config, *, has_token: bool) -> Iterator[Finding]:
-    spool = config.key.get(getattr(config, "spool_key", ""))
-    if spool is not None and spool.purpose is not KeyPurpose.SPOOL:
-        yield Finding(("spool_key",), f"a key with purpose = '{spool.purpose}'", "a key with purpose = 'spool'")
+    for where, purpose in (("spool_key", KeyPurpose.SPOOL), ("audit_key", KeyPurpose.AUDIT)):
+        chosen = config.key.get(getattr(config, where, None) or "")
+        if chosen is not None and chosen.purpose is not purpose:
+            yield Finding((where,), f"a key with purpose = '{chosen.purpose}'", f"a key with purpose = '{purpose}'")
     for name, key in config.key.items():
         if key.store is KeyStore.TOKEN and not has_token:
             yield Finding(("key", name), "a key in a token, and no [token] section", "a [token] section, or store = 'file'")

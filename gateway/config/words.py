@@ -11,6 +11,7 @@ class KeyPurpose(StrEnum):
     SIGN = "sign"
     DECRYPT = "decrypt"
     SPOOL = "spool"
+    AUDIT = "audit"
 
 
 class KeyStore(StrEnum):

@@ -16,7 +16,7 @@ from gateway.edge.tosign import digest_to_sign
 from gateway.outcome import GatewayError
 from gateway.smime.keys import Mechanism, WrappedKey
 
-SIGNING = frozenset({KeyPurpose.SIGN})
+SIGNING = frozenset({KeyPurpose.SIGN, KeyPurpose.AUDIT})
 UNWRAPPING = frozenset({KeyPurpose.DECRYPT, KeyPurpose.SPOOL})
 
 

@@ -44,6 +44,8 @@ def notes(config: Config) -> Iterator[str]:
     """What is no mistake, but what somebody should know of: above all, everything that lets plaintext out."""
     if config.agents is None:
         yield "the key agents run as the same user as the workers; see docs/install.md, Two users"
+    if config.audit_key is None:
+        yield "no audit_key: the heads of the audit are not signed, and an end cut off would not show"
     for rule in config.rule:
         if rule.mode is Mode.OBSERVE:
             yield f"rule {rule.name} only observes: what it would protect, hold or refuse leaves unprotected"
@@ -51,16 +53,20 @@ def notes(config: Config) -> Iterator[str]:
             yield f"rule {rule.name} lets mail out unprotected"
         elif rule.missing is Missing.UNPROTECTED and rule.protect is not Protection.SIGN:
             yield f"rule {rule.name} lets mail out unprotected where a certificate is missing"
-    for name, zone in config.zone.items():
-        if zone.revocation is Revocation.UNSAFE_OFF:
-            yield f"zone {name} never asks whether a certificate is revoked"
-        if not any(listener.zone == name for listener in config.listener.values()):
-            yield f"zone {name} has no listener; its peers cannot send to us"
+    yield from _zones(config)
     for name, listener in config.listener.items():
         if listener.role is Role.INSIDE and listener.tls is TlsMode.NONE and not ip_address(listener.address).is_loopback:
             yield f"listener {name} takes mail in clear from the network"
     for name, organisation in config.organisation.items():
         yield from _about(config, name, organisation)
+
+
+def _zones(config: Config) -> Iterator[str]:
+    for name, zone in config.zone.items():
+        if zone.revocation is Revocation.UNSAFE_OFF:
+            yield f"zone {name} never asks whether a certificate is revoked"
+        if not any(listener.zone == name for listener in config.listener.values()):
+            yield f"zone {name} has no listener; its peers cannot send to us"
 
 
 def _about(config: Config, name: str, organisation: Organisation) -> Iterator[str]:

@@ -57,10 +57,18 @@ class Snapshots:
 class GatewayCollector(Collector):
     """What ``/metrics`` shows: one counter for each kind of event, and the rows of the spool by state."""
 
-    def __init__(self, snapshots: Snapshots, rows: Callable[[], dict[str, int]], now: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        snapshots: Snapshots,
+        rows: Callable[[], dict[str, int]],
+        now: Callable[[], int],
+        audit_signed: Callable[[], int | None] = lambda: None,
+    ) -> None:
+        """``audit_signed`` says when the whole audit stood under a signature (microseconds UTC), None if it never did."""
         self._snapshots = snapshots
         self._rows = rows
         self._now = now
+        self._audit_signed = audit_signed
 
     def collect(self) -> Iterator[Metric]:
         """Every metric at this moment."""
@@ -80,6 +88,9 @@ class GatewayCollector(Collector):
         for process, seen in self._snapshots.seen_at.items():
             up.add_metric([process], (self._now() - seen) / 1_000_000)
         yield up
+        if (signed := self._audit_signed()) is not None:
+            name, text = "smime_gateway_audit_signed_seconds", "Seconds since the whole audit stood under a signature."
+            yield GaugeMetricFamily(name, text, (self._now() - signed) / 1_000_000)
 
 
 class Counts(Protocol):

@@ -10,20 +10,26 @@ import uvloop
 from prometheus_client import CollectorRegistry, start_http_server
 
 from gateway.app import make_spool
+from gateway.config.model import Config
+from gateway.edge.agentclient import AgentSigner
+from gateway.edge.auditheads import load_audit_key
+from gateway.edge.auditsigner import AuditSigner
 from gateway.edge.clock import now
 from gateway.edge.counting import control_socket
+from gateway.events import Observer
 from gateway.operate.control import Control, GatewayCollector, Snapshots
 from gateway.operate.signals import on_signals
-from gateway.supervise import process_names, read_tree
+from gateway.smime.keys import Signer
+from gateway.supervise import Kind, agent_sockets, process_names, read_tree
 
 
-def run_control(run: Path, ready: Callable[[], None]) -> int:
+def run_control(run: Path, observer: Observer, ready: Callable[[], None]) -> int:
     """Serve until SIGTERM. Answers the exit status."""
-    uvloop.run(_run(run, ready))
+    uvloop.run(_run(run, observer, ready))
     return 0
 
 
-async def _run(run: Path, ready: Callable[[], None]) -> None:
+async def _run(run: Path, observer: Observer, ready: Callable[[], None]) -> None:
     stopping = asyncio.Event()
     config = read_tree(run)
 
@@ -38,14 +44,29 @@ async def _run(run: Path, ready: Callable[[], None]) -> None:
         snapshots=snapshots, spool=spool, now=now, generation=lambda: config.generation, expected=process_names(config)
     )
     registry = CollectorRegistry()
-    registry.register(GatewayCollector(snapshots, lambda: control.rows, now))
+    keys = AgentSigner(agent_sockets(config, Kind.SIGN_AGENT))
+    auditor = _auditor(config, keys, observer)
+    registry.register(GatewayCollector(snapshots, lambda: control.rows, now, lambda: auditor.signed_at if auditor else None))
     server, thread = start_http_server(config.metrics.port, config.metrics.address, registry)
     try:
         async with asyncio.TaskGroup() as tasks:
             on_signals(tasks, stopping, reload)
+            if auditor is not None:
+                tasks.create_task(auditor.run(stopping))
             await control.serve(control_socket(run), stopping, ready)
     finally:
         await asyncio.to_thread(server.shutdown)
         server.server_close()
         thread.join()
+        if auditor is not None:
+            auditor.close()
+        await keys.close()
         await spool.close()
+
+
+def _auditor(config: Config, signer: Signer, observer: Observer) -> AuditSigner | None:
+    name = config.audit_key
+    path = config.key[name].public_key if name is not None else None
+    if name is None or path is None:
+        return None
+    return AuditSigner(config.state / "audit", name, load_audit_key(path), signer, observer, now)

@@ -29,6 +29,7 @@ from gateway.operate.sample import gateway_toml, zone_toml
 
 SOFTHSM: Final = Path("/usr/lib/softhsm/libsofthsm2.so")
 SPOOL_KEY: Final = "spool-1"
+AUDIT_KEY: Final = "audit-1"
 _NAME: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,{LABEL_SIZE - 1}}}")  # a bare key of TOML, and a token's label
 
 
@@ -90,7 +91,8 @@ def initialise(plan: Plan, ca: LabCa | None, at: datetime) -> None:
         f"directories.tokendir = {base / 'state' / 'tokens'}\nobjectstore.backend = file\nlog.level = ERROR\n"
     )
     public_keys = _make_keys(plan)
-    (base / "certificates" / f"{SPOOL_KEY}.pem").write_bytes(public_pem(public_keys[SPOOL_KEY]))
+    for name in (SPOOL_KEY, AUDIT_KEY):
+        (base / "certificates" / f"{name}.pem").write_bytes(public_pem(public_keys[name]))
     public_keys["tls"] = _make_tls_key(base / "secrets" / "tls.key")
     if ca is not None:
         (base / "anchors" / "lab.pem").write_bytes((ca.folder / "ca.pem").read_bytes())
@@ -107,6 +109,7 @@ def _make_keys(plan: Plan) -> dict[str, bytes]:
     public_keys: dict[str, bytes] = {}
     with administer(plan.token, plan.directory / "state" / "keys") as token:
         public_keys[SPOOL_KEY] = token.generate(SPOOL_KEY, KeyKind.RSA_2048, KeyUse.DECRYPT)
+        public_keys[AUDIT_KEY] = token.generate(AUDIT_KEY, KeyKind.RSA_2048, KeyUse.SIGN)
         for name, subject in plan.subjects().items():
             use = KeyUse.SIGN if name.endswith("-sign") else KeyUse.DECRYPT
             public_keys[name] = token.generate(name, plan.kind, use)

@@ -52,7 +52,7 @@ def run(child: Child, run_directory: Path, observer: Observe) -> int:
         case Kind.CONTROL:
             from gateway.operate.controlprocess import run_control
 
-            return run_control(run_directory, ready)
+            return run_control(run_directory, observer, ready)
         case Kind.SIGN_AGENT | Kind.UNWRAP_AGENT:
             from gateway.edge.keyagent import run_sign_agent, run_unwrap_agent
 

@@ -14,6 +14,7 @@ hostname = "gateway.{domain}"
 state = "state"
 run = "run"
 spool_key = "spool-1"
+audit_key = "audit-1"
 
 [token]
 module = "{module}"
@@ -39,6 +40,10 @@ certificate = "certificates/{organisation}-decrypt.pem"
 [key.spool-1]
 purpose = "spool"
 public_key = "certificates/spool-1.pem"
+
+[key.audit-1]
+purpose = "audit"
+public_key = "certificates/audit-1.pem"
 
 [tls.gateway]
 certificate = "certificates/tls.pem"

@@ -24,14 +24,15 @@ def certificate(key: ec.EllipticCurvePrivateKey) -> bytes:
 def material_files() -> dict[str, bytes]:
     """By the names that config/gateway.toml uses."""
     mail, opening, tls, other = (ec.generate_private_key(ec.SECP256R1()) for _ in range(4))
-    spool = rsa.generate_private_key(65537, 2048)
+    spool, audit = (rsa.generate_private_key(65537, 2048).public_key() for _ in range(2))
     plain = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     return {
         "anchors/public.pem": certificate(other),
         "anchors/health.pem": certificate(other),
         "keys/hospital-sign.pem": certificate(mail),
         "keys/hospital-decrypt.pem": certificate(opening),
-        "keys/spool-1.pem": spool.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
+        "keys/spool-1.pem": spool.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
+        "keys/audit-1.pem": audit.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
         "tls/gateway.pem": certificate(tls),
         "tls/gateway.key": tls.private_bytes(*plain),
         "tls/other.key": other.private_bytes(*plain),

@@ -334,6 +334,23 @@ async def test_one_missing_key_does_not_stop_the_others(agents: Agents, made: Ma
     await signer.close()
 
 
+async def test_the_audit_key_signs_what_every_key_signs_and_opens_nothing(agents: Agents, made: Made, tmp_path: Path) -> None:
+    """It is at the sign agent, which does not become a signer of anything for its sake."""
+    agents.config = key_config(tmp_path, made[1], {"sign": KeyPurpose.AUDIT, "decrypt": KeyPurpose.DECRYPT})
+    signer = AgentSigner([await asyncio.to_thread(agents.start, "sign-0", sign=True)])
+    unwrapper = AgentUnwrapper([await asyncio.to_thread(agents.start, "unwrap-0", sign=False)])
+    assert await signer.sign("sign", now_attributes(), SHA256)
+    for der in (b'{"v":1,"seq":1}', hashlib.sha256(b"heads").digest(), attributes(at=datetime.now(UTC) - timedelta(minutes=6))):
+        with pytest.raises(GatewayError) as error:
+            await signer.sign("sign", der, SHA256)
+        assert error.value.reason is Reason.OWN_WORK_WRONG
+    with pytest.raises(GatewayError) as error:
+        await unwrapper.unwrap("sign", Pkcs1(bytes(256), 32))
+    assert error.value.reason is Reason.KEY_UNAVAILABLE
+    await signer.close()
+    await unwrapper.close()
+
+
 async def test_the_audit_sees_each_use(agents: Agents, signer: AgentSigner) -> None:
     await signer.sign("sign", now_attributes(), SHA256)
     with pytest.raises(GatewayError):

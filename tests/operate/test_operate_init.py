@@ -58,7 +58,7 @@ def test_a_lab_passes_check_at_once(lab: Path) -> None:
 def test_check_live_opens_every_key(lab: Path) -> None:
     result = smime_gateway("check", "--live", "--json", "--config", lab / "gateway.toml")
     keys = {probe["part"]: probe["ok"] for probe in json.loads(result.output)["live"] if probe["part"].startswith("key:")}
-    assert keys == {"key:hospital-sign": True, "key:hospital-decrypt": True, "key:spool-1": True}
+    assert keys == {"key:hospital-sign": True, "key:hospital-decrypt": True, "key:spool-1": True, "key:audit-1": True}
 
 
 @pytest.mark.parametrize("name", ["hospital-sign", "hospital-decrypt", "tls"])
@@ -126,15 +126,17 @@ def test_pkcs11_tool_sees_the_keys_and_what_each_may_do(lab: Path) -> None:
         check=True,
     ).stdout
     objects = {block.split("label:")[1].split()[0]: block for block in told.split("Private Key Object")[1:]}
-    assert set(objects) == {"hospital-sign", "hospital-decrypt", "spool-1"}
-    for label, use in (("hospital-sign", "sign"), ("hospital-decrypt", "decrypt"), ("spool-1", "decrypt")):
+    uses = {"hospital-sign": "sign", "hospital-decrypt": "decrypt", "spool-1": "decrypt", "audit-1": "sign"}
+    assert objects.keys() == uses.keys()
+    for label, use in uses.items():
         assert f"Usage:      {use}\n" in objects[label]
         assert "sensitive, always sensitive, never extractable" in objects[label]
 
 
-def test_the_public_spool_key_is_that_of_the_token(lab: Path) -> None:
-    openssl("pkey", "-pubin", "-in", lab / "certificates" / "spool-1.pem", "-noout")
-    assert load_pem_public_key((lab / "certificates" / "spool-1.pem").read_bytes())
+@pytest.mark.parametrize("name", ["spool-1", "audit-1"])
+def test_the_keys_of_the_gateway_itself_have_a_public_half(lab: Path, name: str) -> None:
+    openssl("pkey", "-pubin", "-in", lab / "certificates" / f"{name}.pem", "-noout")
+    assert load_pem_public_key((lab / "certificates" / f"{name}.pem").read_bytes())
 
 
 def test_two_organisations_share_an_authority(lab: Path, tmp_path: Path) -> None:
@@ -183,8 +185,10 @@ def test_key_list_names_every_key_and_the_token(lab: Path) -> None:
         ("hospital-sign", "token", "ready"),
         ("hospital-decrypt", "token", "ready"),
         ("spool-1", "token", "ready"),
+        ("audit-1", "token", "ready"),
     ]
     assert [(key["label"], key["kind"]) for key in told["token"]] == [
+        ("audit-1", "RSA 2048"),
         ("hospital-decrypt", "RSA 2048"),
         ("hospital-sign", "RSA 2048"),
         ("spool-1", "RSA 2048"),
