@@ -42,6 +42,12 @@ purpose = "spool"
 store = "file"
 file = "secrets/spool.pem"
 public_key = "certificates/spool-1.pem"
+
+[key.audit-1]
+purpose = "audit"
+store = "file"
+file = "secrets/audit.pem"
+public_key = "certificates/audit-1.pem"
 """
 
 
@@ -68,7 +74,6 @@ def with_file_keys(lab: Lab, site: Site) -> None:
     base = site.folder
     signer = lab.ca.organisation_signer(LABORATORY, "rsa2048")
     reader = lab.ca.organisation_reader(LABORATORY, "rsa2048")
-    spool = Issued(reader.certificate, new_key("rsa2048"), ())
     (base / "certificates" / "laboratory-sign.pem").write_bytes(signer.pem)
     (base / "certificates" / "laboratory-decrypt.pem").write_bytes(reader.pem)
     (base / "secrets" / "passphrase").write_text(PASSPHRASE)
@@ -76,8 +81,10 @@ def with_file_keys(lab: Lab, site: Site) -> None:
     _private(base / "secrets" / "sign.pem", openssl(*aes, data=signer.key_pem))
     bundle = reader.key_pem + reader.pem
     _private(base / "secrets" / "decrypt.p12", openssl("pkcs12", "-export", "-passout", f"pass:{PASSPHRASE}", data=bundle))
-    _private(base / "secrets" / "spool.pem", spool.key_pem)
-    (base / "certificates" / "spool-1.pem").write_bytes(openssl("pkey", "-pubout", data=spool.key_pem))
+    for name in ("spool", "audit"):
+        pair = Issued(reader.certificate, new_key("rsa2048"), ())
+        _private(base / "secrets" / f"{name}.pem", pair.key_pem)
+        (base / "certificates" / f"{name}-1.pem").write_bytes(openssl("pkey", "-pubout", data=pair.key_pem))
     text = site.configuration.read_text()
     text = re.sub(r"\[token\].*?(?=\[organisation)", "", text, flags=re.DOTALL)
     text = re.sub(r"\[key\.laboratory-sign\].*?(?=\[tls\.gateway)", KEYS.format(variable=VARIABLE) + "\n", text, flags=re.DOTALL)
