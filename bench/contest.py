@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.gatewayside import PROTECT, RELAY, gateway, pair, pid_of
 from bench.load import Run, Sink, children, measure, peak_rss, sink
-from bench.pipefilter import pipe_filter, plain_relay
+from bench.pipefilter import Filter, pipe_filter, plain_relay
 
 SIZE = 5 * 1024
 SESSIONS = 10
@@ -43,12 +43,13 @@ class Side:
         return measure(self.pid, self.port, self.far_end, messages=count, size=SIZE, sessions=SESSIONS)
 
 
-def contest(ours: Side, theirs: Side, rounds: int) -> Contest:
-    """Warm both up, then measure them in turn."""
-    for side in (ours, theirs):
+def contest(ours: Side, *others: Side, rounds: int) -> list[Contest]:
+    """Warm all up, then measure them in turn. One contest for each of the others; our own runs are the same in each."""
+    sides = (ours, *others)
+    for side in sides:
         side.run(min(WARM_UP, side.messages))
-    runs = [(ours.run(), theirs.run()) for _ in range(rounds)]
-    return Contest(tuple(our for our, _ in runs), tuple(their for _, their in runs))
+    own, *foreign = zip(*([side.run() for side in sides] for _ in range(rounds)), strict=True)
+    return [Contest(own, theirs) for theirs in foreign]
 
 
 @contextlib.contextmanager
@@ -67,18 +68,19 @@ def filter_keys() -> Iterator[Path]:
         yield folder
 
 
-def protecting(rounds: int, messages: int, filtered: int) -> Contest:
-    """Sign and encrypt: the gateway with SoftHSM against the pipe filter, which gets ``filtered`` messages a run."""
-    with (
-        filter_keys() as keys,
-        sink() as far,
-        sink() as far_too,
-        gateway(far.port, PROTECT) as site,
-        pipe_filter(keys, far_too.port) as postfix,
-    ):
-        ours = Side(pid_of(site), site.inside, far, messages)
-        theirs = Side(postfix.process.pid, postfix.port, far_too, filtered)
-        return contest(ours, theirs, rounds)
+def protecting(rounds: int, messages: int, filtered: int) -> dict[Filter, Contest]:
+    """Sign and encrypt: the gateway with SoftHSM against each pipe filter, which gets ``filtered`` messages a run."""
+    with contextlib.ExitStack() as stack:
+        far = stack.enter_context(sink())
+        site = stack.enter_context(gateway(far.port, PROTECT))
+        keys = stack.enter_context(filter_keys())
+        filters = []
+        for which in Filter:
+            far_too = stack.enter_context(sink())
+            postfix, port = stack.enter_context(pipe_filter(keys, far_too.port, which))
+            filters.append(Side(postfix.process.pid, port, far_too, filtered))
+        contests = contest(Side(pid_of(site), site.inside, far, messages), *filters, rounds=rounds)
+        return dict(zip(Filter, contests, strict=True))
 
 
 def relaying(rounds: int, messages: int) -> Contest:
@@ -86,7 +88,7 @@ def relaying(rounds: int, messages: int) -> Contest:
     with sink() as far, sink() as far_too, gateway(far.port, RELAY) as site, plain_relay(far_too.port) as postfix:
         ours = Side(pid_of(site), site.inside, far, messages)
         theirs = Side(postfix.process.pid, postfix.port, far_too, messages)
-        return contest(ours, theirs, rounds)
+        return contest(ours, theirs, rounds=rounds)[0]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import platform
 import ssl
 import statistics
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import psutil
 
 from bench.contest import MEGABYTE, SESSIONS, SIZE, Contest, Growth
 from bench.load import Run
+from bench.pipefilter import Filter
 
 
 @dataclass(frozen=True)
@@ -50,13 +51,14 @@ def cpu_ms(run: Run) -> float:
     return run.cpu_ms
 
 
-def compared(contest: Contest, ours: str, theirs: str) -> list[str]:
-    """The table of one contest."""
+def compared(contests: Mapping[str, Contest]) -> list[str]:
+    """The table of what the gateway was measured beside, by name."""
     lines = ["| | messages/s | CPU ms per message | rounds, messages/s |", "|---|---:|---:|---|"]
-    for name, runs in ((ours, contest.ours), (theirs, contest.theirs)):
+    ours = next(iter(contests.values())).ours
+    for name, runs in (("gateway", ours), *((name, contest.theirs) for name, contest in contests.items())):
         rounds = ", ".join(f"{run.rate:.0f}" for run in runs)
         lines.append(f"| {name} | {median(runs, rate):.0f} | {median(runs, cpu_ms):.2f} | {rounds} |")
-    lines.append(f"| ratio | {ratio(contest, rate):.2f} | {ratio(contest, cpu_ms):.2f} | |")
+    lines += [f"| gateway / {name} | {ratio(each, rate):.2f} | {ratio(each, cpu_ms):.2f} | |" for name, each in contests.items()]
     return lines
 
 
@@ -93,15 +95,17 @@ def _processor() -> str:
 def goals(protect: Contest, relay: Contest, growth: Growth) -> list[Goal]:
     """What was asked, and whether it was reached."""
     return [
-        Goal("(a) at least 10 times the pipe filter's messages per second", ratio(protect, rate) >= 10),
+        Goal("(a) at least 10 times the documented pipe filter's messages per second", ratio(protect, rate) >= 10),
         Goal("(b) at least as many messages per second as Postfix", ratio(relay, rate) >= 1),
         Goal("(b) under half of Postfix's CPU", ratio(relay, cpu_ms) < 0.5),
         Goal("(c) at most 16 MB of growth each way", max(growth.outbound, growth.inbound) <= 16 * MEGABYTE),
     ]
 
 
-def page(protect: Contest, relay: Contest, growth: Growth, megabytes: int, command: str) -> str:
+def page(protect: Mapping[Filter, Contest], relay: Contest, growth: Growth, megabytes: int, command: str) -> str:
     """All of it, in Markdown."""
+    documented = protect[Filter.DOCUMENTED]
+    filters = {f"{which.name.lower()} pipe filter": each for which, each in protect.items()}
     lines = [
         *("# Measurements", ""),
         f"Made by `{command}`: the systems run side by side, take turns, and are measured from the first connection to the last",
@@ -111,15 +115,23 @@ def page(protect: Contest, relay: Contest, growth: Growth, megabytes: int, comma
         *("", *machine()),
         *("", "## (a) Sign and encrypt", ""),
         "Sign with RSA-2048 and encrypt with AES-256-CBC to an RSA-2048 certificate. The gateway's key is in SoftHSM, behind an",
-        "agent; the filter's is a file, read by `openssl cms -sign | openssl cms -encrypt`, which pipe(8) starts for each mail.",
-        *("", *compared(protect, "gateway", "Postfix and pipe filter"), "", *shares(protect.ours)),
-        *("", "## (b) Relay as it is", "", *compared(relay, "gateway", "Postfix"), "", *shares(relay.ours)),
+        "agent; the filters' is a file, read by `openssl cms -sign | openssl cms -encrypt`, which pipe(8) starts for each mail.",
+        "The documented filter is the simple one of Postfix's FILTER_README: a temporary file, and sendmail(1) to hand the",
+        "result back. The lean one is the cheapest we could write: no file, and bash itself speaks SMTP to the port that takes",
+        "the result.",
+        *(
+            "",
+            *compared({f"{which.name.lower()} pipe filter": each for which, each in protect.items()}),
+            "",
+            *shares(documented.ours),
+        ),
+        *("", "## (b) Relay as it is", "", *compared({"Postfix": relay}), "", *shares(relay.ours)),
         *("", f"## (c) A mail of {megabytes} MB", ""),
         "Growth of a worker's peak memory over its peak after small mails; the mail goes through both gateways, "
         f"in {growth.seconds:.1f} s.",
         *("", "| | MB |", "|---|---:|"),
         f"| outbound: signed, encrypted | {growth.outbound / MEGABYTE:.1f} |",
         f"| inbound: decrypted, verified | {growth.inbound / MEGABYTE:.1f} |",
-        *("", "## Goals", "", *(f"- {goal}" for goal in goals(protect, relay, growth)), ""),
+        *("", "## Goals", "", *(f"- {goal}" for goal in goals(documented, relay, growth)), ""),
     ]
     return "\n".join(lines)

@@ -92,7 +92,10 @@ def await_port(port: int, process: subprocess.Popen[bytes], seconds: float = 20)
 
 @dataclass
 class Postfix:
-    """A running Postfix. ``main`` adds to main.cf, ``services`` to master.cf; mail for ``domains`` goes to ``home/mail/``."""
+    """A running Postfix. ``main`` adds to main.cf, ``services`` to master.cf; mail for ``domains`` goes to ``home/mail/``.
+
+    ``as_the_host``: its programs, sendmail(1) among them, find its configuration at /etc/postfix; nobody else does.
+    """
 
     hostname: str
     domains: tuple[str, ...] = ()
@@ -100,6 +103,7 @@ class Postfix:
     main: dict[str, str] = field(default_factory=dict)
     services: str = ""
     port: int = field(default_factory=free_port)
+    as_the_host: bool = False
 
     def __enter__(self) -> Self:
         # Not below pytest's own directory: Postfix's users must be able to walk there.
@@ -117,12 +121,17 @@ class Postfix:
         (self.home / "master.cf").write_text(f"127.0.0.1:{self.port} inet n - n - - smtpd\n{self.services}{MASTER}")
         # What `postfix start-fg` does, but with master as our own child, so that its process id is ours to end.
         subprocess.run(["/usr/sbin/postfix", "-c", str(self.home), "check"], check=True, capture_output=True)
+        place = "/etc/postfix" if self.as_the_host else str(self.home)
+        master = ["/usr/lib/postfix/sbin/master", "-c", place, "-s"]
+        if self.as_the_host:  # in a mount namespace of its own, which ends with it; each program becomes the next, so one process id
+            mount = ["/bin/sh", "-c", 'mount --bind "$0" /etc/postfix && exec "$@"', str(self.home), *master]
+            master = ["/usr/bin/unshare", "--mount", *mount]
         self.process = subprocess.Popen(
-            ["/usr/lib/postfix/sbin/master", "-c", str(self.home), "-s"],
+            master,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "MAIL_CONFIG": str(self.home)},
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "MAIL_CONFIG": place},
             start_new_session=True,
         )
         await_port(self.port, self.process)
