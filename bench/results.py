@@ -121,7 +121,7 @@ def page(protect: Mapping[Filter, Contest], relay: Contest, growth: Growth, mega
         "the result.",
         *(
             "",
-            *compared({f"{which.name.lower()} pipe filter": each for which, each in protect.items()}),
+            *compared(filters),
             "",
             *shares(documented.ours),
         ),
