@@ -1,23 +1,20 @@
 """The key agents: processes of their own, the only ones that see a PIN, a passphrase or a private key.
 
 Two kinds with two sockets. The sign agent hashes and signs SignedAttributes it has read (``tosign``); the unwrap agent
-answers wrapped keys and never signs. Who connects is told by the kernel, not by himself (SO_PEERCRED). One thread does the
-blocking calls, one after the other, since a PKCS#11 session is for one thread; requests wait in a bounded queue before it.
+answers wrapped keys and never signs. Who connects is told by the kernel, not by himself (SO_PEERCRED). One request is done
+after the other, where it is read: while the token works nothing else is read, and what waits does so in the sockets
+(docs/decisions/0011). An agent whose token hangs does not answer, and is left alone by its clients.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
-import queue
 import signal
 import socket
 import struct
-import threading
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast
 
@@ -44,8 +41,8 @@ from gateway.edge.ownmemory import keep_to_ourselves
 from gateway.events import KeyFailed, KeyUsed, Observer
 from gateway.outcome import GatewayError, Reason
 
-QUEUE: Final = 256  # requests waiting; one more is answered KEY_UNAVAILABLE at once
 CONNECTIONS: Final = 64
+QUIET_SECONDS: Final = 0.1  # after SIGTERM an agent goes on until nothing was asked for so long
 DRAIN_SECONDS: Final = 10.0
 _CREDENTIALS: Final = struct.Struct("3i")  # pid, uid, gid (unix(7), SO_PEERCRED)
 
@@ -83,32 +80,15 @@ def _run(config: Config, purposes: frozenset[KeyPurpose], path: Path, observer: 
     return 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
-    session: _Session
-    number: int
-    request: SignRequest | UnwrapRequest
-
-    @property
-    def operation(self) -> str:
-        return "sign" if isinstance(self.request, SignRequest) else "unwrap"
-
-
 class Agent:
     """Serves one key ring. ``users`` are the user ids that may connect."""
 
-    def __init__(
-        self, ring: KeyRing, observer: Observer, *, users: Collection[int], meter: Meter | None = None, limit: int = QUEUE
-    ) -> None:
+    def __init__(self, ring: KeyRing, observer: Observer, *, users: Collection[int], meter: Meter | None = None) -> None:
         self._ring = ring
         self._observer = observer
         self._users = frozenset(users)
         self._meter = meter or Meter()
-        self._limit = limit
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._waiting = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._done_last = 0.0
         self._told = ""
         self.sessions: set[_Session] = set()
 
@@ -117,8 +97,6 @@ class Agent:
         loop = asyncio.get_running_loop()
         stopping = asyncio.Event()
         loop.add_signal_handler(signal.SIGTERM, stopping.set)
-        thread = threading.Thread(target=self._work, args=(loop,), name="keys", daemon=True)
-        thread.start()
         path.unlink(missing_ok=True)
         mask = os.umask(0o117)
         try:
@@ -129,12 +107,12 @@ class Agent:
         await stopping.wait()
         server.close()
         path.unlink(missing_ok=True)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), DRAIN_SECONDS)
+        self._done_last = loop.time()
+        end = self._done_last + DRAIN_SECONDS
+        while (left := min(end, self._done_last + QUIET_SECONDS) - loop.time()) > 0:  # noqa: ASYNC110 - for nothing
+            await asyncio.sleep(left)
         for session in tuple(self.sessions):
             session.close()
-        self._jobs.put(None)
-        await asyncio.to_thread(thread.join, DRAIN_SECONDS)
 
     def admits(self, connection: socket.socket) -> bool:
         """Whether the process at the other end runs as a user we serve."""
@@ -144,57 +122,46 @@ class Agent:
         _log.warning("key_client_refused", user=user, connections=len(self.sessions))
         return False
 
-    def take(self, session: _Session, frame: Frame) -> None:
-        """Queue a request, or answer at once what needs no key. Raises :class:`WireError`."""
+    def answer(self, frame: Frame) -> bytes:
+        """What is asked for is done, and the answer is a frame. Raises :class:`WireError`."""
         request = read_request(frame)
         if isinstance(request, StatusRequest):
-            told = {"waiting": self._waiting, "used": dict(self._meter.total), "fault": self._told}
-            session.write(write_frame(frame.number, Kind.DONE, (json.dumps(told).encode(),)))
-            return
+            told = {"used": dict(self._meter.total), "fault": self._told}
+            return write_frame(frame.number, Kind.DONE, (json.dumps(told).encode(),))
         refusal = self._refusal(request)
         if refusal is not None:
-            session.write(write_failure(frame.number, GatewayError(Reason.KEY_UNAVAILABLE, refusal)))
-            return
-        self._waiting += 1
-        self._idle.clear()
-        self._jobs.put(_Job(session, frame.number, request))
+            return write_failure(frame.number, GatewayError(Reason.KEY_UNAVAILABLE, refusal))
+        try:
+            result = self._ring.perform(request)
+        except GatewayError as error:
+            return write_failure(frame.number, self._failed(request, error))
+        except Exception as error:  # one request must not end the agent, which serves all
+            unexpected = GatewayError(Reason.KEY_UNAVAILABLE, f"unexpected {type(error).__name__}")
+            return write_failure(frame.number, self._failed(request, unexpected))
+        finally:
+            self._done_last = asyncio.get_running_loop().time()
+        self._told = ""
+        # The audit first: no use of a key is answered that it does not know of.
+        self._observer.see(KeyUsed(key=request.key, operation=_operation(request)))
+        return write_frame(frame.number, Kind.DONE, (result,))
+
+    def _failed(self, request: SignRequest | UnwrapRequest, error: GatewayError) -> GatewayError:
+        if error.detail != self._told:
+            self._told = error.detail
+            _log.error("key_failed", key=request.key, operation=_operation(request), detail=error.detail)
+        self._observer.see(KeyFailed(key=request.key, operation=_operation(request), detail=error.detail))
+        return error
 
     def _refusal(self, request: SignRequest | UnwrapRequest) -> str | None:
         if request.key not in self._ring.names:
             return f"this agent has no key {request.key!r}"
         if isinstance(request, SignRequest) != self._ring.signs:
             return "this agent does not sign" if isinstance(request, SignRequest) else "this agent does not unwrap"
-        if self._waiting >= self._limit:
-            return f"{self._waiting} requests are waiting for the key"
         return self._meter.exceeded(request.key, now())
 
-    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
-        """The key thread."""
-        while (job := self._jobs.get()) is not None:
-            try:
-                result: bytes | GatewayError = self._ring.perform(job.request)
-            except GatewayError as error:
-                result = error
-            except Exception as error:  # one request must not end the thread that serves all
-                result = GatewayError(Reason.KEY_UNAVAILABLE, f"unexpected {type(error).__name__}")
-            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits for this any more
-                loop.call_soon_threadsafe(self._done, job, result)
 
-    def _done(self, job: _Job, result: bytes | GatewayError) -> None:
-        self._waiting -= 1
-        if self._waiting == 0:
-            self._idle.set()
-        # The audit first: no use of a key is answered that it does not know of.
-        if isinstance(result, bytes):
-            self._told = ""
-            self._observer.see(KeyUsed(key=job.request.key, operation=job.operation))
-            job.session.write(write_frame(job.number, Kind.DONE, (result,)))
-            return
-        if result.detail != self._told:
-            self._told = result.detail
-            _log.error("key_failed", key=job.request.key, operation=job.operation, detail=result.detail)
-        self._observer.see(KeyFailed(key=job.request.key, operation=job.operation, detail=result.detail))
-        job.session.write(write_failure(job.number, result))
+def _operation(request: SignRequest | UnwrapRequest) -> str:
+    return "sign" if isinstance(request, SignRequest) else "unwrap"
 
 
 class _Session(asyncio.Protocol):
@@ -220,7 +187,9 @@ class _Session(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             for frame in self._frames.feed(data):
-                self._agent.take(self, frame)
+                if self._transport is None:  # aborted, or gone
+                    return
+                self._transport.write(self._agent.answer(frame))
         except WireError as error:
             _log.warning("key_client_spoke_wrongly", what=str(error))
             self.abort()
@@ -233,10 +202,6 @@ class _Session(asyncio.Protocol):
     def resume_writing(self) -> None:
         if self._transport is not None:
             self._transport.resume_reading()
-
-    def write(self, data: bytes) -> None:
-        if self._transport is not None:
-            self._transport.write(data)
 
     def close(self) -> None:
         if self._transport is not None:

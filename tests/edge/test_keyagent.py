@@ -367,16 +367,15 @@ def test_agents_that_start_together_all_open_the_token(agents: Agents) -> None:
         agents.start(f"sign-{number}", sign=True)
 
 
-class Slow(KeyRing):
-    """A ring whose token hangs until it is told to go on."""
+class Willing(KeyRing):
+    """A ring that signs anything, and stumbles over what is marked so."""
 
     def __init__(self, config: Config) -> None:
         super().__init__(config, SIGNING, lambda: time.time_ns() // 1000)
-        self.go_on = asyncio.Event()
-        self.loop = asyncio.get_running_loop()
 
-    def perform(self, request: SignRequest | UnwrapRequest) -> bytes:  # noqa: ARG002 - any will do
-        asyncio.run_coroutine_threadsafe(self.go_on.wait(), self.loop).result()
+    def perform(self, request: SignRequest | UnwrapRequest) -> bytes:
+        if isinstance(request, SignRequest) and request.to_be_signed == b"stumble":
+            raise ZeroDivisionError
         return b"signed"
 
 
@@ -392,24 +391,24 @@ async def serving(agent: Agent, path: Path) -> asyncio.Task[None]:
     return task
 
 
-async def test_a_full_queue_is_said_at_once(tmp_path: Path) -> None:
-    ring = Slow(key_config(tmp_path, None, {"sign": KeyPurpose.SIGN}, {"sign": tmp_path / "key.pem"}))
-    agent = Agent(ring, Deaf(), users={os.geteuid()}, limit=3)
-    task = await serving(agent, tmp_path / "agent.sock")
+async def test_a_request_that_fails_unforeseen_ends_nothing_else(tmp_path: Path) -> None:
+    """It is answered as one that may be asked again; those before and behind it on the connection are answered as ever."""
+    ring = Willing(key_config(tmp_path, None, {"sign": KeyPurpose.SIGN}, {"sign": tmp_path / "key.pem"}))
+    task = await serving(Agent(ring, Deaf(), users={os.geteuid()}), tmp_path / "agent.sock")
     signer = AgentSigner([tmp_path / "agent.sock"])
-    asked = [asyncio.create_task(signer.sign("sign", b"", SHA256)) for _ in range(4)]
-    done, _ = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
-    assert "3 requests are waiting for the key" in str(done.pop().exception())
-    ring.go_on.set()
-    assert [answer for answer in await asyncio.gather(*asked, return_exceptions=True) if answer == b"signed"] == [b"signed"] * 3
+    asked = [signer.sign("sign", what, SHA256) for what in (b"", b"stumble", b"")]
+    before, stumbled, behind = await asyncio.gather(*asked, return_exceptions=True)
+    assert (before, behind) == (b"signed", b"signed")
+    assert isinstance(stumbled, GatewayError)
+    assert stumbled.reason is Reason.KEY_UNAVAILABLE
+    assert "ZeroDivisionError" in stumbled.detail
     await signer.close()
     os.kill(os.getpid(), 15)
     await task
 
 
 async def test_ceilings_of_a_key(tmp_path: Path) -> None:
-    ring = Slow(key_config(tmp_path, None, {"sign": KeyPurpose.SIGN}, {"sign": tmp_path / "key.pem"}))
-    ring.go_on.set()
+    ring = Willing(key_config(tmp_path, None, {"sign": KeyPurpose.SIGN}, {"sign": tmp_path / "key.pem"}))
     agent = Agent(ring, Deaf(), users={os.geteuid()}, meter=Meter(per_day=2))
     task = await serving(agent, tmp_path / "agent.sock")
     signer = AgentSigner([tmp_path / "agent.sock"])

@@ -123,7 +123,7 @@ class Postfix:
         subprocess.run(["/usr/sbin/postfix", "-c", str(self.home), "check"], check=True, capture_output=True)
         place = "/etc/postfix" if self.as_the_host else str(self.home)
         master = ["/usr/lib/postfix/sbin/master", "-c", place, "-s"]
-        if self.as_the_host:  # in a mount namespace of its own, which ends with it; each program becomes the next, so one process id
+        if self.as_the_host:  # in a mount namespace that ends with it; each program becomes the next, so one process id
             mount = ["/bin/sh", "-c", 'mount --bind "$0" /etc/postfix && exec "$@"', str(self.home), *master]
             master = ["/usr/bin/unshare", "--mount", *mount]
         self.process = subprocess.Popen(
