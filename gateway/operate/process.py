@@ -7,6 +7,7 @@ a process that knows the PIN has no code in it that speaks HTTP, LDAP or SMTP.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -29,6 +30,16 @@ def ready() -> None:
     """Tell the supervisor."""
     sys.stdout.write("ready\n")
     sys.stdout.flush()
+
+
+def run_in_batch() -> None:
+    """Have this process and its threads wait their turn when they are woken: SCHED_BATCH of sched(7).
+
+    Our processes and the threads in them wake each other a dozen times for each mail. Each time the woken would cut short
+    whoever runs, which is mostly one of us, in the middle of a piece of work (docs/decisions/0012).
+    """
+    with contextlib.suppress(OSError):  # a sandbox may forbid it, and all works as well, only slower
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def end_with_supervisor() -> None:
@@ -67,6 +78,7 @@ def main() -> None:
     child, run_directory = Child(Kind(sys.argv[1]), int(sys.argv[2])), Path(sys.argv[3])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C goes to all of us; the supervisor alone answers it
     configure_logging(child.name)
+    run_in_batch()
     end_with_supervisor()
     config = read_tree(run_directory)
     state = config.key_state if child.kind in AGENTS else config.state

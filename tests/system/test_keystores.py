@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -146,3 +147,10 @@ def test_secrets_stay_with_the_key_agents(world: World) -> None:
         told = [site.folder / "gateway.log", *(site.folder / "state" / "audit").glob("*"), *(site.folder / "run").glob("*.json")]
         for file in told:
             assert secret.encode() not in file.read_bytes(), file
+
+
+def test_every_thread_waits_its_turn(world: World) -> None:
+    """Decision 0012, as the kernel sees it: all threads of all processes but the supervisor."""
+    threads = [thread.id for child in children(world.hospital) for thread in child.threads()]
+    assert threads
+    assert {os.sched_getscheduler(thread) for thread in threads} == {os.SCHED_BATCH}
