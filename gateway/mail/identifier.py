@@ -8,6 +8,7 @@ MailId = NewType("MailId", str)
 
 _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _VALUES: Final = frozenset(_ALPHABET)
+_PAIRS: Final = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
 RANDOM_BYTES: Final = 10
 
 
@@ -16,7 +17,7 @@ def make_mail_id(now_us: int, random: bytes) -> MailId:
     if len(random) != RANDOM_BYTES:
         raise ValueError("ten random bytes make an identifier")
     number = (now_us // 1000) << 80 | int.from_bytes(random)
-    return MailId("".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5)))
+    return MailId("".join([_PAIRS[number >> shift & 1023] for shift in range(120, -1, -10)]))
 
 
 def is_mail_id(text: str) -> bool:

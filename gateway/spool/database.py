@@ -216,16 +216,18 @@ class _Patience:
 def finisher(loop: asyncio.AbstractEventLoop, future: asyncio.Future[_T]) -> Callable[[Any, BaseException | None], None]:
     """What hands a result from the database thread to ``future`` on its loop."""
 
-    def settle(result: Any, error: BaseException | None) -> None:  # noqa: ANN401 - whatever the change returned
-        if future.done():
-            return
-        if error is None:
-            future.set_result(result)
-        else:
-            future.set_exception(error)
-
-    def finish(result: Any, error: BaseException | None) -> None:  # noqa: ANN401
+    def finish(result: Any, error: BaseException | None) -> None:  # noqa: ANN401 - whatever the change returned
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to hear it
-            loop.call_soon_threadsafe(settle, result, error)
+            loop.call_soon_threadsafe(settle, future, result, error)
 
     return finish
+
+
+def settle(future: asyncio.Future[_T], result: _T, error: BaseException | None) -> None:
+    """What came of the work, for whoever still waits for it."""
+    if future.done():
+        return
+    if error is None:
+        future.set_result(result)
+    else:
+        future.set_exception(error)

@@ -26,7 +26,7 @@ from gateway.outcome import GatewayError
 from gateway.smime.keys import Unwrapper
 from gateway.spool import rows as table
 from gateway.spool.bodies import SpoolBodies, SpoolBody, body_of
-from gateway.spool.database import Database, Effect, Work, finisher
+from gateway.spool.database import Database, Effect, Work, settle
 from gateway.spool.epoch import EpochKeys, SealingKey
 from gateway.spool.fault import fault
 from gateway.spool.files import BodyFiles
@@ -220,7 +220,6 @@ class SqliteSpool:
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
-        tell = finisher(loop, future)
         writers = [body.writer for body in map(body_of, mails) if body.writer is not None]
         for writer in writers:
             writer.claim()
@@ -233,10 +232,13 @@ class SqliteSpool:
                     if future.cancelled():
                         writer.discard()
             self._delete(gone or [])
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to hear it, and leases run out
+                loop.call_soon_threadsafe(tell, error)
+
+        def tell(error: BaseException | None) -> None:
             if error is None and stored is not None:
-                with contextlib.suppress(RuntimeError):  # the loop is closed: the leases run out
-                    loop.call_soon_threadsafe(stored)
-            tell(None, error)
+                stored()
+            settle(future, None, error)
 
         def persist() -> None:
             try:
