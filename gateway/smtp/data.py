@@ -142,12 +142,12 @@ class ChunkReader(_Reader):
 
 
 def _fault_in(lines: bytes) -> Fault | None:
-    ends = lines.count(b"\r\n")
-    if lines.count(b"\n") != ends:
+    text = lines.replace(b"\r\n", b"")  # quicker than to count line ends; what is left of them is bare
+    if b"\n" in text:
         return Fault.BARE_LF
-    if lines.count(b"\r") != ends:
+    if b"\r" in text:
         return Fault.BARE_CR
-    if b"\0" in lines:
+    if b"\0" in text:
         return Fault.NUL
     position = 0
     while len(lines) - position > _PROBE:  # from one line end to the last within reach: a few steps, however short the lines
