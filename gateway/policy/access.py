@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from gateway.config.model import Config
 from gateway.mail.address import Address
@@ -105,14 +105,20 @@ def _network(text: str) -> IPv4Network | IPv6Network:
     return ip_network(text, strict=False)
 
 
-def _client_at(config: Config, address: str) -> str | None:
-    """The client with the narrowest network around ``address``."""
+@lru_cache(maxsize=8192)
+def _place(address: str) -> IPv4Address | IPv6Address | None:
     try:
         place = ip_address(re.sub(r"%.*", "", address))
     except ValueError:
         return None
-    if isinstance(place, IPv6Address) and place.ipv4_mapped is not None:
-        place = place.ipv4_mapped
+    return place.ipv4_mapped or place if isinstance(place, IPv6Address) else place
+
+
+def _client_at(config: Config, address: str) -> str | None:
+    """The client with the narrowest network around ``address``."""
+    place = _place(address)
+    if place is None:
+        return None
     best, found = -1, None
     for name, client in config.client.items():
         for text in client.networks:
