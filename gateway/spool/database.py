@@ -82,8 +82,8 @@ class Database:
 
     def _prepare(self, now: int) -> None:
         self._connection.set_busy_handler(_Patience(_BUSY_SECONDS))
-        self._connection.execute(f"PRAGMA journal_mode = WAL; PRAGMA journal_size_limit = {_WAL_LIMIT}")
-        self._connection.execute("PRAGMA synchronous = FULL")
+        for pragma in ("journal_mode = WAL", f"journal_size_limit = {_WAL_LIMIT}", "synchronous = FULL"):
+            self._connection.execute(f"PRAGMA {pragma}")  # one at a time: behind a row of the first, a second waits unexecuted
         self._durable = True
         migrate(self._connection, now)
 
