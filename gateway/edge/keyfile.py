@@ -19,9 +19,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 
 from gateway.edge.agreement import HASHES, open_agreed, originator
-from gateway.edge.tosign import digest_of
 from gateway.outcome import GatewayError, Reason
-from gateway.smime.keys import Ecdh, Mechanism, Oaep, Pkcs1, WrappedKey
+from gateway.smime.keys import Ecdh, Mechanism, Oaep, Pkcs1, WrappedKey, digest_of
 
 MAX_FILE: Final = 64 * 1024
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, MutableMapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import lru_cache
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +35,8 @@ _LABELS: Final = ("org", "listener", "direction", "rule", "protection", "verdict
 _PRIVATE: Final = frozenset({"sender", "recipients", "address", "signer", "reply", "detail"})
 _ALARMING: Final = (MailBroken, KeyFailed, ProcessEnded, ConfigurationRefused, PeerRejected, FetchFailed)
 
+_UNSAID: Final = ("", None, ())
+
 CounterKey = tuple[str, tuple[tuple[str, str], ...]]
 
 
@@ -44,6 +47,7 @@ class Shape:
     name: str
     fields: tuple[str, ...]
     labels: tuple[str, ...]
+    values: Callable[[Event], tuple[Any, ...]]
 
 
 _SHAPES: Final[dict[type[Event], Shape]] = {}
@@ -55,7 +59,7 @@ def shape(kind: type[Event]) -> Shape:
     if found is None:
         names = tuple(field.name for field in fields(kind))
         name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower()
-        found = _SHAPES[kind] = Shape(name, names, tuple(label for label in _LABELS if label in names))
+        found = _SHAPES[kind] = Shape(name, names, tuple(label for label in _LABELS if label in names), attrgetter(*names))
     return found
 
 
@@ -120,8 +124,8 @@ class Observe:
         kind = shape(type(event))
         facts = {
             name: list(value) if isinstance(value, tuple) else value
-            for name in kind.fields
-            if (value := getattr(event, name)) not in ("", None, ())
+            for name, value in zip(kind.fields, kind.values(event), strict=True)
+            if value not in _UNSAID
         }
         self._audit.write(kind.name, facts)
         labels = tuple((label, str(getattr(event, label) or "")) for label in kind.labels)

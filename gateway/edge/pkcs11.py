@@ -26,9 +26,8 @@ from gateway.config.model import Token
 from gateway.edge.agreement import open_agreed, originator
 from gateway.edge.rsapadding import open_oaep, open_pkcs1
 from gateway.edge.tokensession import TokenError, close_module, describe, open_session
-from gateway.edge.tosign import digest_of
 from gateway.outcome import GatewayError
-from gateway.smime.keys import Digest, Ecdh, Mechanism, Oaep, Pkcs1, WrappedKey
+from gateway.smime.keys import Digest, Ecdh, Mechanism, Oaep, Pkcs1, WrappedKey, digest_of
 
 Answer = TypeVar("Answer")
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from gateway.outcome import GatewayError, Reason
-from gateway.smime.keys import Digest, Mechanism
+from gateway.smime.keys import Mechanism, digest_of
 
 MAX_ATTRIBUTES: Final = 16 * 1024
 FRESH: Final = 5 * 60 * 1_000_000  # microseconds a signing time may lie before or after now
@@ -37,11 +37,6 @@ class NotSignableError(GatewayError):
 
     def __init__(self, detail: str) -> None:
         super().__init__(Reason.OWN_WORK_WRONG, f"not signed: {detail}")
-
-
-def digest_of(mechanism: Mechanism) -> Digest:
-    """The digest a mechanism signs."""
-    return Digest(mechanism.rpartition("-")[2])
 
 
 def digest_to_sign(attributes: bytes, mechanism: Mechanism, now: int) -> bytes:

@@ -42,6 +42,7 @@ class Address:
         return not self.local.isascii()
 
 
+@lru_cache(maxsize=4096)  # one mail asks for its few addresses again and again: envelope, header, keys, certificates
 def parse_address(text: str) -> Address:
     """The address in ``text`` (``local@domain``, no angle brackets, no comments, no address literal).
 

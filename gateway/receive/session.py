@@ -18,6 +18,7 @@ from gateway.mail.address import Address
 from gateway.mail.envelope import Role
 from gateway.outcome import Defer, Reason, Refuse
 from gateway.policy import Speaker, admit_sender, identify
+from gateway.receive import replies
 from gateway.receive.connection import Connection, Gone
 from gateway.receive.content import Content, Endless, skip
 from gateway.receive.transaction import Transaction, World, message_limit
@@ -41,26 +42,6 @@ COMMANDS_IN_A_ROW: Final = 32  # of one pipelining client, before the others hav
 
 _EXTENSIONS: Final = ("PIPELINING", "8BITMIME", "SMTPUTF8", "DSN", "ENHANCEDSTATUSCODES", "CHUNKING")
 _OFFERED: Final = frozenset((*_EXTENSIONS, "SIZE"))
-_OK: Final = Reply(250, "2.0.0", ("OK",))
-_BYE: Final = Reply(221, "2.0.0", ("Bye",))
-_SENDER: Final = Reply(250, "2.1.0", ("Sender OK",))
-_RECIPIENT: Final = Reply(250, "2.1.5", ("Recipient OK",))
-_GO_ON: Final = Reply(354, "", ("End the message with <CRLF>.<CRLF>",))
-_READY: Final = Reply(220, "2.0.0", ("Ready for TLS",))
-_CANNOT_VERIFY: Final = Reply(252, "2.5.0", ("Send it, and it will be tried",))
-_NO_HELLO: Final = Reply(503, "5.5.1", ("Say EHLO first",))
-_NO_MAIL: Final = Reply(503, "5.5.1", ("Say MAIL first",))
-_NESTED: Final = Reply(503, "5.5.1", ("One mail at a time",))
-_MIXED: Final = Reply(503, "5.5.1", ("Chunks have begun",))
-_NO_RECIPIENTS: Final = Reply(554, "5.5.1", ("No valid recipients",))
-_NO_TLS: Final = Reply(502, "5.5.1", ("TLS not offered",))
-_SECURED: Final = Reply(503, "5.5.1", ("TLS has begun already",))
-_INJECTED: Final = Reply(521, "5.5.1", ("Nothing may follow STARTTLS",))
-_ENDLESS: Final = Reply(521, "5.3.4", ("Message much too large",))
-_SLOW: Final = Reply(421, "4.4.2", ("Too slow",))
-_LEAVING: Final = Reply(421, "4.3.2", ("Restarting, try again",))
-_ERRORS: Final = Reply(421, "4.7.0", ("Too many errors",))
-_INTERNAL: Final = Reply(451, "4.3.0", ("Internal error, try again later",))
 
 _log = structlog.get_logger()
 
@@ -83,21 +64,22 @@ class Session:
         self._transaction: Transaction | None = None
         self._content: Content | None = None
         self._errors = 0
+        self._identified: tuple[tuple[Config, str, str | None], Speaker | Refuse] | None = None
 
     async def talk(self, connection: Connection) -> None:
         """From the greeting to the end. Raises nothing but cancellation."""
         try:
             await self._converse(connection)
         except TimeoutError:
-            connection.say(_SLOW)
+            connection.say(replies.SLOW)
         except Endless:
-            connection.say(_ENDLESS)
+            connection.say(replies.ENDLESS)
         except ConnectionError:
             pass
         except Exception as error:  # whatever it is: the client hears "later", the log where, nobody the mail
             place = traceback.extract_tb(error.__traceback__)[-1]
             _log.error("session failed", error=type(error).__name__, file=place.filename, line=place.lineno)
-            connection.say(_INTERNAL)
+            connection.say(replies.INTERNAL)
         finally:
             self._reset()
 
@@ -121,7 +103,7 @@ class Session:
         while (line := connection.line()) is None:
             # A mail whose content has begun comes in; without, an open transaction may be one that a kept connection left behind.
             if self._draining.is_set() and self._content is None:
-                return _LEAVING
+                return replies.LEAVING
             await connection.more()
         return line
 
@@ -147,13 +129,13 @@ class Session:
                 return await self._start_tls(connection)
             case Reset():
                 self._reset()
-                return _OK
+                return replies.OK
             case Nothing():
-                return _OK
+                return replies.OK
             case Verify():
-                return _CANNOT_VERIFY
+                return replies.CANNOT_VERIFY
             case Quit():
-                return _BYE
+                return replies.BYE
 
     def _greet(self, connection: Connection, hello: Hello) -> Reply:
         self._reset()
@@ -166,9 +148,9 @@ class Session:
 
     async def _mail(self, connection: Connection, mail: MailFrom) -> Reply:
         if self._hello is None:
-            return self._count(_NO_HELLO)
+            return self._count(replies.NO_HELLO)
         if self._transaction is not None:
-            return self._count(_NESTED)
+            return self._count(replies.NESTED)
         config = self._world.config()
         speaker = await self._speaker(connection, config)
         if isinstance(speaker, Speaker):
@@ -180,15 +162,15 @@ class Session:
         if isinstance(speaker, Refuse | Defer):
             return self._count(self._refuse(connection, speaker, mail))
         self._transaction = Transaction(self._world, config, speaker, self._hello, mail)
-        return _SENDER
+        return replies.SENDER
 
     async def _rcpt(self, connection: Connection, command: RcptTo) -> Reply:
         transaction = self._transaction
         if transaction is None or self._content is not None:
-            return self._count(_NO_MAIL if transaction is None else _MIXED)
+            return self._count(replies.NO_MAIL if transaction is None else replies.MIXED)
         refusal = await transaction.add(command.recipient)
         if refusal is None:
-            return _RECIPIENT
+            return replies.RECIPIENT
         reply = self._refuse(connection, refusal, transaction.mail, command.recipient.address)
         # Strangers guess addresses; the servers we know may well have many recipients of one mail refused
         return self._count(reply) if transaction.role is Role.STRANGER else reply
@@ -196,10 +178,10 @@ class Session:
     async def _data(self, connection: Connection) -> Reply:
         transaction = self._transaction
         if transaction is None or self._content is not None:
-            return self._count(_NO_MAIL if transaction is None else _MIXED)
+            return self._count(replies.NO_MAIL if transaction is None else replies.MIXED)
         if not transaction.recipients:
-            return self._count(_NO_RECIPIENTS)
-        connection.say(_GO_ON)
+            return self._count(replies.NO_RECIPIENTS)
+        connection.say(replies.GO_ON)
         content = Content(connection, transaction)
         await content.read_data()
         return await self._finish(connection, transaction, content)
@@ -209,7 +191,7 @@ class Session:
         if transaction is None or not transaction.recipients:
             # RFC 3030 2: the octets come all the same, pipelined behind the command
             await skip(connection, command.size, message_limit(self._world.config()))
-            return self._count(_NO_MAIL if transaction is None else _NO_RECIPIENTS)
+            return self._count(replies.NO_MAIL if transaction is None else replies.NO_RECIPIENTS)
         content = self._content = self._content or Content(connection, transaction)
         await content.read_chunk(command.size, last=command.last)
         if command.last or content.fault:
@@ -230,10 +212,10 @@ class Session:
 
     async def _start_tls(self, connection: Connection) -> Reply | None:
         if not self._may_start_tls(connection):
-            return self._count(_SECURED if connection.tls else _NO_TLS)
+            return self._count(replies.SECURED if connection.tls else replies.NO_TLS)
         if connection.waiting:
-            return _INJECTED  # sent in clear, perhaps by somebody in between, to be read as if it had come under TLS
-        connection.say(_READY)
+            return replies.INJECTED  # sent in clear, perhaps by somebody in between, to be read as if it had come under TLS
+        connection.say(replies.READY)
         await self._handshake(connection)
         self._reset()
         self._hello = None  # RFC 3207 4.2: nothing said before counts
@@ -262,7 +244,10 @@ class Session:
         peer = await self._peer(connection, config)
         if isinstance(peer, Refuse | Defer):
             return peer
-        return identify(config, self._listener, connection.address, connection.tls, peer)
+        asked = (config, connection.tls, peer)
+        if self._identified is None or self._identified[0] != asked:
+            self._identified = asked, identify(config, self._listener, connection.address, connection.tls, peer)
+        return self._identified[1]
 
     async def _peer(self, connection: Connection, config: Config) -> str | Refuse | Defer | None:
         place = config.listener.get(self._listener)
@@ -289,7 +274,7 @@ class Session:
     def _count(self, reply: Reply) -> Reply:
         """``reply`` to a mistake of the client, or the end after too many of them."""
         self._errors += 1
-        return _ERRORS if self._errors >= self._world.config().limits.errors else reply
+        return replies.ERRORS if self._errors >= self._world.config().limits.errors else reply
 
     def _reset(self) -> None:
         if self._transaction is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from cryptography.hazmat.primitives import hashes
@@ -10,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from gateway.outcome import GatewayError, Reason
 from gateway.smime import der
-from gateway.smime.keys import Digest, Mechanism
+from gateway.smime.keys import Digest, Mechanism, digest_of
 
 # Content types (RFC 5652, 5083)
 DATA: Final = "1.2.840.113549.1.7.1"
@@ -100,11 +101,6 @@ def check_key(key: object) -> rsa.RSAPublicKey | ec.EllipticCurvePublicKey:
     raise GatewayError(Reason.UNSUPPORTED, "key that is neither RSA nor EC")
 
 
-def digest_of(mechanism: Mechanism) -> Digest:
-    """The digest a mechanism signs; the content is digested by the same one (RFC 5652 5.3)."""
-    return Digest(mechanism.rpartition("-")[2])
-
-
 def mechanism_for(key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey) -> Mechanism:
     """What a key signs with unless told otherwise: RSA PKCS #1 v1.5 with SHA-256, ECDSA with the digest of its curve's size."""
     if isinstance(key, rsa.RSAPublicKey):
@@ -112,11 +108,13 @@ def mechanism_for(key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey) -> Mechanis
     return Mechanism(f"ecdsa-{CURVES[key.curve.name]}")
 
 
+@lru_cache
 def digest_identifier(digest: Digest) -> bytes:
     """AlgorithmIdentifier of a digest, without parameters (RFC 5754 2)."""
     return der.sequence(der.oid(DIGESTS[digest]))
 
 
+@lru_cache
 def signature_identifier(mechanism: Mechanism) -> bytes:
     """AlgorithmIdentifier of a signature (RFC 5754 3, RFC 4056 3)."""
     if mechanism in _ECDSA:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Protocol
 
 
@@ -28,6 +29,12 @@ class Mechanism(StrEnum):
     ECDSA_SHA256 = "ecdsa-sha256"
     ECDSA_SHA384 = "ecdsa-sha384"
     ECDSA_SHA512 = "ecdsa-sha512"
+
+
+@lru_cache
+def digest_of(mechanism: Mechanism) -> Digest:
+    """The digest a mechanism signs; the content is digested by the same one (RFC 5652 5.3)."""
+    return Digest(mechanism.rpartition("-")[2])
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature
@@ -31,12 +32,11 @@ from gateway.smime.algorithms import (
     SIGNING_TIME,
     SMIME_CAPABILITIES,
     digest_identifier,
-    digest_of,
     mechanism_for,
     signature_identifier,
 )
-from gateway.smime.certificate import Identified, identified
-from gateway.smime.keys import Digest, Mechanism
+from gateway.smime.certificate import identified
+from gateway.smime.keys import Digest, Mechanism, digest_of
 
 _DIRECTORY_NAME: Final = der.CONTEXT_CONSTRUCTED + 4  # GeneralName, RFC 5280 4.2.1.6
 # What may be sent to us, best first (RFC 8551 2.5.2)
@@ -88,7 +88,7 @@ class SignatureWriter:
         if self._signature is not None:
             return None
         if not self._attributes:
-            self._attributes = signed_attributes(self._hash.digest(), self._certificates[0], self._signer, self._at)
+            self._attributes = signed_attributes(self._hash.digest(), self._certificates[0], self._at)
         return NeedSignature(self._attributes, self.mechanism)
 
     def give(self, signature: bytes) -> None:
@@ -130,18 +130,24 @@ class SignatureWriter:
             raise GatewayError(Reason.OWN_WORK_WRONG, "messageDigest is not the digest of the content")
 
 
-def signed_attributes(digest: bytes, certificate: bytes, signer: Identified, at: int) -> bytes:
+def signed_attributes(digest: bytes, certificate: bytes, at: int) -> bytes:
     """The SignedAttributes of RFC 8551 2.5 and RFC 5035 over content of this ``digest``, as the DER of a SET."""
-    # ESSCertIDv2 (RFC 5035 4): SHA-256 is its default and therefore left out
-    general_names = der.sequence(der.element(_DIRECTORY_NAME, signer.issuer))
-    identifier = der.sequence(der.octet_string(hashlib.sha256(certificate).digest()), der.sequence(general_names, signer.serial))
     return der.set_of(
         _attribute(CONTENT_TYPE, der.oid(DATA)),
         _attribute(MESSAGE_DIGEST, der.octet_string(digest)),
         _attribute(SIGNING_TIME, der.time(at)),
-        _attribute(SIGNING_CERTIFICATE_V2, der.sequence(der.sequence(identifier))),
+        _signing_certificate(certificate),
         _attribute(SMIME_CAPABILITIES, _CAPABILITIES),
     )
+
+
+@lru_cache(maxsize=1024)
+def _signing_certificate(certificate: bytes) -> bytes:
+    signer = identified(certificate)
+    # ESSCertIDv2 (RFC 5035 4): SHA-256 is its default and therefore left out
+    general_names = der.sequence(der.element(_DIRECTORY_NAME, signer.issuer))
+    identifier = der.sequence(der.octet_string(hashlib.sha256(certificate).digest()), der.sequence(general_names, signer.serial))
+    return _attribute(SIGNING_CERTIFICATE_V2, der.sequence(der.sequence(identifier)))
 
 
 def _attribute(kind: str, value: bytes) -> bytes:

@@ -9,7 +9,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from gateway.outcome import GatewayError, Reason
 from gateway.smime import der
-from gateway.smime.certificate import identified
 from gateway.smime.keys import Mechanism
 from gateway.smime.sign import SignatureWriter, signed_attributes, written_digest
 from tests.doubles import SoftwareSigner
@@ -121,6 +120,6 @@ def test_no_certificate_does_not_sign() -> None:
 
 def test_digest_is_read_back_from_the_attributes(root: Ca) -> None:
     certificate = root.signer("cardiology@hospital.example").der
-    attributes = signed_attributes(b"d" * 32, certificate, identified(certificate), AT)
+    attributes = signed_attributes(b"d" * 32, certificate, AT)
     assert written_digest(attributes) == b"d" * 32
     assert written_digest(der.set_of()) is None
