@@ -157,8 +157,11 @@ def _attribute(kind: str, value: bytes) -> bytes:
 def written_digest(attributes: bytes) -> bytes | None:
     """The messageDigest in the DER of SignedAttributes; None where there is not exactly one."""
     wanted = der.oid(MESSAGE_DIGEST)
-    found = [values.content for kind, values in map(tuple, der.read(attributes)) if kind.raw == wanted]
-    return der.read(found[0]).content if len(found) == 1 else None
+    found = [attribute for attribute in der.read(attributes) if attributes.startswith(wanted, attribute.inside)]
+    if len(found) != 1:
+        return None
+    _, values = found[0]
+    return der.read(values.content).content
 
 
 def verify(key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey, attributes: bytes, signature: bytes, mechanism: Mechanism) -> None:
