@@ -72,6 +72,7 @@ class Reason(StrEnum):
     HOP_DEFERRED = "HOP_DEFERRED"
     HOP_REFUSED = "HOP_REFUSED"
     HOP_LACKS = "HOP_LACKS"
+    HOP_LACKS_REQUIRETLS = "HOP_LACKS_REQUIRETLS"
     GAVE_UP = "GAVE_UP"
 
 
@@ -180,6 +181,9 @@ REASONS: Final[dict[Reason, Explanation]] = {
     Reason.HOP_DEFERRED: Explanation("4.2", "Next hop asked to wait", _OPS, "read the next hop's own words in `queue why`"),
     Reason.HOP_REFUSED: Explanation("0.0", "Next hop refused", _SENDER, "read the next hop's own words"),
     Reason.HOP_LACKS: Explanation("6.7", "Next hop cannot take this mail", _SENDER, "send without the extension it lacks", 554),
+    Reason.HOP_LACKS_REQUIRETLS: Explanation(
+        "7.30", "Next hop does not support REQUIRETLS", _SENDER, "send without REQUIRETLS, if its way may be in clear", 554
+    ),
     Reason.GAVE_UP: Explanation("4.7", "Not delivered in time", _SENDER, "send it again later", 554),
 }
 

@@ -17,6 +17,7 @@ class Limits(Section):
     recipients: Annotated[int, Field(ge=1, le=10000)] = 1000
     connections: Annotated[int, Field(ge=1)] = 500
     connections_per_address: Annotated[int, Field(ge=1)] = 50
+    messages: Annotated[int, Field(ge=1)] = 1000
     command_seconds: Annotated[float, Field(gt=0)] = 300.0
     message_seconds: Annotated[float, Field(gt=0)] = 1800.0
     errors: Annotated[int, Field(ge=1)] = 10

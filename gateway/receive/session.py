@@ -41,7 +41,8 @@ from gateway.smtp.reply import Reply, reply_to
 COMMANDS_IN_A_ROW: Final = 32  # of one pipelining client, before the others have their turn
 
 _EXTENSIONS: Final = ("PIPELINING", "8BITMIME", "SMTPUTF8", "DSN", "ENHANCEDSTATUSCODES", "CHUNKING")
-_OFFERED: Final = frozenset((*_EXTENSIONS, "SIZE"))
+_IN_CLEAR: Final = frozenset((*_EXTENSIONS, "SIZE"))
+_UNDER_TLS: Final = _IN_CLEAR | {"REQUIRETLS"}
 
 _log = structlog.get_logger()
 
@@ -64,6 +65,7 @@ class Session:
         self._transaction: Transaction | None = None
         self._content: Content | None = None
         self._errors = 0
+        self._messages = 0
         self._identified: tuple[tuple[Config, str, str | None], Speaker | Refuse] | None = None
 
     async def talk(self, connection: Connection) -> None:
@@ -95,6 +97,10 @@ class Session:
                 await connection.heard()
                 if reply.closing:
                     return
+                if self._messages >= self._world.config().limits.messages:
+                    # Here, and not in answer to the next MAIL, which some clients would put off for minutes
+                    connection.say(replies.ENOUGH)
+                    return
             if number % COMMANDS_IN_A_ROW == 0:
                 await asyncio.sleep(0)
 
@@ -108,7 +114,8 @@ class Session:
         return line
 
     async def _answer(self, connection: Connection, line: bytes) -> Reply | None:
-        offered = _OFFERED if self._hello is not None and self._hello.extended else frozenset[str]()
+        extended = self._hello is not None and self._hello.extended
+        offered = (_UNDER_TLS if connection.tls else _IN_CLEAR) if extended else frozenset[str]()
         smtputf8 = self._transaction is not None and self._transaction.mail.smtputf8
         command = parse_command(line, offered, smtputf8=smtputf8)
         return self._count(command) if isinstance(command, Reply) else await self._obey(connection, command)
@@ -143,7 +150,8 @@ class Session:
         config = self._world.config()
         if not hello.extended:
             return Reply(250, "", (config.hostname,))
-        secure = ["STARTTLS"] if self._may_start_tls(connection) else []
+        # REQUIRETLS only under TLS (RFC 8689 2)
+        secure = ["STARTTLS"] if self._may_start_tls(connection) else ["REQUIRETLS"] if connection.tls else []
         return Reply(250, "", (config.hostname, f"SIZE {message_limit(config)}", *_EXTENSIONS, *secure))
 
     async def _mail(self, connection: Connection, mail: MailFrom) -> Reply:
@@ -201,6 +209,7 @@ class Session:
     async def _finish(self, connection: Connection, transaction: Transaction, content: Content) -> Reply:
         """The message has come to its end, good or bad: it is durable, or nothing of it is kept."""
         self._transaction = self._content = None
+        self._messages += 1
         if content.fault:
             transaction.discard()
             self._refuse(connection, Refuse(content.fault.reason, content.fault), transaction.mail)

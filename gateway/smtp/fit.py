@@ -40,7 +40,7 @@ def _too_much(extensions: Extensions, envelope: Envelope, body: Body, *, secure:
     if limit is not None and body.size > limit:
         return Refuse(Reason.TOO_LARGE, f"{body.size} bytes; the next hop takes {limit}")
     if envelope.require_tls and not (secure and extensions.offers("REQUIRETLS")):
-        return Refuse(Reason.HOP_LACKS, "the next hop lacks REQUIRETLS")
+        return Refuse(Reason.HOP_LACKS_REQUIRETLS, "the next hop lacks REQUIRETLS" if secure else "no TLS to the next hop")
     return None
 
 

@@ -300,7 +300,7 @@ async def test_a_message_that_could_end_early_is_never_sent_whole(deliverer: Ope
             mail(body=MemoryBody("Subject: é\r\n\r\n".encode()), smtputf8=True),
             Reason.HOP_LACKS,
         ),
-        (b"250-mx\r\n250 REQUIRETLS\r\n", mail(require_tls=True), Reason.HOP_LACKS),
+        (b"250-mx\r\n250 REQUIRETLS\r\n", mail(require_tls=True), Reason.HOP_LACKS_REQUIRETLS),
     ],
     ids=["8BITMIME", "SIZE", "SMTPUTF8 for an address", "SMTPUTF8 for the header", "TLS for REQUIRETLS"],
 )

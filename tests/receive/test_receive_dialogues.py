@@ -1,7 +1,8 @@
 """Every dialogue in tests/dialogues, whole and a byte at a time.
 
-``C:`` is a line of the client, ``+:`` raw octets of it (with escapes), ``S:`` a pattern one line of the server must match.
-``tls`` begins TLS, ``closed`` expects the end of the connection, ``spool:`` how many mails were accepted in all.
+``listener:`` comes first, then perhaps ``limits:`` that differ from the house's. ``C:`` is a line of the client, ``+:`` raw
+octets of it (with escapes), ``S:`` a pattern one line of the server must match. ``tls`` begins TLS, ``closed`` expects the end
+of the connection, ``spool:`` how many mails were accepted in all.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.receive.gatehouse import Client, House
+from tests.receive.gatehouse import Client, House, Pki, house
 
 DIALOGUES = sorted((Path(__file__).parent.parent / "dialogues").glob("*.smtp"))
 
@@ -50,10 +51,13 @@ class Replay:
 
 @pytest.mark.parametrize("bytewise", [False, True], ids=["whole", "bytewise"])
 @pytest.mark.parametrize("dialogue", DIALOGUES, ids=[path.stem for path in DIALOGUES])
-async def test_dialogue(gatehouse: House, dialogue: Path, bytewise: bool) -> None:
+async def test_dialogue(tmp_path: Path, pki: Pki, dialogue: Path, bytewise: bool) -> None:
     lines = [line for line in dialogue.read_text().splitlines() if not line.startswith("#")]
     listener = lines.pop(0).removeprefix("listener: ")
-    async with gatehouse.client(listener, greeted=False) as client:
+    limits = {}
+    if lines[0].startswith("limits: "):
+        limits = {name: int(value) for name, _, value in (each.partition("=") for each in lines.pop(0).split()[1:])}
+    async with house(tmp_path, pki, limits) as gatehouse, gatehouse.client(listener, greeted=False) as client:
         replay = Replay(gatehouse, client, bytewise)
         for line in lines:
             await replay.step(line)

@@ -216,7 +216,7 @@ async def test_a_client_that_has_said_all_still_hears_all(gatehouse: House) -> N
 
 
 async def test_the_client_of_the_standard_library(gatehouse: House) -> None:
-    """A client that we did not write: STARTTLS, 8BITMIME, dots, two mails in one session."""
+    """A client that we did not write: STARTTLS, 8BITMIME, REQUIRETLS, dots, two mails in one session."""
     message = b"Subject: two\r\n\r\n..\r\n.\r\n\xe9t\xe9\r\n"
 
     context = gatehouse.client_tls()
@@ -226,10 +226,13 @@ async def test_the_client_of_the_standard_library(gatehouse: House) -> None:
         with smtplib.SMTP("127.0.0.1", gatehouse.ports["secure"], local_hostname="mail.hospital.example", timeout=10) as client:
             client.starttls(context=context)
             for _ in range(2):
-                client.sendmail("cardiology@hospital.example", ["results@laboratory.example"], message, ["BODY=8BITMIME"])
+                client.sendmail(
+                    "cardiology@hospital.example", ["results@laboratory.example"], message, ["BODY=8BITMIME", "REQUIRETLS"]
+                )
 
     await asyncio.to_thread(send)
     assert [body.endswith(b"\r\n" + message) for body in gatehouse.spool.bodies.kept] == [True, True]
+    assert all(mail.envelope.require_tls for mail in gatehouse.spool.accepted)
 
 
 @pytest.mark.parametrize("more", [b"", b"MAIL FROM:<>\r\n"])
