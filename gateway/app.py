@@ -39,6 +39,7 @@ from gateway.receive.transaction import World
 from gateway.report import Reporter
 from gateway.smime.keys import Unwrapper
 from gateway.spool.epoch import load_sealing_key
+from gateway.spool.files import free_space
 from gateway.spool.sqlite import SqliteSpool
 from gateway.supervise import Kind, agent_sockets
 from gateway.worker import Worker
@@ -92,7 +93,16 @@ def make_spool(config: Config, unwrapper: Unwrapper | None) -> SqliteSpool:
     """The spool, sealing to the public half of the configured spool key."""
     key = config.key[config.spool_key]
     sealing = (load_sealing_key(config.spool_key, key.public_key.read_bytes()),) if key.public_key is not None else ()
-    return SqliteSpool(config.state, sealing=sealing, unwrapper=unwrapper, now=now, free_megabytes=config.limits.free_megabytes)
+    # What cannot be recorded is not accepted either: the audit may lie on a disk of its own
+    audit = config.state / "audit"
+    return SqliteSpool(
+        config.state,
+        sealing=sealing,
+        unwrapper=unwrapper,
+        now=now,
+        free_megabytes=config.limits.free_megabytes,
+        free=lambda: free_space(config.state, *([audit] if audit.exists() else [])),
+    )
 
 
 class MailProcess:

@@ -100,12 +100,19 @@ class Events:
 
 @dataclass
 class MemorySpool:
-    """Takes mails into a list. ``failure`` is raised in place of that; ``gate`` lets a test decide when a mail is durable."""
+    """Takes mails into a list. ``failure`` is raised in place of that, and at once for a size beyond ``room``; ``gate`` lets a
+    test decide when a mail is durable.
+    """
 
     bodies: MemoryBodies = field(default_factory=MemoryBodies)
     accepted: list[Mail] = field(default_factory=list)
     failure: Exception | None = None
+    room: int | None = None
     gate: asyncio.Event | None = None
+
+    def check_room(self, size: int, /) -> None:
+        if self.room is not None and self.failure is not None and size > self.room:
+            raise self.failure
 
     async def accept(self, mail: Mail) -> None:
         if self.gate is not None:

@@ -210,3 +210,25 @@ async def test_the_newest_stays_in_force(site: Site) -> None:
         assert world.told() == [2, 3]
         async with client(site) as after:
             assert after.hostname == "new.hospital.example"
+
+
+@pytest.mark.parametrize("full", ["state", "audit"])
+async def test_a_full_disk_takes_no_mail(site: Site, monkeypatch: pytest.MonkeyPatch, full: str) -> None:
+    """Said at MAIL. What cannot be recorded is not accepted either, though the spool has room."""
+    real, none_left = os.statvfs, False
+    (site.folder / "state" / "audit").mkdir()
+
+    def facts(folder: Path) -> os.statvfs_result:
+        told = list(real(folder))
+        if none_left and folder.name == full:
+            told[4] = 0  # f_bavail
+        return os.statvfs_result(told)
+
+    monkeypatch.setattr(os, "statvfs", facts)
+    monkeypatch.setattr("gateway.spool.bodies.LOOK", 0)
+    async with running(site), client(site) as sender:
+        assert await sender.say("EHLO mail.hospital.example") == 250
+        none_left = True
+        assert await sender.say("MAIL FROM:<cardiology@hospital.example>") == 452
+        none_left = False
+        assert await sender.say("MAIL FROM:<cardiology@hospital.example>") == 250

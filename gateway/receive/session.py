@@ -16,7 +16,7 @@ from gateway.edge.tls import explain_failure
 from gateway.events import MailRefused, PeerRejected
 from gateway.mail.address import Address
 from gateway.mail.envelope import Role
-from gateway.outcome import Defer, Reason, Refuse
+from gateway.outcome import Defer, GatewayError, Reason, Refuse
 from gateway.policy import Speaker, admit_sender, identify
 from gateway.receive import replies
 from gateway.receive.connection import Connection, Gone
@@ -166,11 +166,19 @@ class Session:
             if mail.size is not None and mail.size > limit:
                 speaker = Refuse(Reason.TOO_LARGE, f"SIZE={mail.size} over {limit}")
             else:
-                speaker = admit_sender(config, speaker, mail.sender) or speaker
+                speaker = admit_sender(config, speaker, mail.sender) or self._no_room(mail) or speaker
         if isinstance(speaker, Refuse | Defer):
             return self._count(self._refuse(connection, speaker, mail))
         self._transaction = Transaction(self._world, config, speaker, self._hello, mail)
         return replies.SENDER
+
+    def _no_room(self, mail: MailFrom) -> Defer | None:
+        """Why the message will not find room; said now, because its sender can still keep it."""
+        try:
+            self._world.spool.check_room(mail.size or 0)
+        except GatewayError as error:
+            return Defer(error.reason, error.detail)
+        return None
 
     async def _rcpt(self, connection: Connection, command: RcptTo) -> Reply:
         transaction = self._transaction

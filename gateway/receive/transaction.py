@@ -32,6 +32,9 @@ class Intake(Protocol):
     def bodies(self) -> Bodies:
         """Where bodies are written."""
 
+    def check_room(self, size: int, /) -> None:
+        """Returns where a message of ``size`` octets (0: who knows) will find room. Raises :class:`GatewayError`."""
+
     async def accept(self, mail: Mail) -> None:
         """Returns when ``mail`` is durable. Raises :class:`gateway.outcome.GatewayError`."""
 

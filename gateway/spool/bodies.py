@@ -27,25 +27,27 @@ class SpoolBodies:
     def __init__(self, files: BodyFiles, floor: int) -> None:
         self._files = files
         self._floor = floor
-        self._enough_until = 0
+        self._free = 0
+        self._looks_at = 0
 
     def create(self) -> SpoolWriter:
         """A new, empty body. Raises ``GatewayError`` (SPOOL_FULL, SPOOL_UNAVAILABLE, KEY_UNAVAILABLE)."""
         self.check_space()
         return SpoolWriter(self._files, self.check_space)
 
-    def check_space(self) -> None:
-        """Raises ``GatewayError`` (SPOOL_FULL) below the floor."""
+    def check_space(self, size: int = 0) -> None:
+        """Raises ``GatewayError`` (SPOOL_FULL, SPOOL_UNAVAILABLE) where ``size`` more bytes would leave less than the floor."""
         now = self._files.now()
-        if now < self._enough_until:
-            return
-        try:
-            free = self._files.free()
-        except OSError as error:
-            raise fault(error) from error
-        if free < self._floor:
-            raise GatewayError(Reason.SPOOL_FULL, f"{free >> 20} MB free, {self._floor >> 20} MB are kept")
-        self._enough_until = now + LOOK
+        if now >= self._looks_at:
+            try:
+                self._free = self._files.free()
+            except OSError as error:
+                raise fault(error) from error
+            self._looks_at = now + LOOK if self._free >= self._floor else now
+        if self._free - size < self._floor:
+            raise GatewayError(
+                Reason.SPOOL_FULL, f"{self._free >> 20} MB free, {size >> 20} MB to come, {self._floor >> 20} MB are kept"
+            )
 
 
 class SpoolWriter:

@@ -193,6 +193,12 @@ def nonce(index: int, *, last: bool) -> bytes:
     return index.to_bytes(11) + bytes([last])
 
 
+def free_space(*folders: Path) -> int:
+    """Free bytes for us on the disk that has the least, of those that ``folders`` lie on. Raises ``OSError``."""
+    facts = [os.statvfs(folder) for folder in folders]
+    return min(each.f_bavail * each.f_frsize for each in facts)
+
+
 def sync_directory(directory: Path) -> None:
     """The entries of ``directory`` are on disk on return. Raises ``OSError``."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

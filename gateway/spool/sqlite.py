@@ -29,13 +29,14 @@ from gateway.spool.bodies import SpoolBodies, SpoolBody, body_of
 from gateway.spool.database import Database, Effect, Work, settle
 from gateway.spool.epoch import EpochKeys, SealingKey
 from gateway.spool.fault import fault
-from gateway.spool.files import BodyFiles
+from gateway.spool.files import BodyFiles, free_space
 from gateway.spool.keeper import Keeper
 from gateway.spool.owners import Owners
 from gateway.spool.store import Lease, Row, Settlement, State
 from gateway.spool.sweep import settle_dead, sweep
 from gateway.spool.taker import Taker
 
+ROOM: Final = 4  # times its size: a mail, and copies in base64, 1.4 times as long, for two groups of recipients
 _DISK_THREADS: Final = 4
 
 
@@ -74,7 +75,7 @@ class SqliteSpool:
         self._random = random
         self._own = self._new()
         self._keys = EpochKeys(sealing, unwrapper, now)
-        self._files = BodyFiles(state / "bodies", self._own, self._keys, now, free or self._free)
+        self._files = BodyFiles(state / "bodies", self._own, self._keys, now, free or partial(free_space, state))
         self._make = partial(SpoolBody, self._files)
         self._bodies = SpoolBodies(self._files, free_megabytes << 20)
         self._output_bodies = SpoolBodies(self._files, free_megabytes << 18)
@@ -134,6 +135,10 @@ class SqliteSpool:
     def output_bodies(self) -> Bodies:
         """Where flows write: they may still do so when no more mail is taken."""
         return self._output_bodies
+
+    def check_room(self, size: int) -> None:
+        """Raises ``GatewayError`` (SPOOL_FULL, SPOOL_UNAVAILABLE) where a mail of ``size`` bytes and its copies find no room."""
+        self._bodies.check_space(size * ROOM)
 
     async def accept(self, mail: Mail) -> None:
         """See the contract. If it fails, the caller still owns the body and discards it."""
@@ -258,10 +263,6 @@ class SqliteSpool:
         for name in names:
             with contextlib.suppress(OSError):  # swept later
                 self._files.delete(name)
-
-    def _free(self) -> int:
-        facts = os.statvfs(self._state)
-        return facts.f_bavail * facts.f_frsize
 
     def _new(self) -> MailId:
         return make_mail_id(self._now(), self._random(RANDOM_BYTES))

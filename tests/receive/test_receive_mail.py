@@ -235,6 +235,20 @@ async def test_the_client_of_the_standard_library(gatehouse: House) -> None:
     assert all(mail.envelope.require_tls for mail in gatehouse.spool.accepted)
 
 
+async def test_without_room_mail_is_put_off_at_mail(gatehouse: House) -> None:
+    """Said before the message is sent, by the SIZE it announced; a smaller one may still fit."""
+    gatehouse.spool.room, gatehouse.spool.failure = 1000, GatewayError(Reason.SPOOL_FULL, "nearly full")
+    async with gatehouse.client() as client:
+        assert await client.ask("MAIL FROM:<cardiology@hospital.example> SIZE=1001") == "452 4.3.1 Insufficient storage"
+        (refused,) = gatehouse.seen(MailRefused)
+        assert (refused.reason, refused.detail, refused.sender) == (Reason.SPOOL_FULL, "nearly full", "cardiology@hospital.example")
+        assert (await client.ask("RCPT TO:<results@laboratory.example>")).startswith("503 ")
+        gatehouse.spool.failure = None
+        assert (await client.mail(parameters=" SIZE=1000")).startswith("250 ")
+        assert (await client.data(MESSAGE + b".\r\n")).startswith("250 ")
+    assert len(gatehouse.spool.accepted) == 1
+
+
 @pytest.mark.parametrize("more", [b"", b"MAIL FROM:<>\r\n"])
 async def test_many_commands_at_once_are_answered_in_order(gatehouse: House, more: bytes) -> None:
     async with gatehouse.client() as client:

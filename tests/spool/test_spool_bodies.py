@@ -186,6 +186,23 @@ def test_below_the_floor_nothing_is_begun_or_continued(tmp_path: Path, monkeypat
     assert not list(tmp_path.rglob("*"))
 
 
+def test_what_is_yet_to_come_counts(tmp_path: Path) -> None:
+    """A look at the disk holds for a while, for small and for large."""
+    looks = 0
+
+    def free() -> int:
+        nonlocal looks
+        looks += 1
+        return 1000
+
+    bodies = SpoolBodies(make_files(tmp_path, free), 500)
+    bodies.check_space(500)
+    with pytest.raises(GatewayError, match="SPOOL_FULL"):
+        bodies.check_space(501)
+    bodies.check_space()
+    assert looks == 1
+
+
 @pytest.mark.parametrize(("number", "reason"), [(errno.ENOSPC, Reason.SPOOL_FULL), (errno.EIO, Reason.SPOOL_UNAVAILABLE)])
 def test_a_failing_disk_has_its_reason(tmp_path: Path, number: int, reason: Reason) -> None:
     """Asking for the free space fails like any other use of the disk."""
