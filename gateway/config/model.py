@@ -19,28 +19,23 @@ from gateway.config.kinds import (
     Domain,
     File,
     Folder,
-    Host,
     KeyName,
     LdapUri,
     Mailbox,
-    Network,
-    Numeric,
     OrganisationName,
-    Port,
     PresentFile,
     RouteName,
     RsaKeyFile,
     TextFile,
     TlsKeyFile,
-    TlsName,
-    ZoneName,
 )
+from gateway.config.listener import Client, Listener
 from gateway.config.numbers import Endpoint, Fetching, Limits, Processes, Retry
+from gateway.config.route import Route
 from gateway.config.rule import HeaderTrigger, Rule, When
 from gateway.config.section import Secret, Section
 from gateway.config.words import DirectoryKind, KeyPurpose, KeyStore, Missing, Protection, Revocation, RouteKind, TlsMode, Unopened
 from gateway.config.zone import Zone, ZonePeer
-from gateway.mail.envelope import Role
 
 __all__ = [
     "Agents",
@@ -122,56 +117,6 @@ class TlsIdentity(Section):
 
     certificate: CertificateFile
     key: TlsKeyFile
-
-
-class Listener(Section):
-    """``[listener.NAME]``: where we accept SMTP, and from whom. ``zone`` belongs to the role ``zone`` and is required there."""
-
-    address: Numeric
-    port: Annotated[int, Field(ge=0, le=65535)]
-    role: Role
-    tls: TlsMode = TlsMode.NONE
-    identity: TlsName | None = None
-    zone: ZoneName | None = None
-    organisation: OrganisationName | None = None
-
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        if (self.tls is not TlsMode.NONE) != (self.identity is not None):
-            raise ValueError("identity names the [tls] section, and belongs to tls = 'starttls' or 'implicit'")
-        if (self.role is Role.ZONE) != (self.zone is not None):
-            raise ValueError("zone is for role = 'zone', and required there")
-        if self.role is Role.ZONE and self.tls is TlsMode.NONE:
-            raise ValueError("a zone listener needs tls = 'starttls' or 'implicit'")
-        if (self.role is Role.STRANGER) != (self.organisation is not None):
-            raise ValueError("organisation is for role = 'stranger', and required there")
-        return self
-
-
-class Client(Section):
-    """``[client.NAME]``: one of our own mail servers, known by its network, and the domains it may sign for."""
-
-    networks: tuple[Network, ...] = Field(min_length=1)
-    organisation: OrganisationName
-    may_send_for: tuple[Domain, ...] = Field(min_length=1)
-    require_tls: bool = False
-
-
-class Route(Section):
-    """``[route.NAME]``: a next hop. ``anchors`` is a PEM file its certificate must lead to; without it the system's own list."""
-
-    kind: RouteKind = RouteKind.HOST
-    host: Host | None = None
-    port: Port = 25
-    tls: TlsMode = TlsMode.NONE
-    anchors: CertificateFile | None = None
-    identity: TlsName | None = None
-
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        if (self.kind is RouteKind.HOST) != (self.host is not None):
-            raise ValueError("host is for kind = 'host', and required there")
-        return self
 
 
 class Recipients(Section):
