@@ -7,6 +7,7 @@ reference leads somewhere. Paths are absolute once loaded: relative ones are tak
 from __future__ import annotations
 
 from functools import cached_property
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -231,3 +232,12 @@ class Config(Section):
                 for domain in peer.domains:
                     found.setdefault(domain, (name, peer.name))
         return found
+
+    def listener_at(self, address: str, port: int, *, own: bool) -> str | None:
+        """The name of our listener at ``port`` of ``address``. ``own``: the address is one of this machine, so that a listener on
+        every address is meant too.
+        """
+        for name, listener in self.listener.items():
+            if listener.port == port and (listener.address == address or (own and ip_address(listener.address).is_unspecified)):
+                return name
+        return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from ipaddress import ip_address
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
@@ -128,6 +129,11 @@ def _routes(config: Config) -> Iterator[Finding]:
     for name, route in config.route.items():
         if route.tls is TlsMode.NONE and (route.anchors is not None or route.identity is not None):
             yield Finding(("route", name), "anchors or identity without TLS", "tls = 'starttls' or 'implicit' beside them")
+        # A name is looked up when it is delivered to, and compared then
+        with contextlib.suppress(ValueError):
+            ours = config.listener_at(route.host or "", route.port, own=ip_address(route.host or "").is_loopback)
+            if ours is not None:
+                yield Finding(("route", name, "port"), f"the address and port of listener.{ours}", "another server")
 
 
 def _agents(config: Config) -> Iterator[Finding]:

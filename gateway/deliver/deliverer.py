@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from ipaddress import ip_address
 from typing import Final, Protocol, TypeVar
 
 from gateway.config.model import Config
@@ -175,7 +176,13 @@ class Deliverer:
 
     async def _connect(self, target: Target) -> Connection:
         verify = partial(self._verify, target.peer) if target.peer is not None else None
-        return await Connection.open(target, self._config().hostname, self._deadlines, verify)
+        config = self._config()
+        connection = await Connection.open(target, config.hostname, self._deadlines, verify)
+        address, port, own = connection.ends
+        if (ours := config.listener_at(address, port, own=address == own or ip_address(address).is_loopback)) is not None:
+            await connection.abort()
+            raise HopError(Reason.LOOP, f"{target} is our own listener {ours}")
+        return connection
 
     async def _verify(self, peer: NextHop, chain: tuple[bytes, ...]) -> None:
         """Whether ``chain`` is the certificate of ``peer`` and of no other. Raises :class:`HopError` (TLS_FAILED)."""

@@ -197,6 +197,11 @@ class Connection:
         return reply
 
     @property
+    def ends(self) -> tuple[str, int, str]:
+        """Address and port of the hop as the system found them, and our own address."""
+        return self._link.ends
+
+    @property
     def reusable(self) -> bool:
         """Whether another mail may be tried on it: nothing failed, and the hop has neither hung up nor said anything unasked."""
         return self._link.quiet and not self.session.closing and not self._failed

@@ -75,6 +75,12 @@ class Link(asyncio.Protocol):
             self._wake.set_exception(TimeoutError())
 
     @property
+    def ends(self) -> tuple[str, int, str]:
+        """Address and port of the hop, and our own address."""
+        address, port, *_ = self._transport.get_extra_info("peername")
+        return address, port, self._transport.get_extra_info("sockname")[0]
+
+    @property
     def quiet(self) -> bool:
         """Whether the hop has neither said anything unread nor hung up."""
         return not self._inbox and not self.ended

@@ -286,6 +286,19 @@ async def test_a_message_that_could_end_early_is_never_sent_whole(deliverer: Ope
     assert result.outcome.reason is Reason.MALFORMED
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])  # noqa: S104 - a listener on every address of the machine
+async def test_our_own_listener_is_never_a_next_hop(deliverer: Open, address: str) -> None:
+    """Whatever name or address leads there. The mail waits until the route is mended; the hop sees no transaction."""
+    async with aiosmtpd_hop() as hop:
+        ours = {"zone-in": Listener(address=address, port=hop.port, role=Role.INSIDE)}
+        opened = deliverer(plain(hop.port).model_copy(update={"listener": ours}))
+        result = only(await opened.deliver(mail()))
+        assert isinstance(result.outcome, Defer)
+        assert (result.outcome.reason, "listener zone-in" in result.outcome.detail) == (Reason.LOOP, True)
+        assert await opened.reach(ROUTE) == result.outcome
+        assert (hop.mails, hop.recipients_asked) == ([], [])
+
+
 # What the hop lacks
 
 
