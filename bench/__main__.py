@@ -6,11 +6,16 @@ import os
 from pathlib import Path
 
 from bench.contest import growing, protecting, relaying
-from bench.results import page
+from bench.crowd import crowding
+from bench.gatewayside import PROTECT, RELAY
+from bench.parts import profile
+from bench.results import Figures, page
 
 MESSAGES = 2000
 FILTERED = 200  # the pipe filter is slow: as many seconds as messages of ours, about
 MEGABYTES = 50
+CROWD = 20
+CROWD_MEGABYTES = 25
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
 
@@ -23,7 +28,11 @@ def main() -> None:
     relay = relaying(rounds, MESSAGES)
     print(f"(c) {MEGABYTES} MB", flush=True)
     growth = growing(MEGABYTES)
-    text = page(protect, relay, growth, MEGABYTES, f"BENCH_ROUNDS={rounds} make bench")
+    print(f"(d) {CROWD} mails of {CROWD_MEGABYTES} MB at once", flush=True)
+    crowd = crowding(CROWD, CROWD_MEGABYTES)
+    print("(e) parts", flush=True)
+    parts = (profile(PROTECT, MESSAGES), profile(RELAY, MESSAGES))
+    text = page(Figures(protect, relay, growth, crowd, parts), MEGABYTES, f"BENCH_ROUNDS={rounds} make bench")
     RESULTS.write_text(text)
     print(f"\n{text}\n{RESULTS} is written")
 

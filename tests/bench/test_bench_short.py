@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 
 from bench.contest import MEGABYTE, growing, protecting, relaying
+from bench.crowd import crowding
+from bench.gatewayside import PROTECT
+from bench.parts import NotAllowed, profile, shares
 from bench.pipefilter import Filter
-from bench.results import page
+from bench.results import Figures, page
 
 pytestmark = [pytest.mark.xdist_group("bench"), pytest.mark.timeout(300)]
 
@@ -24,6 +27,37 @@ def test_every_measurement_yields_its_figures() -> None:
     assert {"worker", "sign-agent"} <= ours[0].cpu.keys()
     assert 0 <= growth.outbound <= 16 * MEGABYTE
     assert 0 <= growth.inbound <= 16 * MEGABYTE
-    text = page(protect, relay, growth, 10, "a test")
-    for part in ("(a) Sign and encrypt", "(b) Relay", "(c) A mail of 10 MB", "sign-agent"):
+    crowd = crowding(4, 5)
+    assert crowd.peak < 200 * MEGABYTE
+    assert crowd.waits
+    assert 0 < crowd.waits[0] <= crowd.p99
+    text = page(Figures(protect, relay, growth, crowd, ({"SMTP in": 1.0}, {"SMTP in": 1.0})), 10, "a test")
+    for part in (
+        "(a) Sign and encrypt",
+        "(b) Relay",
+        "(c) A mail of 10 MB",
+        "sign-agent",
+        "(d) 4 mails of 5 MB",
+        "| SMTP in | 100%",
+    ):
         assert part in text
+
+
+def test_the_profile_has_every_part() -> None:
+    """py-spy sees into all our processes, where the system lets it."""
+    try:
+        parts = profile(PROTECT, 200)
+    except NotAllowed as error:
+        pytest.skip(f"no process may be traced here: {error}")
+    assert sum(parts.values()) == pytest.approx(1.0)
+    assert {"SMTP in", "SMTP out", "key agent and token"} <= parts.keys()
+
+
+def test_a_sample_is_counted_for_the_innermost_file_of_ours() -> None:
+    """Whatever called it, and whatever library it calls."""
+    raw = [
+        "process 1;run (uvloop/x.py:1);talk (gateway/receive/session.py:9);accept (gateway/spool/sqlite.py:3);now (other.py:1) 3",
+        "process 1;run (uvloop/x.py:1) 1",
+        "process 1;_worker (concurrent/futures/thread.py:81) 100",
+    ]
+    assert shares(raw) == {"spool: rows, bodies, encryption at rest": 0.75, "event loop, sockets, the rest": 0.25}
