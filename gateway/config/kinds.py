@@ -58,6 +58,13 @@ def numeric(text: str) -> str:
     return text
 
 
+def sources(addresses: tuple[str, ...]) -> tuple[str, ...]:
+    """``addresses``, of which each family has one at most."""
+    if len({ip_address(address).version for address in addresses}) < len(addresses):
+        raise ValueError("one IPv4 and one IPv6 address at most")
+    return addresses
+
+
 def host(text: str) -> str:
     """``text``, which is an IP address or a host name."""
     try:
@@ -225,6 +232,7 @@ def _wrong(found: str, allowed: str) -> PydanticCustomError:
 
 Domain = Annotated[str, AfterValidator(domain)]
 Numeric = Annotated[str, AfterValidator(numeric)]
+Sources = Annotated[tuple[Numeric, ...], AfterValidator(sources)]
 Host = Annotated[str, AfterValidator(host)]
 Network = Annotated[str, AfterValidator(network)]
 Mailbox = Annotated[str, AfterValidator(mailbox)]

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from gateway.config.kinds import CertificateFile, DirectoryName, DistinguishedName, Domain, Host, Port, TlsName
+from gateway.config.kinds import CertificateFile, DirectoryName, DistinguishedName, Domain, Host, Port, Sources, TlsName
 from gateway.config.section import Section
 from gateway.config.words import Revocation, TlsMode
 
@@ -32,10 +32,13 @@ class ZonePeer(Section):
 
 
 class Zone(Section):
-    """``zones/NAME.toml``: a trust zone. ``identity`` names the [tls] section we show as a client."""
+    """``zones/NAME.toml``: a trust zone. ``identity`` names the [tls] section we show as a client; ``source`` are addresses of ours
+    to connect from.
+    """
 
     anchors: CertificateFile
     identity: TlsName
     revocation: Revocation = Revocation.HARD
     directories: tuple[DirectoryName, ...] = ()
+    source: Sources = ()
     peer: tuple[ZonePeer, ...] = ()

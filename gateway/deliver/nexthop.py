@@ -15,7 +15,7 @@ from gateway.edge.tlsclient import peer_context, route_context
 from gateway.mail.envelope import NextHop
 from gateway.outcome import Defer, GatewayError, Reason, Refuse
 
-MAX_TARGETS: Final = 5  # how many addresses of a domain's mail exchanges are tried for one delivery
+MAX_TARGETS: Final = 5  # how many of a domain's mail exchanges are tried for one delivery
 
 
 class Resolver(Protocol):
@@ -56,13 +56,13 @@ class NextHops:
         if zone is None or peer is None:
             raise GatewayError(Reason.NO_ROUTE, f"no such next hop: {hop}")
         context = self._context(config, f"zone:{hop.zone}", lambda: peer_context(zone.anchors, config.tls[zone.identity]))
-        return Target(peer.host, peer.host, peer.port, peer.tls, context, hop)
+        return Target(peer.host, (), peer.port, peer.tls, context, hop, zone.source)
 
     def _host(self, config: Config, hop: NextHop) -> Target:
         route = config.route.get(hop.name)
         if route is None or route.host is None:
             raise GatewayError(Reason.NO_ROUTE, f"no such next hop: {hop}")
-        return Target(route.host, route.host, route.port, route.tls, self._route_context(config, hop, route))
+        return Target(route.host, (), route.port, route.tls, self._route_context(config, hop, route), sources=route.source)
 
     async def of_domain(self, hop: NextHop, domain: str) -> tuple[Target, ...] | Refuse | Defer:
         """The mail exchanges of ``domain``, best first, for a route that goes by MX. Raises as :meth:`fixed`."""
@@ -82,10 +82,10 @@ class NextHops:
             except GatewayError as error:
                 trouble = Defer(error.reason, error.detail)
                 continue
-            targets += [Target(host, address, route.port, route.tls, context) for address in addresses]
-            if len(targets) >= MAX_TARGETS:
+            targets.append(Target(host, addresses, route.port, route.tls, context, sources=route.source))
+            if len(targets) == MAX_TARGETS:
                 break
-        return tuple(targets[:MAX_TARGETS]) or trouble
+        return tuple(targets) or trouble
 
     def _route_context(self, config: Config, hop: NextHop, route: Route) -> ssl.SSLContext | None:
         if route.tls is TlsMode.NONE:

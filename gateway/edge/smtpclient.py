@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from gateway.config.model import TlsMode
+from gateway.edge.race import interleaved, race, source_for
 from gateway.edge.smtplink import Link
 from gateway.edge.tlsclient import describe, peer_chain
 from gateway.mail.address import Address
@@ -39,17 +41,19 @@ class Deadlines:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to connect: ``address`` (or a name to look up) and ``port``; ``host`` is the name TLS asks for and people read.
+    """Where to connect: ``host`` is the name TLS asks for and people read; without ``addresses`` the system looks it up.
 
-    ``context`` is there wherever ``tls`` is not NONE. ``peer`` is the zone peer whose certificate must be shown.
+    ``context`` is there wherever ``tls`` is not NONE. ``peer`` is the zone peer whose certificate must be shown. ``sources`` are
+    addresses of ours, one of a family at most, to connect from; a family without one is then not used.
     """
 
     host: str
-    address: str
+    addresses: tuple[str, ...]
     port: int
     tls: TlsMode
     context: ssl.SSLContext | None = None
     peer: NextHop | None = None
+    sources: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
@@ -82,27 +86,30 @@ class Connection:
     @classmethod
     async def open(cls, target: Target, name: str, deadlines: Deadlines, verify: Verify | None) -> Connection:
         """Connect, secure, say EHLO as ``name``. ``verify`` sees the peer's certificates before any command goes over TLS and
-        raises where they are not to be believed.
+        raises where they are not to be believed. An address that connects and then fails is left for the others (RFC 5321 5.1).
 
         Raises :class:`GatewayError` (HOP_UNREACHABLE, TLS_FAILED, HOP_DEFERRED). There is no way back to clear from here.
         """
-        try:
-            async with asyncio.timeout(deadlines.connect):
-                _, link = await asyncio.get_running_loop().create_connection(Link, target.address, target.port)
-        except TimeoutError as error:
-            raise HopError(Reason.HOP_UNREACHABLE, f"{target}: no answer in {deadlines.connect:g} s") from error
-        except OSError as error:
-            raise HopError(Reason.HOP_UNREACHABLE, f"{target}: {error.strerror or type(error).__name__}") from error
-        connection = cls(target, link, ClientSession(name, starttls=target.tls is TlsMode.STARTTLS), deadlines)
-        try:
-            await connection._greet(verify)
-        except GatewayError as error:
-            await connection.abort()
-            raise HopError(error.reason, f"{target}: {error.detail}") from error
-        except BaseException:
-            await connection.abort()
-            raise
-        return connection
+        left, trouble = await _addresses(target, deadlines.connect), None
+        while True:
+            try:
+                address, link = await _connect(target, left, deadlines.connect)
+            except HopError as error:
+                raise trouble or error from None
+            left = tuple(other for other in left if other != address)
+            connection = cls(target, link, ClientSession(name, starttls=target.tls is TlsMode.STARTTLS), deadlines)
+            try:
+                await connection._greet(verify)
+            except GatewayError as error:
+                await connection.abort()
+                trouble = HopError(error.reason, f"{target}: {error.detail}")
+                if not left:
+                    raise trouble from error
+            except BaseException:
+                await connection.abort()
+                raise
+            else:
+                return connection
 
     async def _greet(self, verify: Verify | None) -> None:
         if self.target.tls is TlsMode.IMPLICIT:
@@ -221,3 +228,40 @@ class Connection:
         """Close without a word. Returns when the socket is gone."""
         self._link.abort()
         await self._link.lost
+
+
+async def _addresses(target: Target, deadline: float) -> tuple[str, ...]:
+    """The addresses to try, in their order. Raises :class:`HopError` (HOP_UNREACHABLE)."""
+    found = target.addresses
+    if not found:
+        try:
+            async with asyncio.timeout(deadline):
+                told = await asyncio.get_running_loop().getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+        except TimeoutError as error:
+            raise HopError(Reason.HOP_UNREACHABLE, f"{target}: no address in {deadline:g} s") from error
+        except OSError as error:
+            raise HopError(Reason.HOP_UNREACHABLE, f"{target}: {error.strerror or type(error).__name__}") from error
+        found = tuple(dict.fromkeys(str(place[0]) for *_, place in told))
+    usable = tuple(address for address in found if not target.sources or source_for(address, target.sources))
+    if not usable:
+        raise HopError(Reason.HOP_UNREACHABLE, f"{target}: none of its addresses is of a family we have a source address for")
+    return interleaved(usable)
+
+
+async def _connect(target: Target, addresses: Sequence[str], deadline: float) -> tuple[str, Link]:
+    """The first of ``addresses`` to answer. Raises :class:`HopError` (HOP_UNREACHABLE)."""
+    loop = asyncio.get_running_loop()
+
+    async def connect(address: str) -> Link:
+        source = source_for(address, target.sources)
+        local = (source, 0) if source is not None else None
+        _, link = await loop.create_connection(Link, address, target.port, local_addr=local)
+        return link
+
+    try:
+        async with asyncio.timeout(deadline):
+            return await race(connect, addresses, Link.abort)
+    except TimeoutError as error:
+        raise HopError(Reason.HOP_UNREACHABLE, f"{target}: no answer in {deadline:g} s") from error
+    except OSError as error:
+        raise HopError(Reason.HOP_UNREACHABLE, f"{target}: {error.strerror or type(error).__name__}") from error

@@ -299,6 +299,49 @@ async def test_our_own_listener_is_never_a_next_hop(deliverer: Open, address: st
         assert (hop.mails, hop.recipients_asked) == ([], [])
 
 
+# From where, and to which of several addresses
+
+
+async def test_a_route_connects_from_its_source(deliverer: Open) -> None:
+    """And a zone likewise: a peer's firewall may know us by one address."""
+    seen: list[str] = []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(writer.get_extra_info("peername")[0])
+        writer.write(b"421 4.3.2 later\r\n")
+
+    async with scripted_hop(script) as port:
+        route = Route(host="127.0.0.1", port=port, source=("127.0.0.7", "::1"))
+        await deliverer(config(route)).deliver(mail())
+    assert seen == ["127.0.0.7"]
+
+
+async def test_a_family_without_a_source_is_not_used(deliverer: Open) -> None:
+    async with aiosmtpd_hop() as hop:
+        result = only(await deliverer(config(Route(host="127.0.0.1", port=hop.port, source=("::1",)))).deliver(mail()))
+        assert isinstance(result.outcome, Defer)
+        assert result.outcome.reason is Reason.HOP_UNREACHABLE
+        assert "source address" in result.outcome.detail
+        assert hop.connections == 0
+
+
+async def test_an_address_that_turns_us_away_is_left_for_the_next(deliverer: Open) -> None:
+    """RFC 5321 5.1: every address of a host is tried, also where one connects and then takes no mail."""
+    async with aiosmtpd_hop() as hop, AsyncExitStack() as stack:
+        refusing = await asyncio.start_server(turn_away, "127.0.0.2", hop.port)
+        stack.push_async_callback(refusing.wait_closed)
+        stack.callback(refusing.close)
+        resolver = Zones({"laboratory.example": ("two.test",)})
+        result = only(await deliverer(config(Route(kind=RouteKind.MX, port=hop.port)), resolver).deliver(mail()))
+        assert result.outcome == Deliver()
+        assert len(hop.mails) == 1
+
+
+async def turn_away(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"554 5.3.2 no mail here\r\n")
+    writer.close()
+
+
 # What the hop lacks
 
 

@@ -16,7 +16,7 @@ ADDRESS = parse_address("results@laboratory.example")
 
 
 def target(port: int) -> Target:
-    return Target("127.0.0.1", "127.0.0.1", port, TlsMode.NONE)
+    return Target("127.0.0.1", (), port, TlsMode.NONE)
 
 
 async def connect(where: Target) -> Connection:
