@@ -13,7 +13,7 @@ from typing import Final, cast
 
 from gateway.edge.deadline import Deadline
 from gateway.edge.tls import HANDSHAKE_SECONDS, ServerTls
-from gateway.smtp.command import MAX_LINE
+from gateway.smtp.command import MAX_REFUSED
 from gateway.smtp.reply import Reply
 
 CLOSE_SECONDS: Final = 10.0
@@ -56,6 +56,8 @@ class Connection(asyncio.Protocol):
         self._closed = asyncio.Event()
         self._ended = False
         self._paused = False
+        self._leaving = False  # we hang up, and not because we were asked to
+        self._said_all = False
 
     # Called by the event loop
 
@@ -66,6 +68,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Octets came."""
+        if self._said_all:
+            return
         if self._secure is not None:
             data = self._decrypt(self._secure, data)
         self._input += data
@@ -78,7 +82,7 @@ class Connection(asyncio.Protocol):
         """The other side will say no more. What it has said is still answered."""
         self._ended = True
         self.wake()
-        return True
+        return not self._said_all
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - why does not matter
         """Nobody listens any more. The talk ends by itself: cancelled, it might leave a commit without an answer."""
@@ -102,13 +106,15 @@ class Connection(asyncio.Protocol):
     def line(self) -> bytes | Reply | None:
         """The next line without its CRLF; None: not yet there; a reply: what came can be no line, and this must be the end."""
         end = self._input.find(b"\r\n")
-        if end >= 0:
-            line = bytes(self._input[:end])
-            del self._input[: end + 2]
-            return line
-        if b"\n" in self._input:
+        if self._input.find(b"\n", 0, end if end >= 0 else len(self._input)) >= 0:
             return BARE_LF
-        return LONG_LINE if len(self._input) > MAX_LINE + 1 else None
+        if end > MAX_REFUSED or (end < 0 and len(self._input) > MAX_REFUSED + 1):
+            return LONG_LINE
+        if end < 0:
+            return None
+        line = bytes(self._input[:end])
+        del self._input[: end + 2]
+        return line
 
     def take(self, most: int | None = None) -> bytes:
         """What has come, at most ``most`` octets of it; it may be nothing."""
@@ -151,6 +157,7 @@ class Connection(asyncio.Protocol):
 
     def say(self, reply: Reply) -> None:
         """Sends a reply, to nobody if the other side has gone."""
+        self._leaving = reply.closing and reply.code != 221
         if self._secure is not None:
             self._secure.send(reply.encode())
             self._write(self._secure.output())
@@ -215,4 +222,16 @@ class Connection(asyncio.Protocol):
                 self._secure.close()
                 self._write(self._secure.output())
             if self._transport is not None:
-                self._transport.close()
+                self._hang_up(self._transport)
+
+    def _hang_up(self, transport: asyncio.Transport) -> None:
+        """Closes the connection. A client we leave may still be sending, and a socket that is closed on unread octets is reset,
+        with the replies its client has not read yet; so such a client is read, and not listened to, until it hangs up too.
+        """
+        if not self._leaving or self._ended:
+            transport.close()
+            return
+        self._said_all = True
+        if self._paused:
+            transport.resume_reading()
+        transport.write_eof()

@@ -116,8 +116,9 @@ class Session:
     async def _answer(self, connection: Connection, line: bytes) -> Reply | None:
         extended = self._hello is not None and self._hello.extended
         offered = (_UNDER_TLS if connection.tls else _IN_CLEAR) if extended else frozenset[str]()
-        smtputf8 = self._transaction is not None and self._transaction.mail.smtputf8
-        command = parse_command(line, offered, smtputf8=smtputf8)
+        begun = self._transaction
+        smtputf8, home = (begun.mail.smtputf8, begun.home) if begun is not None else (False, "")
+        command = parse_command(line, offered, smtputf8=smtputf8, home=home)
         return self._count(command) if isinstance(command, Reply) else await self._obey(connection, command)
 
     async def _obey(self, connection: Connection, command: Command) -> Reply | None:

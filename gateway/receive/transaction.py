@@ -81,6 +81,8 @@ class Transaction:
         self.received = config.limits.received
         self.seconds = config.limits.message_seconds
         self.role = speaker.role
+        self.home = _home(config, speaker.organisation)
+        """The domain of a postmaster who is named without one."""
         self._world = world
         self._config = config
         self._speaker = speaker
@@ -212,6 +214,12 @@ class Transaction:
             f"Received: from {self._hello.name} ({place})\r\n\tby {self._config.hostname} with {protocol}{secured} id {self._id}"
             f"{cipher}{told};\r\n\t{_date(self._at // 1_000_000)}\r\n"
         ).encode()
+
+
+def _home(config: Config, organisation: str | None) -> str:
+    """The first domain of ``organisation``. A zone speaks to all of them, and to the first where it does not say to whom."""
+    own = config.organisation.get(organisation or next(iter(config.organisation)))
+    return own.domains[0] if own is not None else ""
 
 
 @lru_cache(maxsize=4)

@@ -16,12 +16,13 @@ from gateway.mail.envelope import Body, Recipient
 from gateway.smtp.reply import Reply
 
 MAX_LINE: Final = 2048  # without CRLF; RFC 5321 4.5.3.1.4 asks for 512, RFC 3461 4 for 107 and 500 more of MAIL and RCPT
+MAX_REFUSED: Final = 16 * 1024  # a line up to here is read, and refused where it is too long; beyond it the session ends
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _NAME: Final = re.compile(r"[A-Za-z0-9._:-]{1,255}|\[[A-Za-z0-9._:-]{1,253}\]")
 _ROUTE: Final = r"(?:@[A-Za-z0-9._-]+(?:,@[A-Za-z0-9._-]+)*:)?"  # RFC 5321 C: accepted and ignored
 _PATH: Final = re.compile(rf'<{_ROUTE}((?:"(?:[^"\\]|\\.)*"|[^"<>\\ ])*)>(?: +(.*))?')
-_PARAMETER: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([^= ]+))?")
+_PARAMETER: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([^= ]*))?")
 _NUMBER: Final = re.compile(r"[0-9]{1,20}")
 _XTEXT: Final = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})+")  # RFC 3461 4
 _ORCPT: Final = re.compile(r"[A-Za-z0-9-]+;(.+)")
@@ -103,15 +104,16 @@ class _Wrong(Exception):
         self.reply = Reply(code, enhanced, (text,))
 
 
-def parse_command(line: bytes, offered: frozenset[str], *, smtputf8: bool = False) -> Command | Reply:
+def parse_command(line: bytes, offered: frozenset[str], *, smtputf8: bool = False, home: str = "") -> Command | Reply:
     """The command in ``line`` (without its CRLF), or the reply to it.
 
     ``offered`` are the EHLO keywords said to this client, in upper case (empty after HELO): a parameter whose extension is not
-    among them is refused (RFC 5321 4.1.1.11). ``smtputf8``: the current mail was begun with SMTPUTF8 (RFC 6531 3.4).
+    among them is refused (RFC 5321 4.1.1.11). ``smtputf8``: the current mail was begun with SMTPUTF8 (RFC 6531 3.4). ``home`` is
+    the domain of a postmaster who is named without one (RFC 5321 4.5.1), "" where there is none.
     """
     try:
         verb, _, rest = _text(line).partition(" ")
-        return _VERBS.get(verb.upper(), _unknown)(rest.strip(" "), offered, smtputf8)
+        return _VERBS.get(verb.upper(), _unknown)(rest.strip(" "), offered, smtputf8, home)
     except _Wrong as wrong:
         return wrong.reply
 
@@ -134,7 +136,7 @@ def _hello(rest: str, *, extended: bool) -> Hello:
     return Hello(rest, extended)
 
 
-def _mail(rest: str, offered: frozenset[str], _: bool) -> MailFrom:
+def _mail(rest: str, offered: frozenset[str], *_: object) -> MailFrom:
     path, given = _path(rest, "FROM:", offered, _MAIL_PARAMETERS)
     smtputf8 = "SMTPUTF8" in given
     sender = _address(path, smtputf8=smtputf8) if path else None
@@ -150,16 +152,18 @@ def _mail(rest: str, offered: frozenset[str], _: bool) -> MailFrom:
     )
 
 
-def _rcpt(rest: str, offered: frozenset[str], smtputf8: bool) -> RcptTo:
+def _rcpt(rest: str, offered: frozenset[str], smtputf8: bool, home: str) -> RcptTo:
     path, given = _path(rest, "TO:", offered, _RCPT_PARAMETERS)
     notify = frozenset(given["NOTIFY"].upper().split(",")) if "NOTIFY" in given else frozenset()
     orcpt = given.get("ORCPT")
     if orcpt is not None and not smtputf8 and not orcpt.isascii():
         raise _Wrong(501, "5.5.4", "ORCPT needs SMTPUTF8")
+    if home and path.lower() == "postmaster":
+        path = f"{path}@{home}"
     return RcptTo(Recipient(_address(path, smtputf8=smtputf8), notify, orcpt))
 
 
-def _bdat(rest: str, offered: frozenset[str], _: bool) -> Bdat:
+def _bdat(rest: str, offered: frozenset[str], *_: object) -> Bdat:
     size, space, last = rest.partition(" ")
     if "CHUNKING" not in offered or not _NUMBER.fullmatch(size) or (space and last.upper() != "LAST"):
         # Nobody knows how many octets follow: what comes next must not be read as commands
@@ -226,10 +230,16 @@ _RCPT_PARAMETERS: Final[dict[str, tuple[str, Callable[[str | None], bool]]]] = {
 }
 
 
-def _alone(command: Command) -> Callable[[str, frozenset[str], bool], Command]:
+def _verify(rest: str, *_: object) -> Verify:
+    if not rest:
+        raise _Wrong(501, "5.5.4", "Say VRFY and a mailbox")
+    return Verify()
+
+
+def _alone(command: Command) -> Callable[[str, frozenset[str], bool, str], Command]:
     """A command that takes no argument."""
 
-    def read(rest: str, _offered: frozenset[str], _smtputf8: bool) -> Command:
+    def read(rest: str, *_: object) -> Command:
         if rest:
             raise _Wrong(501, "5.5.4", "This command takes no argument")
         return command
@@ -245,7 +255,7 @@ def _not_offered(*_: object) -> Command:
     raise _Wrong(502, "5.5.1", "Command not implemented")
 
 
-_VERBS: Final[dict[str, Callable[[str, frozenset[str], bool], Command]]] = {
+_VERBS: Final[dict[str, Callable[[str, frozenset[str], bool, str], Command]]] = {
     "EHLO": lambda rest, *_: _hello(rest, extended=True),
     "HELO": lambda rest, *_: _hello(rest, extended=False),
     "MAIL": _mail,
@@ -254,7 +264,7 @@ _VERBS: Final[dict[str, Callable[[str, frozenset[str], bool], Command]]] = {
     "BDAT": _bdat,
     "RSET": _alone(Reset()),
     "NOOP": lambda *_: Nothing(),
-    "VRFY": lambda *_: Verify(),
+    "VRFY": _verify,
     "QUIT": _alone(Quit()),
     "STARTTLS": _alone(StartTls()),
     "AUTH": _not_offered,

@@ -105,7 +105,7 @@ def test_understood(line: bytes, command: Command) -> None:
         (b"MAIL FROM:<> NOTIFY=NEVER", "555 5.5.4"),
         (b"RCPT TO:<>", "553 5.1.3"),
         (b"RCPT TO:<results@laboratory.example> NOTIFY=NEVER,DELAY", "501 5.5.4"),
-        (b"RCPT TO:<results@laboratory.example> NOTIFY=", "555 5.5.4"),
+        (b"RCPT TO:<results@laboratory.example> NOTIFY=", "501 5.5.4"),
         (b"RCPT TO:<results@laboratory.example> NOTIFY=DELAY,DELAY", "501 5.5.4"),
         (b"RCPT TO:<results@laboratory.example> ORCPT=rfc822", "501 5.5.4"),
         (b"RCPT TO:<results@laboratory.example> ORCPT=rfc822;a=b", "555 5.5.4"),
