@@ -71,6 +71,7 @@ class Reason(StrEnum):
     HOP_UNREACHABLE = "HOP_UNREACHABLE"
     HOP_DEFERRED = "HOP_DEFERRED"
     HOP_REFUSED = "HOP_REFUSED"
+    HOP_LOGIN = "HOP_LOGIN"
     HOP_LACKS = "HOP_LACKS"
     HOP_LACKS_REQUIRETLS = "HOP_LACKS_REQUIRETLS"
     GAVE_UP = "GAVE_UP"
@@ -180,6 +181,7 @@ REASONS: Final[dict[Reason, Explanation]] = {
     Reason.HOP_UNREACHABLE: Explanation("4.1", "Next hop unreachable", _OPS, "see whether the next hop answers"),
     Reason.HOP_DEFERRED: Explanation("4.2", "Next hop asked to wait", _OPS, "read the next hop's own words in `queue why`"),
     Reason.HOP_REFUSED: Explanation("0.0", "Next hop refused", _SENDER, "read the next hop's own words"),
+    Reason.HOP_LOGIN: Explanation("7.8", "Next hop did not accept our login", _ADMIN, "look at user and password of the route"),
     Reason.HOP_LACKS: Explanation("6.7", "Next hop cannot take this mail", _SENDER, "send without the extension it lacks", 554),
     Reason.HOP_LACKS_REQUIRETLS: Explanation(
         "7.30", "Next hop does not support REQUIRETLS", _SENDER, "send without REQUIRETLS, if its way may be in clear", 554

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aiosmtpd.smtp import SMTP, Envelope, Session
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from tests.pki import Ca, Issued
 
@@ -37,6 +37,12 @@ class Hop:
     connections: int = 0
     greeted: int = 0
     recipients_asked: list[str] = field(default_factory=list)
+    login: tuple[bytes, bytes] | None = None
+    logins: list[tuple[bytes, bytes]] = field(default_factory=list)
+
+    def authenticate(self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, given: LoginPassword) -> AuthResult:
+        self.logins.append((given.login, given.password))
+        return AuthResult(success=self.logins[-1] == self.login, handled=False)
 
     async def handle_EHLO(
         self, server: SMTP, session: Session, envelope: Envelope, hostname: str, responses: list[str]
@@ -69,9 +75,12 @@ async def aiosmtpd_hop(
     smtputf8: bool = True,
     extensions: Sequence[str] = (),
     replies: dict[str, str] | None = None,
+    login: tuple[bytes, bytes] | None = None,
 ) -> AsyncIterator[Hop]:
-    """A running :class:`Hop`: in clear, with TLS from the first byte (``implicit``), or offering STARTTLS."""
-    hop = Hop(extensions=extensions, replies=replies or {})
+    """A running :class:`Hop`: in clear, with TLS from the first byte (``implicit``), or offering STARTTLS. With ``login``, user and
+    password, it takes mail under STARTTLS only from who gives them.
+    """
+    hop = Hop(extensions=extensions, replies=replies or {}, login=login)
     transports: list[asyncio.BaseTransport] = []
 
     class Counting(SMTP):
@@ -81,7 +90,15 @@ async def aiosmtpd_hop(
             super().connection_made(transport)
 
     def make() -> SMTP:
-        return Counting(hop, hostname="mx.test", tls_context=starttls, enable_SMTPUTF8=smtputf8, data_size_limit=10**8)
+        return Counting(
+            hop,
+            hostname="mx.test",
+            tls_context=starttls,
+            enable_SMTPUTF8=smtputf8,
+            data_size_limit=10**8,
+            authenticator=hop.authenticate if login else None,
+            auth_required=login is not None,
+        )
 
     server = await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0, ssl=implicit)
     hop.port = server.sockets[0].getsockname()[1]

@@ -65,6 +65,13 @@ def sources(addresses: tuple[str, ...]) -> tuple[str, ...]:
     return addresses
 
 
+def login_name(text: str) -> str:
+    """``text``, which can be a user's name."""
+    if not 0 < len(text) <= 255 or not text.isprintable():
+        raise ValueError("1 to 255 printable characters")
+    return text
+
+
 def host(text: str) -> str:
     """``text``, which is an IP address or a host name."""
     try:
@@ -233,6 +240,7 @@ def _wrong(found: str, allowed: str) -> PydanticCustomError:
 Domain = Annotated[str, AfterValidator(domain)]
 Numeric = Annotated[str, AfterValidator(numeric)]
 Sources = Annotated[tuple[Numeric, ...], AfterValidator(sources)]
+LoginName = Annotated[str, AfterValidator(login_name)]
 Host = Annotated[str, AfterValidator(host)]
 Network = Annotated[str, AfterValidator(network)]
 Mailbox = Annotated[str, AfterValidator(mailbox)]

@@ -10,10 +10,12 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from gateway.config.model import Config, Route, RouteKind, TlsMode
+from gateway.edge.secret import read_secret
 from gateway.edge.smtpclient import Target
 from gateway.edge.tlsclient import peer_context, route_context
 from gateway.mail.envelope import NextHop
 from gateway.outcome import Defer, GatewayError, Reason, Refuse
+from gateway.smtp.login import Login
 
 MAX_TARGETS: Final = 5  # how many of a domain's mail exchanges are tried for one delivery
 
@@ -29,12 +31,13 @@ class Resolver(Protocol):
 
 
 class NextHops:
-    """Finds the targets of a next hop. TLS contexts are built once for each generation of the configuration."""
+    """Finds the targets of a next hop. TLS contexts are built and passwords read once for each generation of the configuration."""
 
     def __init__(self, config: Callable[[], Config], resolver: Resolver) -> None:
         self._config = config
         self._resolver = resolver
         self._contexts: dict[str, ssl.SSLContext] = {}
+        self._logins: dict[str, Login] = {}
         self._of: Config | None = None
 
     def by_mx(self, hop: NextHop) -> bool:
@@ -46,7 +49,7 @@ class NextHops:
         """The peer of a zone, or the host of a route.
 
         Raises :class:`GatewayError`: NO_ROUTE where the configuration no longer names it, TLS_FAILED where its files cannot be
-        used. Both wait for the administrator.
+        used, KEY_UNAVAILABLE where its password cannot be read. All wait for the administrator.
         """
         config = self._config()
         if hop.zone is None:
@@ -62,7 +65,8 @@ class NextHops:
         route = config.route.get(hop.name)
         if route is None or route.host is None:
             raise GatewayError(Reason.NO_ROUTE, f"no such next hop: {hop}")
-        return Target(route.host, (), route.port, route.tls, self._route_context(config, hop, route), sources=route.source)
+        context = self._route_context(config, hop, route)
+        return Target(route.host, (), route.port, route.tls, context, sources=route.source, login=self._login(hop, route))
 
     async def of_domain(self, hop: NextHop, domain: str) -> tuple[Target, ...] | Refuse | Defer:
         """The mail exchanges of ``domain``, best first, for a route that goes by MX. Raises as :meth:`fixed`."""
@@ -93,10 +97,20 @@ class NextHops:
         identity = config.tls[route.identity] if route.identity is not None else None
         return self._context(config, str(hop), lambda: route_context(route.anchors, identity))
 
+    def _login(self, hop: NextHop, route: Route) -> Login | None:
+        """To be asked for after the context, which notices a new generation. A secret that cannot be read now is read later."""
+        if route.user is None or route.password is None:
+            return None
+        login = self._logins.get(hop.name)
+        if login is None:
+            login = self._logins[hop.name] = Login(route.user, read_secret(route.password))
+        return login
+
     def _context(self, config: Config, key: str, build: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
         if self._of is not config:
             self._of = config
             self._contexts = {}
+            self._logins = {}
         if key not in self._contexts:
             self._contexts[key] = build()
         return self._contexts[key]

@@ -19,6 +19,7 @@ from gateway.mail.envelope import Envelope, NextHop
 from gateway.outcome import GatewayError, Reason
 from gateway.smtp.client import ClientSession, Event
 from gateway.smtp.hopreply import HopError
+from gateway.smtp.login import Login
 from gateway.smtp.reply import Reply
 
 SMALL: Final = 64 * 1024  # bodies up to this size are read inline, larger ones by a thread (in pieces, one at a time)
@@ -44,7 +45,7 @@ class Target:
     """Where to connect: ``host`` is the name TLS asks for and people read; without ``addresses`` the system looks it up.
 
     ``context`` is there wherever ``tls`` is not NONE. ``peer`` is the zone peer whose certificate must be shown. ``sources`` are
-    addresses of ours, one of a family at most, to connect from; a family without one is then not used.
+    addresses of ours, one of a family at most, to connect from; a family without one is then not used. ``login`` needs TLS.
     """
 
     host: str
@@ -54,6 +55,7 @@ class Target:
     context: ssl.SSLContext | None = None
     peer: NextHop | None = None
     sources: tuple[str, ...] = ()
+    login: Login | None = None
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
@@ -88,7 +90,7 @@ class Connection:
         """Connect, secure, say EHLO as ``name``. ``verify`` sees the peer's certificates before any command goes over TLS and
         raises where they are not to be believed. An address that connects and then fails is left for the others (RFC 5321 5.1).
 
-        Raises :class:`GatewayError` (HOP_UNREACHABLE, TLS_FAILED, HOP_DEFERRED). There is no way back to clear from here.
+        Raises :class:`GatewayError` (HOP_UNREACHABLE, TLS_FAILED, HOP_LOGIN, HOP_DEFERRED). There is no way back to clear.
         """
         left, trouble = await _addresses(target, deadlines.connect), None
         while True:
@@ -97,7 +99,8 @@ class Connection:
             except HopError as error:
                 raise trouble or error from None
             left = tuple(other for other in left if other != address)
-            connection = cls(target, link, ClientSession(name, starttls=target.tls is TlsMode.STARTTLS), deadlines)
+            session = ClientSession(name, starttls=target.tls is TlsMode.STARTTLS, login=target.login)
+            connection = cls(target, link, session, deadlines)
             try:
                 await connection._greet(verify)
             except GatewayError as error:

@@ -26,7 +26,8 @@ from gateway.mail.envelope import Envelope
 from gateway.outcome import GatewayError, Reason
 from gateway.smtp.content import ChunkedContent, DotStuffedContent
 from gateway.smtp.extensions import Extensions
-from gateway.smtp.hopreply import HopError, ReplyReader
+from gateway.smtp.hopreply import HopError, ReplyReader, final, must_succeed
+from gateway.smtp.login import Login, login_lines
 from gateway.smtp.reply import Reply
 
 
@@ -53,18 +54,19 @@ _DATA: Final = b"DATA\r\n"
 
 
 class ClientSession:
-    """One session. ``name`` is the host name we say in EHLO; ``starttls``: no mail before STARTTLS has succeeded."""
+    """One session. ``name`` is the host name we say in EHLO; ``starttls``: no mail before STARTTLS has succeeded; ``login``: nor
+    before the hop has accepted it. Without ``starttls``, a session with a ``login`` must be under TLS from its beginning.
+    """
 
-    def __init__(self, name: str, *, starttls: bool) -> None:
+    def __init__(self, name: str, *, starttls: bool, login: Login | None = None) -> None:
         self._name = name
         self._starttls = starttls
+        self._login = login
         self._reader = ReplyReader()
         self._output = bytearray()
         self._unsent: deque[_Command] = deque()
         self._expected: deque[Answer] = deque([self._on_greeting])
-        self._handshake = False
-        self._transaction = False
-        self._unfinished = False
+        self._handshake = self._transaction = self._unfinished = False
         self._accepted: list[int] = []
         self._size = 0
         self._content = ChunkedContent()
@@ -147,19 +149,17 @@ class ClientSession:
         if reply.permanent:  # a server from before ESMTP (RFC 5321 3.2)
             self._send(f"HELO {self._name}", self._on_old_hello)
             return None
-        if reply.code != 250:
-            raise HopError(Reason.HOP_DEFERRED, str(reply))
+        must_succeed(reply)
         self.extensions = Extensions(reply.lines[1:])
         return self._on_introduced()
 
     def _on_old_hello(self, reply: Reply) -> Event | None:
-        if reply.code != 250:
-            raise HopError(Reason.HOP_DEFERRED, str(reply))
+        must_succeed(reply)
         return self._on_introduced()
 
     def _on_introduced(self) -> Event | None:
         if not self._starttls:
-            return Event.READY
+            return self._log_in()
         if not self.extensions.offers("STARTTLS"):
             raise HopError(Reason.TLS_FAILED, "the next hop does not offer STARTTLS")
         self.extensions = Extensions()  # nothing heard in clear counts (RFC 3207 4.2)
@@ -180,6 +180,23 @@ class ClientSession:
         self._say_hello()
         self._pump()
 
+    def _log_in(self) -> Event | None:
+        if self._login is None:
+            return Event.READY
+        lines = login_lines(self.extensions.parameter("AUTH"), self._login)
+        if not lines:
+            raise HopError(Reason.HOP_LOGIN, "the next hop offers neither AUTH PLAIN nor AUTH LOGIN")
+        self._send(lines[0], partial(self._on_login, lines[1:]))
+        return None
+
+    def _on_login(self, rest: tuple[str, ...], reply: Reply) -> Event | None:
+        if reply.code == 334 and rest:
+            self._send(rest[0], partial(self._on_login, rest[1:]))
+            return None
+        if reply.code == 235:
+            return Event.READY
+        raise HopError(Reason.HOP_DEFERRED if reply.transient else Reason.HOP_LOGIN, str(reply))
+
     # Transactions
 
     def begin(self, envelope: Envelope, size: int) -> None:
@@ -199,7 +216,7 @@ class ClientSession:
         """Ask whether the hop takes mail for ``recipient``, and send none: RCPT after a null reverse-path."""
         self._open(1, 0)
         utf8 = " SMTPUTF8" if recipient.needs_smtputf8 else ""
-        self._send(f"MAIL FROM:<>{utf8}", _must_succeed)
+        self._send(f"MAIL FROM:<>{utf8}", must_succeed)
         self._send(f"RCPT TO:<{recipient}>", self._on_probe)
         self._pump()
 
@@ -209,18 +226,18 @@ class ClientSession:
         self._size = size
         self._transaction = True
         if self._unfinished:
-            self._send("RSET", _must_succeed)
+            self._send("RSET", must_succeed)
         self._unfinished = True
 
     def _on_mail(self, reply: Reply) -> None:
-        if not _final(reply).done:
+        if not final(reply).done:
             self._settle(reply)
             self._unsent.clear()
 
     def _on_rcpt(self, index: int, reply: Reply) -> None:
         if self.replies[index] is not None:  # MAIL was refused, and this is only the echo of that
             return
-        if _final(reply).done:
+        if final(reply).done:
             self._accepted.append(index)
         elif reply.code == 552 and reply.enhanced in ("", "5.5.3"):
             self.replies[index] = Reply(452, "", reply.lines)  # "too many recipients" of RFC 821 (RFC 5321 4.5.3.1.10)
@@ -228,7 +245,7 @@ class ClientSession:
             self.replies[index] = reply
 
     def _on_probe(self, reply: Reply) -> None:
-        self.replies[0] = _final(reply)
+        self.replies[0] = final(reply)
 
     def _on_data(self, reply: Reply) -> Event | None:
         if reply.code == 354:
@@ -256,7 +273,7 @@ class ClientSession:
         return self._content.finalize()
 
     def _on_content(self, reply: Reply) -> None:
-        self._settle(_final(reply))
+        self._settle(final(reply))
         self._unfinished = not reply.done
 
     def _settle(self, reply: Reply) -> None:
@@ -281,15 +298,3 @@ class ClientSession:
         """Say QUIT; ``BYE`` follows."""
         self._send("QUIT", lambda _: Event.BYE)
         self._pump()
-
-
-def _final(reply: Reply) -> Reply:
-    """``reply``, where it can be the answer to a command that asks for no more."""
-    if reply.code // 100 == 3:
-        raise HopError(Reason.HOP_DEFERRED, f"out of place: {reply}")
-    return reply
-
-
-def _must_succeed(reply: Reply) -> None:
-    if not reply.done:
-        raise HopError(Reason.HOP_DEFERRED, str(reply))

@@ -18,10 +18,14 @@ class Extensions:
         """Whether the extension ``keyword`` (upper case) is offered."""
         return keyword in self._parameters
 
+    def parameter(self, keyword: str) -> str:
+        """What stands behind ``keyword`` (upper case), "" where nothing does."""
+        return self._parameters.get(keyword, "")
+
     @property
     def size_limit(self) -> int | None:
         """The largest message the hop takes, in bytes (RFC 1870); None where it did not say."""
-        limit = self._parameters.get("SIZE", "")
+        limit = self.parameter("SIZE")
         return int(limit) or None if limit.isascii() and limit.isdigit() and len(limit) <= 20 else None
 
     def mail(self, envelope: Envelope, size: int) -> str:

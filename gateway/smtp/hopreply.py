@@ -14,6 +14,19 @@ class HopError(GatewayError):
     """The session with a next hop cannot go on. The reason is one that defers: a broken session proves nothing for good."""
 
 
+def final(reply: Reply) -> Reply:
+    """``reply``, where it can be the answer to a command that asks for no more. Raises :class:`HopError`."""
+    if reply.code // 100 == 3:
+        raise HopError(Reason.HOP_DEFERRED, f"out of place: {reply}")
+    return reply
+
+
+def must_succeed(reply: Reply) -> None:
+    """Raises :class:`HopError` where ``reply`` is not 2yz."""
+    if not reply.done:
+        raise HopError(Reason.HOP_DEFERRED, str(reply))
+
+
 class ReplyReader:
     """Bytes in, replies out."""
 

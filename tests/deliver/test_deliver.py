@@ -22,6 +22,7 @@ from gateway.config.model import (
     Organisation,
     Route,
     RouteKind,
+    Secret,
     TlsIdentity,
     TlsMode,
     Zone,
@@ -582,6 +583,41 @@ async def test_a_route_with_tls_goes_to_the_host_it_names(
     else:
         assert isinstance(result.outcome, Defer)
         assert result.outcome.reason is Reason.TLS_FAILED
+
+
+@pytest.mark.parametrize("password", ["in the house", "wrong"])
+async def test_a_smarthost_gets_the_mail_of_who_logs_in(
+    deliverer: Open, site: Site, password: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By the password in a file; a wrong one defers and is nowhere to be read."""
+    anchors, secret = site.folder / "route.pem", site.folder / "password"
+    anchors.write_bytes(site.root.pem)
+    secret.write_text(f"{password}\n")
+    context = server_context(site.root.gateway("localhost"), site.folder)
+    async with aiosmtpd_hop(starttls=context, login=(b"gateway", b"in the house")) as hop:
+        route = Route(
+            host="localhost", port=hop.port, tls=TlsMode.STARTTLS, anchors=anchors, user="gateway", password=Secret(file=secret)
+        )
+        opened = deliverer(config(route))
+        result = only(await opened.deliver(mail()))
+        assert hop.logins == [(b"gateway", password.encode())]
+        if password == "wrong":
+            assert isinstance(result.outcome, Defer)
+            assert result.outcome.reason is Reason.HOP_LOGIN
+            assert await opened.reach(ROUTE) == result.outcome
+            assert password not in caplog.text + repr(result)
+            assert hop.mails == []
+        else:
+            assert result.outcome == Deliver()
+
+
+async def test_a_password_that_cannot_be_read_defers(deliverer: Open, site: Site) -> None:
+    """And the next try reads it anew."""
+    secret = Secret(file=site.folder / "nothing-there")
+    route = Route(host="localhost", port=1, tls=TlsMode.IMPLICIT, user="gateway", password=secret)
+    outcome = only(await deliverer(config(route)).deliver(mail())).outcome
+    assert isinstance(outcome, Defer)
+    assert outcome.reason is Reason.KEY_UNAVAILABLE
 
 
 async def test_without_anchors_a_route_asks_for_a_certificate_the_system_trusts(deliverer: Open, site: Site) -> None:

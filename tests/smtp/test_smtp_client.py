@@ -14,6 +14,7 @@ from gateway.mail.envelope import Body, Envelope, Recipient
 from gateway.outcome import GatewayError, Reason
 from gateway.smtp.client import ClientSession, Event
 from gateway.smtp.hopreply import HopError
+from gateway.smtp.login import Login
 from gateway.smtp.reply import MAX_LINES, Reply
 
 NAME = "gateway.hospital.example"
@@ -38,8 +39,8 @@ def turns(dialogue: str) -> Iterator[tuple[str, bytes]]:
 class Player:
     """Plays our part of a dialogue: sends ``mails`` one after the other, then QUIT."""
 
-    def __init__(self, mails: Sequence[Envelope], message: bytes, *, starttls: bool) -> None:
-        self.session = ClientSession(NAME, starttls=starttls)
+    def __init__(self, mails: Sequence[Envelope], message: bytes, *, starttls: bool, login: Login | None = None) -> None:
+        self.session = ClientSession(NAME, starttls=starttls, login=login)
         self.mails = list(mails)
         self.message = message
         self.said = b""
@@ -65,15 +66,28 @@ class Player:
 
 
 class Play(Protocol):
-    def __call__(self, dialogue: str, *mails: Envelope, message: bytes = MESSAGE, starttls: bool = False) -> Player: ...
+    def __call__(
+        self,
+        dialogue: str,
+        *mails: Envelope,
+        message: bytes = MESSAGE,
+        starttls: bool = False,
+        login: Login | None = None,
+    ) -> Player: ...
 
 
 @pytest.fixture(params=["whole", "bytewise"])
 def play(request: pytest.FixtureRequest) -> Play:
     """Plays a dialogue and checks every byte we say; the scripted hop's turns arrive whole, or a byte at a time."""
 
-    def run(dialogue: str, *mails: Envelope, message: bytes = MESSAGE, starttls: bool = False) -> Player:
-        player = Player(mails or [envelope()], message, starttls=starttls)
+    def run(
+        dialogue: str,
+        *mails: Envelope,
+        message: bytes = MESSAGE,
+        starttls: bool = False,
+        login: Login | None = None,
+    ) -> Player:
+        player = Player(mails or [envelope()], message, starttls=starttls, login=login)
         for who, text in turns(dialogue):
             if who == "C":
                 assert player.said == text
@@ -539,3 +553,87 @@ def test_a_reply_may_have_many_lines_and_shows_no_control_characters() -> None:
     assert reply is not None
     assert "\x1b" not in str(reply)
     assert len(reply.lines) == MAX_LINES
+
+
+# AUTH (RFC 4954)
+
+TIM = Login("tim", "tanstaaftanstaaf")
+AFTER_LOGIN = """
+    C: MAIL FROM:<cardiology@hospital.example>
+    S: 550 not you
+    C: QUIT
+    S: 221 bye
+"""
+
+
+def test_a_login_by_plain_is_that_of_the_rfc(play: Play) -> None:
+    """The example of RFC 4616 4, in the initial response of RFC 4954 4."""
+    dialogue = """
+        S: 220 mx
+        C: EHLO gateway.hospital.example
+        S: 250-mx
+        S: 250 AUTH GSSAPI LOGIN PLAIN
+        C: AUTH PLAIN AHRpbQB0YW5zdGFhZnRhbnN0YWFm
+        S: 235 2.7.0 welcome
+    """
+    assert play(dialogue + AFTER_LOGIN, login=TIM).events == [Event.READY, Event.DONE, Event.BYE]
+
+
+def test_a_login_by_login_answers_two_questions(play: Play) -> None:
+    """Whatever they are; what they say is not to be relied on."""
+    dialogue = """
+        S: 220 mx
+        C: EHLO gateway.hospital.example
+        S: 250-mx
+        S: 250 AUTH login
+        C: AUTH LOGIN
+        S: 334 VXNlcm5hbWU6
+        C: dGlt
+        S: 334 who knows
+        C: dGFuc3RhYWZ0YW5zdGFhZg==
+        S: 235 welcome
+    """
+    assert play(dialogue + AFTER_LOGIN, login=TIM).events == [Event.READY, Event.DONE, Event.BYE]
+
+
+def test_a_login_waits_for_tls(play: Play) -> None:
+    dialogue = """
+        S: 220 mx
+        C: EHLO gateway.hospital.example
+        S: 250-mx
+        S: 250-AUTH PLAIN
+        S: 250 STARTTLS
+        C: STARTTLS
+        S: 220 go
+        C: EHLO gateway.hospital.example
+        S: 250-mx
+        S: 250 AUTH PLAIN
+        C: AUTH PLAIN AHRpbQB0YW5zdGFhZnRhbnN0YWFm
+        S: 235 welcome
+    """
+    assert play(dialogue + AFTER_LOGIN, login=TIM, starttls=True).events[:2] == [Event.SECURE, Event.READY]
+
+
+@pytest.mark.parametrize(
+    ("offered", "said", "reason"),
+    [
+        ("AUTH PLAIN", ["535 5.7.8 no"], Reason.HOP_LOGIN),
+        ("AUTH PLAIN", ["454 4.7.0 not now"], Reason.HOP_DEFERRED),
+        ("AUTH PLAIN", ["334 more"], Reason.HOP_LOGIN),
+        ("AUTH PLAIN", ["250 what?"], Reason.HOP_LOGIN),
+        ("AUTH LOGIN", ["334 name", "535 no"], Reason.HOP_LOGIN),
+        ("AUTH LOGIN", ["334 name", "334 password", "334 and again"], Reason.HOP_LOGIN),
+        ("AUTH CRAM-MD5 GSSAPI", [], Reason.HOP_LOGIN),
+        ("SIZE", [], Reason.HOP_LOGIN),
+    ],
+)
+def test_without_a_login_accepted_nothing_goes_on(offered: str, said: list[str], reason: Reason) -> None:
+    player = Player([envelope()], MESSAGE, starttls=False, login=TIM)
+    *before, last = ["220 mx", f"250-mx\r\n250 {offered}", *said]
+    for line in before:
+        player.hear(f"{line}\r\n".encode())
+    with pytest.raises(HopError) as caught:
+        player.hear(f"{last}\r\n".encode())
+    assert caught.value.reason is reason
+    assert b"MAIL" not in player.said
+    assert "tanstaaf" not in f"{caught.value!r} {caught.value} {TIM!r}"
