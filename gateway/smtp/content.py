@@ -1,7 +1,8 @@
 """A message on its way through DATA or BDAT: sans-io encoders of one method pair, ``update`` and ``finalize``.
 
-Both refuse bare CR and bare LF (RFC 5321 2.3.8). A lenient server behind us would take one for the end of a line, and a
-message could then end where its author wants: SMTP smuggling.
+Both refuse bare CR, bare LF (RFC 5321 2.3.8) and NUL. A lenient server behind us would take the one for the end of a line and
+drop the other, and a message could then end where its author wants: SMTP smuggling. No message that came in has any of them;
+this is the last look.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ class ChunkedContent:
         self._carry = b""
 
     def update(self, chunk: bytes) -> bytes:
-        """What to send for ``chunk``. Raises :class:`GatewayError` (MALFORMED) for bare CR or LF."""
+        """What to send for ``chunk``. Raises :class:`GatewayError` (MALFORMED) for bare CR or LF, or NUL."""
         data = self._carry + chunk
         self._carry = b""
         if data.endswith(b"\r"):  # whether it is bare, the next chunk tells
             data, self._carry = data[:-1], b"\r"
         text = data.replace(b"\r\n", b"")
-        if b"\n" in text or b"\r" in text:
-            raise GatewayError(Reason.MALFORMED, "bare CR or LF in the message")
+        if b"\n" in text or b"\r" in text or b"\0" in text:
+            raise GatewayError(Reason.MALFORMED, "bare CR or LF, or NUL, in the message")
         return data
 
     def finalize(self) -> bytes:
@@ -41,7 +42,7 @@ class DotStuffedContent(ChunkedContent):
         self._line_start = True
 
     def update(self, chunk: bytes) -> bytes:
-        """What to send for ``chunk``. Raises :class:`GatewayError` (MALFORMED) for bare CR or LF."""
+        """What to send for ``chunk``. Raises :class:`GatewayError` (MALFORMED) for bare CR or LF, or NUL."""
         data = super().update(chunk)
         if not data:
             return b""
