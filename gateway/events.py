@@ -32,8 +32,20 @@ class PeerRejected(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CommandRefused(Event):
+    """What a client sent was refused by the rules of SMTP: malformed, out of order, too long, too slow. ``reply`` is what it was
+    told; ``verb`` the command, where it was one that we know. Nothing else of the line: it may be anything, and anybody's.
+    """
+
+    listener: str
+    address: str
+    reply: str
+    verb: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MailRefused(Event):
-    """A command of a session was refused for a reason of ours; nothing entered the spool for it."""
+    """A mail, or a recipient of one, was refused or put off for a reason of ours; nothing entered the spool for it."""
 
     listener: str
     address: str

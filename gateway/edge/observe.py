@@ -30,7 +30,9 @@ GENESIS: Final = "0" * 64
 _encode: Final = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 
 # Fields that may be labels: each takes few values, so that series stay few however many peers and people there are.
-_LABELS: Final = ("org", "listener", "direction", "rule", "protection", "verdict", "assurance", "operation", "reason", "would")
+_LABELS: Final = (
+    *("org", "listener", "verb", "direction", "rule", "protection", "verdict", "assurance", "operation", "reason", "would"),
+)
 # Fields that name people; the audit may hold them, the log may not.
 _PRIVATE: Final = frozenset({"sender", "recipients", "address", "signer", "reply", "detail"})
 _ALARMING: Final = (MailBroken, KeyFailed, ProcessEnded, ConfigurationRefused, PeerRejected, FetchFailed)

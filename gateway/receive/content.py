@@ -60,11 +60,12 @@ class Content:
             raise Endless
 
 
-async def skip(connection: Connection, size: int, most: int) -> None:
-    """Takes ``size`` octets and forgets them. Raises :class:`Endless` beyond ``most``, and as ``read_data``."""
+async def skip(connection: Connection, size: int, most: int, seconds: float) -> None:
+    """Takes ``size`` octets within ``seconds`` and forgets them. Raises :class:`Endless` beyond ``most``, and as ``read_data``."""
     if size > most:
         raise Endless
+    until = asyncio.get_running_loop().time() + seconds
     while size:
         if not connection.waiting:
-            await connection.more()
+            await connection.more(until)
         size -= len(connection.take(size))

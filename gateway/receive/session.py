@@ -13,14 +13,13 @@ import structlog
 
 from gateway.config.model import Config, Listener, TlsMode
 from gateway.edge.tls import explain_failure
-from gateway.events import MailRefused, PeerRejected
-from gateway.mail.address import Address
 from gateway.mail.envelope import Role
 from gateway.outcome import Defer, GatewayError, Reason, Refuse
 from gateway.policy import Speaker, admit_sender, identify
 from gateway.receive import replies
 from gateway.receive.connection import Connection, Gone
 from gateway.receive.content import Content, Endless, skip
+from gateway.receive.refusals import Refusals
 from gateway.receive.transaction import Transaction, World, message_limit
 from gateway.smtp.command import (
     Bdat,
@@ -36,7 +35,7 @@ from gateway.smtp.command import (
     Verify,
     parse_command,
 )
-from gateway.smtp.reply import Reply, reply_to
+from gateway.smtp.reply import Reply
 
 COMMANDS_IN_A_ROW: Final = 32  # of one pipelining client, before the others have their turn
 
@@ -64,24 +63,26 @@ class Session:
         self._hello: Hello | None = None
         self._transaction: Transaction | None = None
         self._content: Content | None = None
-        self._errors = 0
+        self._refusals = Refusals(world, listener)
+        self._line = b""  # the command that is being obeyed
         self._messages = 0
         self._identified: tuple[tuple[Config, str, str | None], Speaker | Refuse] | None = None
 
     async def talk(self, connection: Connection) -> None:
         """From the greeting to the end. Raises nothing but cancellation."""
+        self._refusals.address = connection.address
         try:
             await self._converse(connection)
         except TimeoutError:
-            connection.say(replies.SLOW)
+            connection.say(self._refusals.command(self._line, replies.SLOW))
         except Endless:
-            connection.say(replies.ENDLESS)
+            connection.say(self._refusals.command(self._line, replies.ENDLESS))
         except ConnectionError:
             pass
         except Exception as error:  # whatever it is: the client hears "later", the log where, nobody the mail
             place = traceback.extract_tb(error.__traceback__)[-1]
             _log.error("session failed", error=type(error).__name__, file=place.filename, line=place.lineno)
-            connection.say(replies.INTERNAL)
+            connection.say(self._refusals.command(self._line, replies.INTERNAL))
         finally:
             self._reset()
 
@@ -90,7 +91,7 @@ class Session:
             await self._handshake(connection)
         connection.say(Reply(220, "", (f"{self._world.config().hostname} ESMTP",)))
         for number in count():
-            line = await self._line(connection)
+            line = await self._next(connection)
             reply = await self._answer(connection, line) if isinstance(line, bytes) else line
             if reply is not None:
                 connection.say(reply)
@@ -104,22 +105,27 @@ class Session:
             if number % COMMANDS_IN_A_ROW == 0:
                 await asyncio.sleep(0)
 
-    async def _line(self, connection: Connection) -> bytes | Reply:
+    async def _next(self, connection: Connection) -> bytes | Reply:
         """The next command line, or the reply that ends the session in its place."""
+        until = None
         while (line := connection.line()) is None:
+            self._line = b""
             # A mail whose content has begun comes in; without, an open transaction may be one that a kept connection left behind.
             if self._draining.is_set() and self._content is None:
                 return replies.LEAVING
-            await connection.more()
-        return line
+            # For the whole line: octets that drip in would else hold the connection as long as they like
+            until = until or asyncio.get_running_loop().time() + self._world.config().limits.command_seconds
+            await connection.more(until)
+        return line if isinstance(line, bytes) else self._refusals.command(b"", line)
 
     async def _answer(self, connection: Connection, line: bytes) -> Reply | None:
+        self._line = line
         extended = self._hello is not None and self._hello.extended
         offered = (_UNDER_TLS if connection.tls else _IN_CLEAR) if extended else frozenset[str]()
         begun = self._transaction
         smtputf8, home = (begun.mail.smtputf8, begun.home) if begun is not None else (False, "")
         command = parse_command(line, offered, smtputf8=smtputf8, home=home)
-        return self._count(command) if isinstance(command, Reply) else await self._obey(connection, command)
+        return self._mistake(command) if isinstance(command, Reply) else await self._obey(connection, command)
 
     async def _obey(self, connection: Connection, command: Command) -> Reply | None:
         match command:
@@ -128,7 +134,7 @@ class Session:
             case MailFrom():
                 return await self._mail(connection, command)
             case RcptTo():
-                return await self._rcpt(connection, command)
+                return await self._rcpt(command)
             case Data():
                 return await self._data(connection)
             case Bdat():
@@ -157,9 +163,9 @@ class Session:
 
     async def _mail(self, connection: Connection, mail: MailFrom) -> Reply:
         if self._hello is None:
-            return self._count(replies.NO_HELLO)
+            return self._mistake(replies.NO_HELLO)
         if self._transaction is not None:
-            return self._count(replies.NESTED)
+            return self._mistake(replies.NESTED)
         config = self._world.config()
         speaker = await self._speaker(connection, config)
         if isinstance(speaker, Speaker):
@@ -169,7 +175,7 @@ class Session:
             else:
                 speaker = admit_sender(config, speaker, mail.sender) or self._no_room(mail) or speaker
         if isinstance(speaker, Refuse | Defer):
-            return self._count(self._refuse(connection, speaker, mail))
+            return self._refusals.count(self._refusals.mail(speaker, mail))
         self._transaction = Transaction(self._world, config, speaker, self._hello, mail)
         return replies.SENDER
 
@@ -181,58 +187,60 @@ class Session:
             return Defer(error.reason, error.detail)
         return None
 
-    async def _rcpt(self, connection: Connection, command: RcptTo) -> Reply:
+    async def _rcpt(self, command: RcptTo) -> Reply:
         transaction = self._transaction
         if transaction is None or self._content is not None:
-            return self._count(replies.NO_MAIL if transaction is None else replies.MIXED)
+            return self._mistake(replies.NO_MAIL if transaction is None else replies.MIXED)
         refusal = await transaction.add(command.recipient)
         if refusal is None:
             return replies.RECIPIENT
-        reply = self._refuse(connection, refusal, transaction.mail, command.recipient.address)
+        reply = self._refusals.mail(refusal, transaction.mail, command.recipient.address)
         # Strangers guess addresses; the servers we know may well have many recipients of one mail refused
-        return self._count(reply) if transaction.role is Role.STRANGER else reply
+        return self._refusals.count(reply) if transaction.role is Role.STRANGER else reply
 
     async def _data(self, connection: Connection) -> Reply:
         transaction = self._transaction
         if transaction is None or self._content is not None:
-            return self._count(replies.NO_MAIL if transaction is None else replies.MIXED)
+            return self._mistake(replies.NO_MAIL if transaction is None else replies.MIXED)
         if not transaction.recipients:
-            return self._count(replies.NO_RECIPIENTS)
+            return self._mistake(replies.NO_RECIPIENTS)
         connection.say(replies.GO_ON)
         content = Content(connection, transaction)
         await content.read_data()
-        return await self._finish(connection, transaction, content)
+        return await self._finish(transaction, content)
 
     async def _bdat(self, connection: Connection, command: Bdat) -> Reply:
         transaction = self._transaction
         if transaction is None or not transaction.recipients:
             # RFC 3030 2: the octets come all the same, pipelined behind the command
-            await skip(connection, command.size, message_limit(self._world.config()))
-            return self._count(replies.NO_MAIL if transaction is None else replies.NO_RECIPIENTS)
+            config = self._world.config()
+            await skip(connection, command.size, message_limit(config), config.limits.message_seconds)
+            return self._mistake(replies.NO_MAIL if transaction is None else replies.NO_RECIPIENTS)
         content = self._content = self._content or Content(connection, transaction)
         await content.read_chunk(command.size, last=command.last)
         if command.last or content.fault:
-            return await self._finish(connection, transaction, content)
+            return await self._finish(transaction, content)
         return Reply(250, "2.0.0", (f"{command.size} octets",))
 
-    async def _finish(self, connection: Connection, transaction: Transaction, content: Content) -> Reply:
+    async def _finish(self, transaction: Transaction, content: Content) -> Reply:
         """The message has come to its end, good or bad: it is durable, or nothing of it is kept."""
         self._transaction = self._content = None
         self._messages += 1
         if content.fault:
             transaction.discard()
-            self._refuse(connection, Refuse(content.fault.reason, content.fault), transaction.mail)
+            self._refusals.mail(Refuse(content.fault.reason, content.fault), transaction.mail)
             return content.fault.reply
         accepted = await transaction.accept(content.size)
         if isinstance(accepted, Defer):
-            return self._refuse(connection, accepted, transaction.mail)
+            return self._refusals.mail(accepted, transaction.mail)
         return Reply(250, "2.0.0", (f"Accepted as {accepted}",))
 
     async def _start_tls(self, connection: Connection) -> Reply | None:
         if not self._may_start_tls(connection):
-            return self._count(replies.SECURED if connection.tls else replies.NO_TLS)
+            return self._mistake(replies.SECURED if connection.tls else replies.NO_TLS)
         if connection.waiting:
-            return replies.INJECTED  # sent in clear, perhaps by somebody in between, to be read as if it had come under TLS
+            # Sent in clear, perhaps by somebody in between, to be read as if it had come under TLS
+            return self._refusals.command(self._line, replies.INJECTED)
         connection.say(replies.READY)
         await self._handshake(connection)
         self._reset()
@@ -251,12 +259,12 @@ class Session:
             await connection.start_tls(context)
         except OSError as error:
             reason, detail = explain_failure(error)
-            self._reject(connection, reason, detail)
+            self._refusals.peer(reason, detail)
             raise Gone from error
         if connection.chain:
             peer = await self._peer(connection, self._world.config())
             if isinstance(peer, Refuse | Defer):
-                self._reject(connection, peer.reason, peer.detail)
+                self._refusals.peer(peer.reason, peer.detail)
 
     async def _speaker(self, connection: Connection, config: Config) -> Speaker | Refuse | Defer:
         peer = await self._peer(connection, config)
@@ -273,26 +281,9 @@ class Session:
             return None
         return await self._world.peers.who(config, place.zone, connection.chain, self._world.now())
 
-    def _reject(self, connection: Connection, reason: Reason, detail: str) -> None:
-        self._world.observer.see(PeerRejected(listener=self._listener, address=connection.address, reason=reason, detail=detail))
-
-    def _refuse(self, connection: Connection, ending: Refuse | Defer, mail: MailFrom, recipient: Address | None = None) -> Reply:
-        self._world.observer.see(
-            MailRefused(
-                listener=self._listener,
-                address=connection.address,
-                reason=ending.reason,
-                sender=str(mail.sender or ""),
-                recipients=(str(recipient),) if recipient else (),
-                detail=ending.detail,
-            )
-        )
-        return reply_to(ending)
-
-    def _count(self, reply: Reply) -> Reply:
-        """``reply`` to a mistake of the client, or the end after too many of them."""
-        self._errors += 1
-        return replies.ERRORS if self._errors >= self._world.config().limits.errors else reply
+    def _mistake(self, reply: Reply) -> Reply:
+        """The command that is being obeyed is refused with ``reply``: what is to be said."""
+        return self._refusals.mistake(self._line, reply)
 
     def _reset(self) -> None:
         if self._transaction is not None:

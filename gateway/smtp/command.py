@@ -118,6 +118,12 @@ def parse_command(line: bytes, offered: frozenset[str], *, smtputf8: bool = Fals
         return wrong.reply
 
 
+def verb_of(line: bytes) -> str:
+    """The verb of ``line``, in upper case, where it is one that we know, offered or not; else ""."""
+    verb = line.partition(b" ")[0].decode(errors="replace").upper()
+    return verb if verb in _VERBS else ""
+
+
 def _text(line: bytes) -> str:
     if len(line) > MAX_LINE:
         raise _Wrong(500, "5.5.2", "Line too long")

@@ -1,4 +1,7 @@
-"""Every dialogue in tests/dialogues, whole and a byte at a time: over a real socket, and against the grammar alone."""
+"""Every dialogue in tests/dialogues, whole and a byte at a time: over a real socket, and against the grammar alone.
+
+Over the socket, each refusal that was said must also be one event, in the same order.
+"""
 
 import asyncio
 import re
@@ -6,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.events import CommandRefused, MailRefused, PeerRejected
+from gateway.receive import replies
 from gateway.smtp.command import MAX_REFUSED, Bdat, Command, Data, Hello, MailFrom, Reset, StartTls, parse_command
 from gateway.smtp.data import ChunkReader, DataReader
 from gateway.smtp.reply import Reply
@@ -27,6 +32,8 @@ class Replay:
         self._house = house
         self._client = client
         self._bytewise = bytewise
+        self.refusals: list[str] = []
+        """What was said that is a refusal, each by its last line."""
 
     async def step(self, step: Step) -> None:
         match step:
@@ -36,6 +43,8 @@ class Replay:
                     await asyncio.sleep(0)
             case Hear(lines, whole):
                 heard = (await self._client.reply()).split("\n")
+                if heard[-1][:1] in ("4", "5") and heard[-1] not in (str(replies.ENOUGH), str(replies.LEAVING)):
+                    self.refusals.append(heard[-1])
                 if not whole:
                     heard = heard[-1:]
                 assert len(heard) == len(lines), f"{heard!r} is not {lines!r}"
@@ -57,6 +66,10 @@ async def test_over_a_socket(tmp_path: Path, pki: Pki, path: Path, bytewise: boo
         replay = Replay(gatehouse, client, bytewise)
         for step in dialogue.steps:
             await replay.step(step)
+        events = [event for event in gatehouse.events.seen if isinstance(event, CommandRefused | MailRefused | PeerRejected)]
+        assert len(events) == len(replay.refusals)
+        for event, said in zip(events, replay.refusals, strict=True):
+            assert not isinstance(event, CommandRefused) or event.reply == said
 
 
 @BYTEWISE
