@@ -1,4 +1,5 @@
-"""Who is told of a mail that will not arrive, and by what way the report goes. What nobody can be told of is held instead.
+"""Who is told of a mail that will not arrive, or waits for long, and by what way the report goes. What will not arrive and nobody
+can be told of is held instead.
 
 Reports go back to senders we know: our own people, and peers of a zone. A stranger's reverse-path may be forged, so a stranger's
 mail that cannot be delivered is kept for the administrator, never answered (no backscatter).
@@ -6,15 +7,16 @@ mail that cannot be delivered is kept for the administrator, never answered (no 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from gateway.config.model import Config
 from gateway.mail.address import Address
 from gateway.mail.body import Bodies
 from gateway.mail.dsn import Action, Fate, Report, build_report, report_envelope, wants_report
-from gateway.mail.ending import Refused
-from gateway.mail.envelope import Arrival, Direction, Mail, NextHop, Role, Stage
+from gateway.mail.ending import Delayed, Refused, Relayed
+from gateway.mail.envelope import Arrival, Direction, Mail, NextHop, Recipient, Role, Stage
 from gateway.mail.identifier import RANDOM_BYTES, make_mail_id
 from gateway.mail.message import Header, head_of
 from gateway.outcome import GatewayError, Reason
@@ -22,14 +24,19 @@ from gateway.outcome import GatewayError, Reason
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """``reports`` are new mails; ``unreported`` are those refused that nobody may be told of, and that must be held."""
+    """``reports`` are new mails; ``unreported`` are those refused that nobody may be told of, and that must be held; ``failed`` are
+    the recipients of whose failure a report speaks.
+    """
 
     reports: tuple[Mail, ...] = ()
     unreported: tuple[Refused, ...] = ()
+    failed: frozenset[Recipient] = frozenset()
 
 
 class Reporter:
-    """Writes failure reports. ``now`` in microseconds UTC; ``random`` gives that many bytes."""
+    """Writes reports of failure, of delay, and of success where nobody else will. ``now`` in microseconds UTC; ``random`` gives that
+    many bytes.
+    """
 
     def __init__(
         self, *, config: Callable[[], Config], bodies: Bodies, now: Callable[[], int], random: Callable[[int], bytes]
@@ -39,19 +46,20 @@ class Reporter:
         self._now = now
         self._random = random
 
-    def report(self, mail: Mail, refused: Sequence[Refused]) -> Reported:
-        """One report about all of ``refused``, to be committed together with the end of ``mail``."""
+    def report(
+        self, mail: Mail, refused: Sequence[Refused], delayed: Sequence[Delayed] = (), relayed: Sequence[Relayed] = ()
+    ) -> Reported:
+        """One report about all of them, to be committed together with the end of ``mail``, or of this try of it."""
         sender = mail.envelope.sender
         hop = self._way_back(mail.arrival, sender)
         if sender is None or hop is None:
             return Reported(unreported=tuple(refused))
-        fates = tuple(
-            Fate(recipient, Action.FAILED, item.reason, item.detail if item.reason is Reason.HOP_REFUSED else "")
-            for item in refused
-            for recipient in item.recipients
-            if wants_report(sender, recipient, Action.FAILED)
-        )
-        return Reported(reports=(self._write(mail, sender, hop, fates),)) if fates else Reported()
+        found = chain(_failed(refused), _delayed(delayed), _relayed(relayed))
+        fates = tuple(fate for fate in found if wants_report(sender, fate.recipient, fate.action))
+        if not fates:
+            return Reported()
+        failed = frozenset(fate.recipient for fate in fates if fate.action is Action.FAILED)
+        return Reported(reports=(self._write(mail, sender, hop, fates),), failed=failed)
 
     def _way_back(self, arrival: Arrival, sender: Address | None) -> NextHop | None:
         """None where no report may go."""
@@ -99,3 +107,19 @@ class Reporter:
             return head_of(mail.body)
         except GatewayError:
             return None
+
+
+def _failed(refused: Sequence[Refused]) -> Iterator[Fate]:
+    for item in refused:
+        said = item.detail if item.reason is Reason.HOP_REFUSED else ""
+        yield from (Fate(recipient, Action.FAILED, item.reason, said) for recipient in item.recipients)
+
+
+def _delayed(delayed: Sequence[Delayed]) -> Iterator[Fate]:
+    for item in delayed:
+        said = item.detail if item.reason is Reason.HOP_DEFERRED else ""
+        yield from (Fate(recipient, Action.DELAYED, item.reason, said, until=item.until) for recipient in item.recipients)
+
+
+def _relayed(relayed: Sequence[Relayed]) -> Iterator[Fate]:
+    return (Fate(item.recipient, Action.RELAYED, None, item.reply, item.host) for item in relayed)

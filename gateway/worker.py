@@ -7,7 +7,7 @@ ends in exactly one of: a new row, done, waiting, held. What can be neither deli
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import Any, Final, Protocol
 
 import structlog
@@ -16,12 +16,12 @@ from gateway.config.model import Config
 from gateway.deliver import HopResult
 from gateway.events import MailBroken, MailDeferred, MailDelivered, MailFailed, MailHeld, Observer
 from gateway.flow.result import Flowed
-from gateway.mail.ending import Deferred, Held, Refused
-from gateway.mail.envelope import Direction, Mail, Stage
-from gateway.outcome import Defer, GatewayError, Reason, Refuse
+from gateway.mail.ending import Deferred, Delayed, Held, Refused, Relayed
+from gateway.mail.envelope import Direction, Mail, Recipient, Stage
+from gateway.outcome import Defer, Deliver, GatewayError, Reason, Refuse
 from gateway.report import Reporter
 from gateway.spool.files import BodyDamagedError
-from gateway.spool.schedule import next_at
+from gateway.spool.schedule import gives_up_at, next_at, warns
 from gateway.spool.store import Lease, LeaseLost, Remainder, Settlement, Spool, Waiting
 
 CONCURRENT: Final = 32  # mails in hand at once; a worker is one core, so more would only add memory
@@ -127,7 +127,7 @@ class Worker:
     async def _take(self, lease: Lease) -> None:
         mail = lease.mail
         if mail.stage is Stage.DELIVERY:
-            await self._settle(lease, self._sum_up(mail, await self._delivery.deliver(mail)))
+            await self._settle_delivery(lease, mail)
             return
         flowed = await self._flows[mail.arrival.direction].run(mail)
         try:
@@ -142,9 +142,18 @@ class Worker:
         """
         if len(flowed.outputs) == 1 and not (flowed.held or flowed.deferred or flowed.refused):
             [output] = flowed.outputs
-            await self._settle(lease, self._sum_up(output, await self._delivery.deliver(output)), of=output)
+            await self._settle_delivery(lease, output, of=output)
         else:
             await self._settle(lease, flowed)
+
+    async def _settle_delivery(self, lease: Lease, mail: Mail, of: Mail | None = None) -> None:
+        results = await self._delivery.deliver(mail)
+        relayed = [
+            Relayed(result.recipient, result.host, result.reply)
+            for result in results
+            if isinstance(result.outcome, Deliver) and not result.reports
+        ]
+        await self._settle(lease, self._sum_up(mail, results), of, relayed)
 
     def _sum_up(self, mail: Mail, results: Sequence[HopResult]) -> Flowed:
         """A delivery's results in the form a flow answers in: what was delivered is in none of its parts."""
@@ -170,24 +179,30 @@ class Worker:
                 )
         return Flowed(outputs=(), held=(), deferred=tuple(deferred), refused=tuple(refused))
 
-    async def _settle(self, lease: Lease, flowed: Flowed, of: Mail | None = None) -> None:
+    async def _settle(self, lease: Lease, flowed: Flowed, of: Mail | None = None, relayed: Sequence[Relayed] = ()) -> None:
         """Everything a step ended in, in one transaction; then say so. ``of``: the output that ``flowed`` is about."""
         mail, attempts = (lease.mail, lease.attempts) if of is None else (of, 0)
+        first_at, now, retry = mail.arrival.at, self._now(), self._config().retry_for(mail.hop)
         refused = list(flowed.refused)
         waiting: list[Waiting] = []
-        for deferred in flowed.deferred:
-            again = next_at(attempts, mail.arrival.at, self._now(), self._config().retry, self._random)
+        delayed: list[Delayed] = []
+        for each in flowed.deferred:
+            again = next_at(attempts, first_at, now, retry, self._random)
             if again is None:
-                refused.append(Refused(deferred.recipients, Reason.GAVE_UP, f"{deferred.reason}: {deferred.detail}"))
-            else:
-                waiting.append(Waiting(deferred.recipients, again, deferred.reason, deferred.detail))
-        told = self._reporter.report(mail, refused)
+                refused.append(Refused(each.recipients, Reason.GAVE_UP, f"{each.reason}: {each.detail}"))
+                continue
+            waiting.append(Waiting(each.recipients, again, each.reason, each.detail))
+            if warns(lease.due, first_at, now, retry):
+                delayed.append(Delayed(each.recipients, each.reason, gives_up_at(first_at, retry), each.detail))
+        told = self._reporter.report(mail, refused, delayed, relayed)
         held = [*flowed.held, *(Held(item.recipients, item.reason, item.detail) for item in told.unreported)]
         remainders: list[Remainder] = [*waiting, *held]
         await self._spool.replace(lease, Settlement((*flowed.outputs, *told.reports), tuple(remainders), of))
-        self._say(mail, waiting, held, [item for item in refused if item not in told.unreported], bool(told.reports))
+        self._say(mail, waiting, held, [item for item in refused if item not in told.unreported], told.failed)
 
-    def _say(self, mail: Mail, waiting: Sequence[Waiting], held: Sequence[Held], failed: Sequence[Refused], reported: bool) -> None:
+    def _say(
+        self, mail: Mail, waiting: Sequence[Waiting], held: Sequence[Held], failed: Sequence[Refused], told: Set[Recipient]
+    ) -> None:
         org, identifier = mail.arrival.organisation, mail.arrival.mail
         for item in waiting:
             people = tuple(str(recipient.address) for recipient in item.recipients)
@@ -209,7 +224,7 @@ class Worker:
                     mail=identifier,
                     reason=item_failed.reason,
                     recipients=people,
-                    reported=reported,
+                    reported=any(recipient in told for recipient in item_failed.recipients),
                     detail=item_failed.detail,
                 )
             )

@@ -12,7 +12,7 @@ import pytest
 
 from gateway.config.model import Config
 from gateway.mail.address import Address
-from gateway.mail.ending import Refused
+from gateway.mail.ending import Delayed, Refused, Relayed
 from gateway.mail.envelope import Arrival, Direction, Envelope, Mail, NextHop, Recipient, Role, Stage
 from gateway.mail.identifier import is_mail_id, make_mail_id
 from gateway.outcome import GatewayError, Reason
@@ -67,15 +67,17 @@ class Desk:
     spool: MemorySpool
     config: Config
 
-    def report(self, mail: Mail, *refused: Refused) -> Reported:
+    def reporter(self) -> Reporter:
         drawn = itertools.count(1)
-        reporter = Reporter(
+        return Reporter(
             config=lambda: self.config,
             bodies=self.spool.bodies,
             now=lambda: NOW,
             random=lambda length: next(drawn).to_bytes(length),
         )
-        return reporter.report(mail, refused or (REFUSED,))
+
+    def report(self, mail: Mail, *refused: Refused) -> Reported:
+        return self.reporter().report(mail, refused or (REFUSED,))
 
     def one(self, mail: Mail, *refused: Refused) -> Mail:
         told = self.report(mail, *refused)
@@ -247,3 +249,47 @@ def test_a_report_to_somebody_beyond_ascii_asks_for_smtputf8(desk: Desk) -> None
     report = desk.one(a_mail(sender=Address("cœur", "hospital.example")))
     assert report.envelope.smtputf8
     assert not desk.one(a_mail()).envelope.smtputf8
+
+
+# Delay and success
+
+
+def statuses(report: Mail) -> list[Message]:
+    """The groups of the recipients in the part for programs."""
+    blocks = parts(report)[1].get_payload()
+    assert isinstance(blocks, list)
+    return [block for block in blocks[1:] if isinstance(block, Message)]
+
+
+def test_who_waits_for_long_is_told_until_when(desk: Desk) -> None:
+    """RFC 3464 2.3.9. Nothing is held: the mail waits, whether or not anybody may be told."""
+    delayed = Delayed((FIRST,), Reason.HOP_UNREACHABLE, 1_800_000_000_000_000, "connection refused at 10.0.0.7")
+    told = desk.reporter().report(a_mail(), (), (delayed,))
+    [report] = told.reports
+    [status] = statuses(report)
+    assert (status["Action"], status["Status"]) == ("delayed", "4.4.1")
+    assert status["Will-Retry-Until"] == "Fri, 15 Jan 2027 08:00:00 +0000"
+    assert b"10.0.0.7" not in text(report)
+    stranger = a_mail(direction=Direction.INBOUND, role=Role.STRANGER)
+    assert desk.reporter().report(stranger, (), (delayed,)) == Reported()
+
+
+def test_success_is_reported_where_the_next_hop_will_not_do_so(desk: Desk) -> None:
+    """RFC 3461 5.2.2: action "relayed", for those alone who asked."""
+    asked = Recipient(FIRST.address, frozenset({"SUCCESS", "FAILURE"}), "rfc822;First+40laboratory.example")
+    relayed = [Relayed(each, "mx.laboratory.example:25", "250 2.0.0 Jeanne Martin accepted") for each in (asked, SECOND)]
+    told = desk.reporter().report(a_mail(recipients=(asked, SECOND), protected=True), (), (), relayed)
+    [report] = told.reports
+    [status] = statuses(report)
+    assert (status["Action"], status["Status"]) == ("relayed", "2.0.0")
+    assert status["Original-Recipient"] == "rfc822; First@laboratory.example"
+    assert status["Remote-MTA"] == "dns; mx.laboratory.example:25"
+    assert b"Martin" not in text(report)
+    assert told.failed == frozenset()
+
+
+def test_a_report_says_whose_failure_it_speaks_of(desk: Desk) -> None:
+    """For the audit, which must not say "reported" of a recipient whose failure nobody wanted to hear of."""
+    silent = Recipient(FIRST.address, frozenset({"SUCCESS"}))
+    told = desk.report(a_mail(recipients=(silent, SECOND)), Refused((silent, SECOND), Reason.LOOP))
+    assert told.failed == {SECOND}

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +19,7 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.config.model import Config
+from gateway.config.model import Config, Retry
 from gateway.deliver import HopResult
 from gateway.events import Event, MailBroken, MailDeferred, MailDelivered, MailFailed, MailHeld
 from gateway.flow.result import Flowed
@@ -40,7 +41,7 @@ NOW = 1_800_000_000 * SECOND
 SENDER = Address("cardiology", "hospital.example")
 FIRST, SECOND_READER, THIRD = (Recipient(Address(name, "laboratory.example")) for name in ("first", "second", "third"))
 PEER = NextHop("lab", "health")
-CONFIG = world(retry={"first_seconds": 60, "longest_seconds": 3600, "give_up_hours": 10})
+CONFIG = world(retry={"first_seconds": 60, "longest_seconds": 3600, "warn_hours": 4, "give_up_hours": 10})
 
 _drawn = itertools.count(1)
 
@@ -115,8 +116,9 @@ class LeasingSpool(MemorySpool):
     asked: list[int] = field(default_factory=list)
     came: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def add(self, *mails: Mail, attempts: int = 0) -> None:
-        self.due += [Lease(mail, number, 0.0, attempts) for number, mail in enumerate(mails, len(self.due) + 1)]
+    def add(self, *mails: Mail, attempts: int = 0, due: int | None = None) -> None:
+        numbered = enumerate(mails, len(self.due) + 1)
+        self.due += [Lease(mail, number, 0.0, attempts, mail.arrival.at if due is None else due) for number, mail in numbered]
         self.came.set()
 
     async def lease(self, limit: int) -> Sequence[Lease]:
@@ -467,6 +469,44 @@ async def test_what_waited_long_enough_is_given_up_and_reported(raised: bool) ->
     assert {(event.reason, event.detail, event.reported) for event in failed} == {(Reason.GAVE_UP, f"{why}: nobody answers", True)}
 
 
+@pytest.mark.parametrize("stage", [Stage.FLOW, Stage.DELIVERY])
+@pytest.mark.parametrize(("due", "told"), [(4 * HOUR, True), (5 * HOUR, False), (3 * HOUR, True)])
+async def test_the_sender_hears_once_that_his_mail_waits(stage: Stage, due: int, told: bool) -> None:
+    """After the try that was to be made four hours after the mail came, or that was late."""
+    arrived = NOW - 5 * HOUR
+    bench = Bench(answers(GatewayError(Reason.HOP_UNREACHABLE, "nobody answers")))
+    bench.spool.add(a_mail(FIRST, stage=stage, at=arrived), attempts=9, due=arrived + due)
+    [settled] = (await bench.work()).settled
+    assert [each.recipients for each in settled.waiting] == [(FIRST,)]
+    assert len(settled.reports) == told
+    for report in settled.reports:
+        text = b"".join(report.body.chunks())
+        assert b"Action: delayed\r\n" in text
+        assert b"Will-Retry-Until: Fri, 15 Jan 2027 13:00:00 +0000\r\n" in text
+    assert bench.seen(MailFailed) == []
+
+
+async def test_mail_to_a_peer_has_the_schedule_of_its_zone() -> None:
+    """A zone may be known to be down each night, or to be urgent."""
+    patient = CONFIG.zone["health"].model_copy(update={"retry": Retry(first_seconds=7, warn_hours=1, give_up_hours=2)})
+    bench = Bench(answers(GatewayError(Reason.HOP_UNREACHABLE)))
+    bench.config = CONFIG.model_copy(update={"zone": {**CONFIG.zone, "health": patient}})
+    assert [each.next_at for each in (await bench.one(a_mail(stage=Stage.DELIVERY))).waiting] == [NOW + 7 * SECOND]
+    assert (await bench.one(a_mail(stage=Stage.DELIVERY, at=NOW - 2 * HOUR))).waiting == []
+
+
+@pytest.mark.parametrize(("reports", "told"), [(False, ["first@laboratory.example"]), (True, [])])
+async def test_who_asked_hears_of_success_from_us_where_the_hop_says_nothing(reports: bool, told: list[str]) -> None:
+    """RFC 3461 5.2.2: a hop without DSN sends no report of success."""
+    asked = replace(FIRST, notify=frozenset({"SUCCESS"}))
+    mail = a_mail(asked, SECOND_READER, stage=Stage.DELIVERY)
+    bench = Bench(answers([HopResult(reader, Deliver(), reports=reports) for reader in (asked, SECOND_READER)]))
+    settled = await bench.one(mail)
+    text = b"".join(b"".join(report.body.chunks()) for report in settled.reports).decode()
+    assert re.findall(r"^Final-Recipient: rfc822; (\S+)\r\nAction: relayed\r$", text, re.MULTILINE) == told
+    assert settled.remainders == []
+
+
 async def test_what_a_stranger_sent_and_is_given_up_is_held() -> None:
     mail = a_mail(role=Role.STRANGER, stage=Stage.DELIVERY, at=NOW - 11 * HOUR)
     settled = await Bench(answers(GatewayError(Reason.HOP_UNREACHABLE))).one(mail)
@@ -663,9 +703,9 @@ def divided(mail: Mail, groups: Sequence[tuple[str, int, Reason]]) -> tuple[Mail
 
 
 def told(settled: Settled) -> list[str]:
-    """Who stands in the reports."""
+    """Of whose failure the reports speak."""
     text = b"".join(b"".join(report.body.chunks()) for report in settled.reports).decode()
-    return [line.partition("; ")[2] for line in text.split("\r\n") if line.startswith("Final-Recipient:")]
+    return re.findall(r"^Final-Recipient: [\w-]+; (\S+)\r\nAction: failed\r$", text, re.MULTILINE)
 
 
 def accounted(settled: Settled) -> Counter[str]:

@@ -37,6 +37,7 @@ from gateway.config.rule import HeaderTrigger, Rule, When
 from gateway.config.section import Secret, Section
 from gateway.config.words import DirectoryKind, KeyPurpose, KeyStore, Missing, Protection, Revocation, RouteKind, TlsMode, Unopened
 from gateway.config.zone import Zone, ZonePeer
+from gateway.mail.envelope import NextHop
 
 __all__ = [
     "Agents",
@@ -232,6 +233,11 @@ class Config(Section):
                 for domain in peer.domains:
                     found.setdefault(domain, (name, peer.name))
         return found
+
+    def retry_for(self, hop: NextHop | None) -> Retry:
+        """The schedule of a mail whose next hop is ``hop``."""
+        zone = self.zone.get(hop.zone) if hop is not None and hop.zone is not None else None
+        return zone.retry if zone is not None and zone.retry is not None else self.retry
 
     def listener_at(self, address: str, port: int, *, own: bool) -> str | None:
         """The name of our listener at ``port`` of ``address``. ``own``: the address is one of this machine, so that a listener on

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from gateway.config.kinds import Megabytes, Network, Numeric
 from gateway.config.section import Section
@@ -26,11 +26,18 @@ class Limits(Section):
 
 
 class Retry(Section):
-    """When a deferred mail is tried again, and when it is given up."""
+    """When a deferred mail is tried again, when its sender hears that it waits (0: never), and when it is given up."""
 
     first_seconds: Annotated[float, Field(gt=0)] = 60.0
     longest_seconds: Annotated[float, Field(gt=0)] = 3600.0
+    warn_hours: Annotated[float, Field(ge=0)] = 4.0
     give_up_hours: Annotated[float, Field(gt=0)] = 120.0
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.warn_hours >= self.give_up_hours:
+            raise ValueError("warn_hours comes before give_up_hours, or is 0")
+        return self
 
 
 class Processes(Section):

@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from gateway.config.kinds import CertificateFile, DirectoryName, DistinguishedName, Domain, Host, Port, Sources, TlsName
+from gateway.config.numbers import Retry
 from gateway.config.section import Section
 from gateway.config.words import Revocation, TlsMode
 
@@ -33,7 +34,7 @@ class ZonePeer(Section):
 
 class Zone(Section):
     """``zones/NAME.toml``: a trust zone. ``identity`` names the [tls] section we show as a client; ``source`` are addresses of ours
-    to connect from.
+    to connect from. ``retry`` is for the mail to its peers, in place of the general one.
     """
 
     anchors: CertificateFile
@@ -41,4 +42,5 @@ class Zone(Section):
     revocation: Revocation = Revocation.HARD
     directories: tuple[DirectoryName, ...] = ()
     source: Sources = ()
+    retry: Retry | None = None
     peer: tuple[ZonePeer, ...] = ()

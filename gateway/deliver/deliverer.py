@@ -41,7 +41,8 @@ class Peers(Protocol):
 @dataclass(frozen=True, slots=True)
 class HopResult:
     """What became of one recipient. ``reply`` is the first line of the hop's own word, "" where it said none; where the hop
-    refused or deferred, it is the outcome's ``detail`` too. ``tls`` is protocol and cipher, "" in clear.
+    refused or deferred, it is the outcome's ``detail`` too. ``tls`` is protocol and cipher, "" in clear. ``reports``: the hop has
+    taken over what reports were asked for (RFC 3461 5.2.1).
     """
 
     recipient: Recipient
@@ -49,6 +50,7 @@ class HopResult:
     host: str = ""
     tls: str = ""
     reply: str = ""
+    reports: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,10 +170,10 @@ class Deliverer:
         results = [HopResult(recipient, why, host, connection.tls) for recipient, why in fitting.refused]
         if not fitting.envelope.recipients:
             return tuple(results), False
-        sent = await connection.send(fitting.envelope, mail.body)
+        sent, reports = await connection.send(fitting.envelope, mail.body), connection.session.extensions.offers("DSN")
         for recipient, reply in zip(fitting.envelope.recipients, sent.replies, strict=True):
             said = str(reply) if reply else ""
-            results.append(HopResult(recipient, _ending(reply, sent), host, connection.tls, said))
+            results.append(HopResult(recipient, _ending(reply, sent), host, connection.tls, said, reports))
         return tuple(results), sent.stale
 
     async def _connect(self, target: Target) -> Connection:

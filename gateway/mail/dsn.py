@@ -60,7 +60,7 @@ _SENTENCE: Final = {
 @dataclass(frozen=True, slots=True)
 class Fate:
     """What became of one recipient. ``reason`` is ours, None where all is well; ``reply`` the next hop's word ("550 5.1.1 ...")
-    and ``host`` its name, "" where there was none.
+    and ``host`` its name, "" where there was none. ``until`` is when a delayed mail is given up (microseconds UTC).
     """
 
     recipient: Recipient
@@ -68,6 +68,7 @@ class Fate:
     reason: Reason | None = None
     reply: str = ""
     host: str = ""
+    until: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +195,8 @@ def _fields(fate: Fate, report: Report) -> Iterator[str]:
     elif fate.reason is not None:
         yield f"Diagnostic-Code: x-smime-gateway; {REASONS[fate.reason].public}"
     yield f"Last-Attempt-Date: {_date(report.at)}"
+    if fate.until is not None:
+        yield f"Will-Retry-Until: {_date(fate.until)}"
 
 
 def _status_code(fate: Fate) -> str:

@@ -33,3 +33,22 @@ class Held:
     recipients: tuple[Recipient, ...]
     reason: Reason
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Delayed:
+    """Recipients to be tried again, until ``until`` (microseconds UTC) at most; the sender is told."""
+
+    recipients: tuple[Recipient, ...]
+    reason: Reason
+    until: int
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Relayed:
+    """A recipient for whom ``host`` took the mail, with the words ``reply``, and will send no report of success."""
+
+    recipient: Recipient
+    host: str
+    reply: str

@@ -50,11 +50,11 @@ def take(database: apsw.Connection, limit: int, worker: Worker, closed: Collecti
     for identifier, _, _ in chosen[:limit]:
         row: Any = database.execute(
             f"UPDATE mail SET state = 'leased', owner = ?, token = token + 1, until = ?, attempts = attempts + 1"  # noqa: S608
-            f" WHERE id = ? RETURNING {MAIL}, token, attempts - 1",
+            f" WHERE id = ? RETURNING {MAIL}, token, attempts - 1, next_at",
             (worker.owner, worker.until, identifier),
         ).fetchone()
         try:
-            leases.append(Lease(read_mail(row, make), row[9], worker.until, row[10]))
+            leases.append(Lease(read_mail(row, make), row[9], worker.until, row[10], row[11]))
         except CodecError as error:
             fate = Fate(State.BROKEN, worker.now, row[10], error.reason, error.detail)
             settle(database, identifier, fate)

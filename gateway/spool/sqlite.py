@@ -149,7 +149,7 @@ class SqliteSpool:
             if holder is None:
                 self._taker.stir()
             else:
-                self._taker.hand_over(mail, holder)
+                self._taker.hand_over(mail, holder, fate.next_at)
 
         await self._store([mail], lambda database: table.insert(database, mail, fate, holder), stored)
 

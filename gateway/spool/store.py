@@ -46,12 +46,16 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to work on a row until ``until`` (seconds of the boot clock, ``time.clock_gettime(CLOCK_BOOTTIME)``)."""
+    """The right to work on a row until ``until`` (seconds of the boot clock, ``time.clock_gettime(CLOCK_BOOTTIME)``).
+
+    ``due`` is the time this try was planned for (microseconds UTC).
+    """
 
     mail: Mail
     token: int
     until: float
     attempts: int
+    due: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,9 +106,9 @@ class Taker:
         self._room -= 1
         return table.Holder(self._own, self._boot() + LEASE_SECONDS)
 
-    def hand_over(self, mail: Mail, holder: table.Holder) -> None:
+    def hand_over(self, mail: Mail, holder: table.Holder, due: int) -> None:
         """``mail`` is stored, leased by ``holder``."""
-        lease = Lease(replace(mail, body=body_of(mail).stored()), table.FIRST_TOKEN, holder.until, 0)
+        lease = Lease(replace(mail, body=body_of(mail).stored()), table.FIRST_TOKEN, holder.until, 0, due)
         self._keeper.take_up([lease])
         self._ready.append(lease)
         self._changed.set()

@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config.model import Retry
-from gateway.spool.schedule import next_at
+from gateway.spool.schedule import gives_up_at, next_at, warns
 
-RETRY = Retry(first_seconds=60, longest_seconds=3600, give_up_hours=120)
+RETRY = Retry(first_seconds=60, longest_seconds=3600, warn_hours=4, give_up_hours=120)
 SECOND = 1_000_000
 HOUR = 3600 * SECOND
 
@@ -37,3 +37,33 @@ def test_the_next_try_is_never_in_the_past_nor_beyond_the_deadline(attempts: int
     again = next_at(attempts, first, now, RETRY, lambda: jitter)
     assert (again is None) == (age >= 120 * HOUR)
     assert again is None or now < again <= first + 120 * HOUR
+
+
+def test_a_try_falls_on_the_time_of_the_warning() -> None:
+    """It is the one whose failure the sender hears of, four hours after the mail came."""
+    warning = 4 * HOUR
+    assert next_at(50, 0, warning - SECOND, RETRY, lambda: 0.5) == warning
+    assert warns(warning, 0, warning + SECOND, RETRY)
+    assert next_at(50, 0, warning, RETRY, lambda: 0.5) == warning + HOUR
+
+
+def test_without_a_warning_no_try_is_moved_and_nobody_hears() -> None:
+    """0 hours: never."""
+    silent = RETRY.model_copy(update={"warn_hours": 0.0})
+    assert next_at(50, 0, 4 * HOUR - SECOND, silent, lambda: 0.5) == 5 * HOUR - SECOND
+    assert not warns(0, 0, 100 * HOUR, silent)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 30 * HOUR)), min_size=200, max_size=200))
+def test_one_try_alone_is_the_one_the_sender_hears_of(history: list[tuple[float, int]]) -> None:
+    """However late each try is made, be it that the gateway stood still for a day; and none where the mail is given up before."""
+    due, heard = 0, 0
+    for attempts, (jitter, late) in enumerate(history):
+        now = due + late
+        heard += warns(due, 0, now, RETRY)
+        again = next_at(attempts, 0, now, RETRY, lambda jitter=jitter: jitter)  # type: ignore[misc]
+        if again is None:
+            assert now >= gives_up_at(0, RETRY) == 120 * HOUR
+            break
+        due = again
+    assert heard == 1
