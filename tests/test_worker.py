@@ -489,10 +489,13 @@ async def test_the_sender_hears_once_that_his_mail_waits(stage: Stage, due: int,
 async def test_mail_to_a_peer_has_the_schedule_of_its_zone() -> None:
     """A zone may be known to be down each night, or to be urgent."""
     patient = CONFIG.zone["health"].model_copy(update={"retry": Retry(first_seconds=7, warn_hours=1, give_up_hours=2)})
-    bench = Bench(answers(GatewayError(Reason.HOP_UNREACHABLE)))
-    bench.config = CONFIG.model_copy(update={"zone": {**CONFIG.zone, "health": patient}})
-    assert [each.next_at for each in (await bench.one(a_mail(stage=Stage.DELIVERY))).waiting] == [NOW + 7 * SECOND]
-    assert (await bench.one(a_mail(stage=Stage.DELIVERY, at=NOW - 2 * HOUR))).waiting == []
+    config = CONFIG.model_copy(update={"zone": {**CONFIG.zone, "health": patient}})
+
+    async def settled(mail: Mail) -> Settled:
+        return await Bench(answers(GatewayError(Reason.HOP_UNREACHABLE)), config=config).one(mail)
+
+    assert [each.next_at for each in (await settled(a_mail(stage=Stage.DELIVERY))).waiting] == [NOW + 7 * SECOND]
+    assert (await settled(a_mail(stage=Stage.DELIVERY, at=NOW - 2 * HOUR))).waiting == []
 
 
 @pytest.mark.parametrize(("reports", "told"), [(False, ["first@laboratory.example"]), (True, [])])
