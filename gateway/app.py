@@ -35,7 +35,7 @@ from gateway.mail.envelope import Direction
 from gateway.outcome import Defer, GatewayError, Refuse
 from gateway.receive.peers import ZonePeers
 from gateway.receive.receiver import Receiver, bind
-from gateway.receive.transaction import World
+from gateway.receive.transaction import Recorder, World
 from gateway.report import Reporter
 from gateway.smime.keys import Unwrapper
 from gateway.spool.epoch import load_sealing_key
@@ -108,7 +108,7 @@ def make_spool(config: Config, unwrapper: Unwrapper | None) -> SqliteSpool:
 class MailProcess:
     """A mail worker: receives, works, delivers. Use as an async context manager, then ``run``."""
 
-    def __init__(self, config: Config, observer: Observer) -> None:
+    def __init__(self, config: Config, observer: Recorder) -> None:
         self._config = config
         self._observer = observer
         self._stack = AsyncExitStack()

@@ -64,6 +64,7 @@ class Reason(StrEnum):
     POLICY_REFUSE = "POLICY_REFUSE"
     SPOOL_UNAVAILABLE = "SPOOL_UNAVAILABLE"
     SPOOL_FULL = "SPOOL_FULL"
+    AUDIT_UNAVAILABLE = "AUDIT_UNAVAILABLE"
     TOO_LARGE = "TOO_LARGE"
     TOO_MANY = "TOO_MANY"
     LOOP = "LOOP"
@@ -175,6 +176,7 @@ REASONS: Final[dict[Reason, Explanation]] = {
     Reason.POLICY_REFUSE: Explanation("7.1", "Refused by policy", _ADMIN, "run `explain` for the rule"),
     Reason.SPOOL_UNAVAILABLE: Explanation("3.0", "Cannot store mail now", _OPS, "look at the state directory and its disk"),
     Reason.SPOOL_FULL: Explanation("3.1", "Insufficient storage", _OPS, "free disk space", 452, 452),
+    Reason.AUDIT_UNAVAILABLE: Explanation("3.0", "Cannot take mail now", _OPS, "look at the disk of the audit", 452, 452),
     Reason.TOO_LARGE: Explanation("3.4", "Message too large", _SENDER, "send a smaller message", 552),
     Reason.TOO_MANY: Explanation("5.3", "Too many", _SENDER, "send fewer at a time", 452, 452),
     Reason.LOOP: Explanation("4.6", "Mail loop", _ADMIN, "look at the routes: the mail came back", 554),

@@ -34,8 +34,8 @@ class Reported:
 
 
 class Reporter:
-    """Writes reports of failure, of delay, and of success where nobody else will. ``now`` in microseconds UTC; ``random`` gives that
-    many bytes.
+    """Writes reports of failure, of delay, and of success where nobody else will. ``now`` in microseconds UTC; ``random`` gives as
+    many bytes as it is asked for.
     """
 
     def __init__(

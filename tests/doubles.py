@@ -90,12 +90,17 @@ class SoftwareSigner:
 
 @dataclass
 class Events:
-    """An observer that remembers."""
+    """An observer that remembers. ``failure`` is why it could not record what is to come."""
 
     seen: list[Event] = field(default_factory=list)
+    failure: GatewayError | None = None
 
     def see(self, event: Event, /) -> None:
         self.seen.append(event)
+
+    def check(self) -> None:
+        if self.failure is not None:
+            raise self.failure
 
 
 @dataclass

@@ -24,9 +24,11 @@ from typing import Any, Final
 import structlog
 
 from gateway.events import ConfigurationRefused, Event, FetchFailed, KeyFailed, MailBroken, PeerRejected, ProcessEnded
+from gateway.outcome import GatewayError, Reason
 
 AUDIT_VERSION: Final = 1
 GENESIS: Final = "0" * 64
+MAX_OWED: Final = 16 * 1024 * 1024  # bytes of lines that wait for the disk
 _encode: Final = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 
 # Fields that may be labels: each takes few values, so that series stay few however many peers and people there are.
@@ -38,6 +40,8 @@ _PRIVATE: Final = frozenset({"sender", "recipients", "address", "signer", "reply
 _ALARMING: Final = (MailBroken, KeyFailed, ProcessEnded, ConfigurationRefused, PeerRejected, FetchFailed)
 
 _UNSAID: Final = ("", None, ())
+
+_log = structlog.get_logger()
 
 CounterKey = tuple[str, tuple[tuple[str, str], ...]]
 
@@ -76,26 +80,62 @@ def _second(at: int) -> str:
 
 
 class Audit:
-    """An append-only, hash-chained segment of the audit."""
+    """An append-only, hash-chained segment of the audit.
+
+    Where the disk takes nothing, lines wait in memory and follow as soon as it does: what happened has happened, and whoever
+    reports it must go on. ``check`` is for those who have yet to begin something.
+    """
 
     def __init__(self, folder: Path, process: str, now: Callable[[], int]) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._now = now
         self._seq = 0
         self._prev = GENESIS
+        self._owed = bytearray()
+        self._unrecorded = 0
+        self._failing = False
         self.path = folder / f"{process}-{now()}-{os.getpid()}.jsonl"
         self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_EXCL, 0o600)
 
     def write(self, name: str, facts: dict[str, Any]) -> None:
-        """Append one record."""
+        """Append one record. Beyond ``MAX_OWED`` bytes that wait, records are counted and no more; a later one says how many."""
+        if len(self._owed) > MAX_OWED and not self._flush():
+            self._unrecorded += 1
+            return
+        if self._unrecorded:
+            self._append("audit_gap", {"lines": self._unrecorded})
+            self._unrecorded = 0
+        self._append(name, facts)
+        self._flush()
+
+    def check(self) -> None:
+        """Raises :class:`GatewayError` (AUDIT_UNAVAILABLE) while lines wait for the disk."""
+        if self._owed and not self._flush():
+            raise GatewayError(Reason.AUDIT_UNAVAILABLE, f"{len(self._owed)} bytes of the audit wait for the disk")
+
+    def _append(self, name: str, facts: dict[str, Any]) -> None:
         self._seq += 1
         record = {"v": AUDIT_VERSION, "seq": self._seq, "prev": self._prev, "at": rfc3339(self._now()), "event": name, **facts}
         line = _encode(record).encode()
         self._prev = hashlib.sha256(line).hexdigest()
-        os.write(self._file, line + b"\n")
+        self._owed += line + b"\n"
+
+    def _flush(self) -> bool:
+        """Whether everything is written. What a full disk has taken of a line is continued later."""
+        waited = self._failing
+        try:
+            while self._owed:
+                del self._owed[: os.write(self._file, self._owed)]
+            self._failing = False
+        except OSError as error:
+            self._failing = True
+            if not waited:
+                _log.error("audit_failed", error=error.strerror)
+        return not self._failing
 
     def close(self) -> None:
         """End the segment."""
+        self._flush()
         os.close(self._file)
 
 
@@ -118,11 +158,10 @@ class Observe:
 
     def __init__(self, audit: Audit) -> None:
         self._audit = audit
-        self._log = structlog.get_logger()
         self.counters: Counter[CounterKey] = Counter()
 
     def see(self, event: Event, /) -> None:
-        """Write the audit line, count, and log."""
+        """Write the audit line, count, and log. Raises nothing: what has happened cannot be taken back."""
         kind = shape(type(event))
         facts = {
             name: list(value) if isinstance(value, tuple) else value
@@ -133,7 +172,11 @@ class Observe:
         labels = tuple((label, str(getattr(event, label) or "")) for label in kind.labels)
         self.counters[kind.name, labels] += 1
         if isinstance(event, _ALARMING):
-            self._log.warning(kind.name, **{name: value for name, value in facts.items() if name not in _PRIVATE})
+            _log.warning(kind.name, **{name: value for name, value in facts.items() if name not in _PRIVATE})
+
+    def check(self) -> None:
+        """Raises :class:`GatewayError` (AUDIT_UNAVAILABLE) while what happens cannot be recorded."""
+        self._audit.check()
 
     def close(self) -> None:
         """End the audit segment."""

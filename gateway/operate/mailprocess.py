@@ -11,20 +11,20 @@ from typing import Final
 import uvloop
 
 from gateway.app import MailProcess
-from gateway.events import Observer
 from gateway.operate.signals import on_signals
+from gateway.receive.transaction import Recorder
 from gateway.supervise import read_tree
 
 YOUNG_OBJECTS: Final = 10_000  # so many more made than freed, before the collector looks for cycles; 700 costs a tenth of the CPU
 
 
-def run_worker(run: Path, observer: Observer, ready: Callable[[], None]) -> int:
+def run_worker(run: Path, observer: Recorder, ready: Callable[[], None]) -> int:
     """Receive, work and deliver until SIGTERM. Answers the exit status."""
     uvloop.run(_run(run, observer, ready))
     return 0
 
 
-async def _run(run: Path, observer: Observer, ready: Callable[[], None]) -> None:
+async def _run(run: Path, observer: Recorder, ready: Callable[[], None]) -> None:
     stopping = asyncio.Event()
     async with asyncio.TaskGroup() as tasks, MailProcess(read_tree(run), observer) as process:
         on_signals(tasks, stopping, lambda: process.reload(read_tree(run)))

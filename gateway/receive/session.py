@@ -180,9 +180,10 @@ class Session:
         return replies.SENDER
 
     def _no_room(self, mail: MailFrom) -> Defer | None:
-        """Why the message will not find room; said now, because its sender can still keep it."""
+        """Why the message will not find room, or its record; said now, because its sender can still keep it."""
         try:
             self._world.spool.check_room(mail.size or 0)
+            self._world.observer.check()
         except GatewayError as error:
             return Defer(error.reason, error.detail)
         return None

@@ -39,6 +39,13 @@ class Intake(Protocol):
         """Returns when ``mail`` is durable. Raises :class:`gateway.outcome.GatewayError`."""
 
 
+class Recorder(Observer, Protocol):
+    """Records what happens; mail is accepted only while it can."""
+
+    def check(self) -> None:
+        """Raises :class:`GatewayError` (AUDIT_UNAVAILABLE) while what happens cannot be recorded."""
+
+
 class RecipientCheck(Protocol):
     """Knows whether a mailbox of ours exists."""
 
@@ -61,7 +68,7 @@ class World:
     spool: Intake
     recipients: RecipientCheck
     peers: Peers
-    observer: Observer
+    observer: Recorder
     now: Callable[[], int]
     random: Callable[[int], bytes]
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,7 @@ import structlog
 from gateway.edge.observe import Audit, Observe, broken_link
 from gateway.events import FetchFailed, MailAccepted, PeerRejected
 from gateway.mail.identifier import MailId
-from gateway.outcome import Reason
+from gateway.outcome import GatewayError, Reason
 
 AT = 1_700_000_000_123_456  # 2023-11-14T22:13:20.123456Z
 MAIL = MailId("01HF7YAT3V0000000000000000")
@@ -100,3 +103,57 @@ def test_the_log_has_the_reason_and_neither_address_nor_detail(tmp_path: Path) -
     observer.close()
     assert "CHAIN" in str(logs)
     assert not any(text in str(logs) for text in ("192.0.2.7", "somebody", "secret"))
+
+
+# A disk that takes nothing
+
+
+@contextmanager
+def no_file_over(size: int) -> Iterator[None]:
+    """As on a full disk: a write takes what still fits, and the next one nothing."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_what_cannot_be_written_now_is_written_later_in_its_order(tmp_path: Path) -> None:
+    """Nobody who reports what has happened is disturbed; who would begin something new hears of it."""
+    audit = Audit(tmp_path, "worker-0", lambda: AT)
+    observer = Observe(audit)
+    observer.see(accepted("a@hospital.example"))
+    with structlog.testing.capture_logs() as logs, no_file_over(audit.path.stat().st_size + 40):
+        for sender in ("b@hospital.example", "c@hospital.example"):
+            observer.see(accepted(sender))
+        with pytest.raises(GatewayError) as caught:
+            observer.check()
+    assert caught.value.reason is Reason.AUDIT_UNAVAILABLE
+    assert [entry["event"] for entry in logs] == ["audit_failed"]
+    observer.check()
+    observer.see(accepted("d@hospital.example"))
+    observer.close()
+    lines = audit.path.read_bytes().splitlines()
+    assert broken_link(lines) is None
+    assert [json.loads(line)["sender"][0] for line in lines] == ["a", "b", "c", "d"]
+
+
+def test_beyond_a_bound_lines_are_counted_and_no_longer_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And how many they were stands in the chain."""
+    monkeypatch.setattr("gateway.edge.observe.MAX_OWED", 100)
+    audit = Audit(tmp_path, "worker-0", lambda: AT)
+    observer = Observe(audit)
+    with structlog.testing.capture_logs(), no_file_over(10):
+        for sender in "abcd":
+            observer.see(accepted(f"{sender}@hospital.example"))
+    observer.see(accepted("e@hospital.example"))
+    observer.close()
+    lines = audit.path.read_bytes().splitlines()
+    assert broken_link(lines) is None
+    records = [json.loads(line) for line in lines]
+    assert [(record["event"], record.get("lines")) for record in records] == [
+        ("mail_accepted", None),
+        ("audit_gap", 3),
+        ("mail_accepted", None),
+    ]

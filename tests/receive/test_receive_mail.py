@@ -235,6 +235,15 @@ async def test_the_client_of_the_standard_library(gatehouse: House) -> None:
     assert all(mail.envelope.require_tls for mail in gatehouse.spool.accepted)
 
 
+async def test_while_nothing_can_be_recorded_mail_is_put_off_at_mail(gatehouse: House) -> None:
+    """Not after the message: a mail that is durable is never refused, or its sender would send it twice."""
+    gatehouse.events.failure = GatewayError(Reason.AUDIT_UNAVAILABLE, "the disk")
+    async with gatehouse.client() as client:
+        assert await client.ask("MAIL FROM:<cardiology@hospital.example>") == "452 4.3.0 Cannot take mail now"
+        gatehouse.events.failure = None
+        assert (await client.mail()).startswith("250 ")
+
+
 async def test_without_room_mail_is_put_off_at_mail(gatehouse: House) -> None:
     """Said before the message is sent, by the SIZE it announced; a smaller one may still fit."""
     gatehouse.spool.room, gatehouse.spool.failure = 1000, GatewayError(Reason.SPOOL_FULL, "nearly full")
