@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.events import PeerRejected
+from gateway.events import CommandRefused, PeerRejected
 from gateway.outcome import Reason
+from gateway.receive import connection
 from gateway.receive.receiver import bind
 from tests.receive.gatehouse import House, Pki, house
 
@@ -56,6 +57,28 @@ async def test_a_message_that_trickles_in_has_its_end_too(tmp_path: Path, pki: P
         assert await client.reply() == "421 4.4.2 Too slow"
         trickling.cancel()
         assert gatehouse.spool.accepted == []
+
+
+async def test_a_client_that_does_not_read_is_not_waited_for(tmp_path: Path, pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replies that nobody takes fill no memory: when the socket is full no more commands are read, and after a while it ends."""
+    monkeypatch.setattr(connection, "CLOSE_SECONDS", 0.05)
+    async with house(tmp_path, pki, {"command_seconds": 0.1}) as gatehouse, gatehouse.client() as client:
+        sending = asyncio.create_task(client.send(b"NOOP\r\n" * 2_000_000))
+        await gone(gatehouse)
+        assert [event.reply for event in gatehouse.seen(CommandRefused)] == ["421 4.4.2 Too slow"]
+        sending.cancel()
+        await asyncio.wait([sending])
+
+
+async def test_a_client_that_goes_on_after_the_end_is_cut_off(tmp_path: Path, pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is read for a moment, so that it can hear why it ends, and holds its place no longer than that."""
+    monkeypatch.setattr(connection, "CLOSE_SECONDS", 0.05)
+    async with house(tmp_path, pki, {"errors": 1}) as gatehouse, gatehouse.client() as client:
+        assert await client.ask("FOO") == "421 4.7.0 Too many errors"
+        assert await client.reply() == ""
+        await client.send(b"FOO\r\n" * 1000)
+        await gone(gatehouse)
+        assert len(gatehouse.seen(CommandRefused)) == 1
 
 
 async def test_stopping_does_not_wait_for_a_mail_that_has_not_begun(gatehouse: House) -> None:

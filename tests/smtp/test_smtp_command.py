@@ -123,6 +123,16 @@ def test_refused(line: bytes, codes: str) -> None:
     assert str(reply).startswith(codes + " ")
 
 
+def test_the_postmaster_needs_no_domain() -> None:
+    """RFC 5321 4.5.1, and nobody else: 2.3.5."""
+    command = parse_command(b"RCPT TO:<PostMaster>", OFFERED, home="hospital.example")
+    assert command == RcptTo(Recipient(Address("PostMaster", "hospital.example")))
+    for line, home in ((b"RCPT TO:<PostMaster>", ""), (b"RCPT TO:<abuse>", "hospital.example")):
+        refused = parse_command(line, OFFERED, home=home)
+        assert isinstance(refused, Reply)
+        assert refused.code == 553
+
+
 @pytest.mark.parametrize("parameter", [b"SIZE=1", b"BODY=8BITMIME", b"SMTPUTF8", b"REQUIRETLS", b"RET=FULL", b"ENVID=a"])
 def test_what_was_not_offered_is_refused(parameter: bytes) -> None:
     """RFC 5321 4.1.1.11: 555 for parameters that are not recognized."""
