@@ -176,8 +176,9 @@ async def test_what_drips_in_has_its_end(
         for line in before:
             await client.ask(line)
         dripping = asyncio.create_task(drip(client, octets))
-        assert await client.reply() == SLOW
-        assert await client.reply() == ""
+        async with asyncio.timeout(10):
+            assert await client.reply() == SLOW
+            assert await client.reply() == ""
         dripping.cancel()
         await asyncio.wait([dripping])
         assert [event.reply for event in gatehouse.seen(CommandRefused)] == [SLOW]
