@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from gateway.config.kinds import Domain, Network, Numeric, OrganisationName, TlsName, ZoneName
 from gateway.config.section import Section
-from gateway.config.words import TlsMode
+from gateway.config.words import LineEnds, TlsMode
 from gateway.mail.envelope import Role
 
 
@@ -43,3 +43,4 @@ class Client(Section):
     organisation: OrganisationName
     may_send_for: tuple[Domain, ...] = Field(min_length=1)
     require_tls: bool = False
+    line_ends: LineEnds = LineEnds.REFUSE

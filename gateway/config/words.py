@@ -58,6 +58,13 @@ class DirectoryKind(StrEnum):
     LDAP = "ldap"
 
 
+class LineEnds(StrEnum):
+    """What becomes of a message with bare CR or LF."""
+
+    REFUSE = "refuse"
+    NORMALISE = "normalise"
+
+
 class Protection(StrEnum):
     """What a rule asks for. Plaintext is only ever had under the name ``unprotected``."""
 

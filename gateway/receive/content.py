@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+from gateway.config.words import LineEnds
 from gateway.receive.connection import Connection
 from gateway.receive.transaction import Transaction
 from gateway.smtp.data import ChunkReader, DataReader, Fault
+from gateway.smtp.lineends import MendedChunks, MendedData
 
 
 class Endless(Exception):
@@ -23,13 +25,14 @@ class Content:
         """Why it cannot be taken, if so."""
         self._connection = connection
         self._transaction = transaction
-        self._chunks = ChunkReader(transaction.limit, transaction.received)
+        self._mends = transaction.line_ends is LineEnds.NORMALISE
+        self._chunks = ChunkReader(transaction.limit, transaction.received, MendedChunks() if self._mends else None)
         self._until = asyncio.get_running_loop().time() + transaction.seconds
         transaction.open()
 
     async def read_data(self) -> None:
         """Everything up to the line of one dot. Raises :class:`Endless`, ``TimeoutError`` and ``ConnectionError``."""
-        reader = DataReader(self._transaction.limit, self._transaction.received)
+        reader = DataReader(self._transaction.limit, self._transaction.received, MendedData() if self._mends else None)
         while reader.rest is None:
             if not self._connection.waiting:
                 await self._connection.more(self._until)

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Final, Protocol
 
 from gateway.config.model import Config
+from gateway.config.words import LineEnds
 from gateway.events import MailAccepted, Observer
 from gateway.mail.address import Address
 from gateway.mail.body import Bodies, BodyWriter
@@ -90,6 +91,9 @@ class Transaction:
         self.role = speaker.role
         self.home = _home(config, speaker.organisation)
         """The domain of a postmaster who is named without one."""
+        client = config.client.get(speaker.client or "")
+        self.line_ends = client.line_ends if client is not None else LineEnds.REFUSE
+        """Never mended for strangers and peers: whoever is no client of ours writes his mail as the RFC says."""
         self._world = world
         self._config = config
         self._speaker = speaker

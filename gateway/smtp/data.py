@@ -13,6 +13,7 @@ from typing import Final
 
 from gateway.mail.message import MAX_HEADER
 from gateway.outcome import Reason
+from gateway.smtp.lineends import MendedChunks, MendedData
 from gateway.smtp.reply import Reply, refused
 
 MAX_LINE: Final = 998  # RFC 5322 2.1.1, without CRLF
@@ -106,16 +107,19 @@ class _Reader:
 
 
 class DataReader(_Reader):
-    """Reads what follows DATA. ``limit`` in octets; ``received`` is how many trace lines the header may have."""
+    """Reads what follows DATA. ``limit`` in octets; ``received`` is how many trace lines the header may have; with ``mended`` bare
+    CR and LF are no faults.
+    """
 
-    def __init__(self, limit: int, received: int) -> None:
+    def __init__(self, limit: int, received: int, mended: MendedData | None = None) -> None:
         super().__init__(limit, received)
+        self._mended = mended
         self.rest: bytes | None = None
         """None until the end was read; then the bytes behind it, which are commands."""
 
     def feed(self, data: bytes) -> bytes:
         """Takes what came, gives what is to be kept. Not to be called after the end."""
-        lines = self._lines(data)
+        lines = self._lines(data if self._mended is None else self._mended.feed(data))
         if lines.startswith(b".\r\n"):
             end, self.rest = 0, lines[3:] + self._partial
         elif (found := lines.find(b"\r\n.\r\n")) >= 0:
@@ -124,21 +128,28 @@ class DataReader(_Reader):
             end = len(lines)
         if self.rest is not None:
             lines = lines[:end]
+            if self._mended is not None and self._mended.rest is not None:
+                self.rest = self._mended.rest
         # RFC 5321 4.5.2: one dot is taken from the start of a line
         return self._look(lines[lines.startswith(b".") :].replace(b"\r\n.", b"\r\n"))
 
 
 class ChunkReader(_Reader):
-    """Reads the chunks of BDAT, one after another as if they were one."""
+    """Reads the chunks of BDAT, one after another as if they were one. Made as :class:`DataReader`."""
+
+    def __init__(self, limit: int, received: int, mended: MendedChunks | None = None) -> None:
+        super().__init__(limit, received)
+        self._mended = mended
 
     def feed(self, data: bytes) -> bytes:
         """Takes octets of a chunk, gives what is to be kept."""
-        return self._look(self._lines(data))
+        return self._look(self._lines(data if self._mended is None else self._mended.feed(data)))
 
     def finish(self) -> bytes:
         """The last chunk has been fed: gives what remains. A last line without CRLF gets one: DATA could not carry it otherwise."""
+        kept = self._look(self._lines(self._mended.finish())) if self._mended is not None else b""
         partial, self._partial = self._partial, b""
-        return self._look(partial + b"\r\n") if partial else b""
+        return kept + (self._look(partial + b"\r\n") if partial else b"")
 
 
 def _fault_in(lines: bytes) -> Fault | None:

@@ -6,6 +6,7 @@ import smtplib
 
 import pytest
 
+from gateway.config.words import LineEnds
 from gateway.events import MailAccepted, MailRefused
 from gateway.mail.address import Address
 from gateway.mail.envelope import Body, Direction, Role, Stage
@@ -242,6 +243,27 @@ async def test_while_nothing_can_be_recorded_mail_is_put_off_at_mail(gatehouse: 
         assert await client.ask("MAIL FROM:<cardiology@hospital.example>") == "452 4.3.0 Cannot take mail now"
         gatehouse.events.failure = None
         assert (await client.mail()).startswith("250 ")
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_line_ends_of_our_own_server_may_be_mended(gatehouse: House, chunked: bool) -> None:
+    """Where its section says so. A stranger from the same address is refused as ever."""
+    client = gatehouse.config.client["mail"].model_copy(update={"line_ends": LineEnds.NORMALISE})
+    gatehouse.config = gatehouse.config.model_copy(update={"client": {"mail": client}})
+    message = b"Subject: x\n\nfirst\rsecond\n.\nRSET\r\n"
+    async with gatehouse.client() as sender:
+        await sender.mail()
+        if chunked:
+            await sender.send(f"BDAT {len(message)} LAST\r\n".encode() + message)
+            assert (await sender.reply()).startswith("250 ")
+        else:
+            assert (await sender.data(message + b".\r\n")).startswith("250 ")
+        assert (await sender.ask("NOOP")).startswith("250 ")
+    [body] = gatehouse.spool.bodies.kept
+    assert body.endswith(b"\r\nSubject: x\r\n\r\nfirst\r\nsecond\r\n.\r\nRSET\r\n")
+    async with gatehouse.client("stranger") as sender:
+        await sender.mail("patient@post.example", "cardiology@hospital.example")
+        assert await sender.data(b"a\nb\r\n.\r\n") == "554 5.6.0 Bare LF in the message"
 
 
 async def test_without_room_mail_is_put_off_at_mail(gatehouse: House) -> None:
