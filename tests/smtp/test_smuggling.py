@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.config.words import LineEnds
 from gateway.events import MailRefused
 from gateway.outcome import GatewayError, Reason
 from gateway.smtp.content import ChunkedContent, DotStuffedContent
@@ -107,6 +108,39 @@ async def test_a_session_refuses_it_by_name_and_obeys_nothing_of_it(
         assert not gatehouse.spool.accepted
         assert not gatehouse.spool.bodies.kept
         assert [event.reason for event in gatehouse.seen(MailRefused)] == [Reason.MALFORMED]
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["DATA", "BDAT"])
+@BYTEWISE
+@EVERY
+async def test_where_line_ends_are_mended_it_is_content_and_leaves_as_one_mail(
+    tmp_path: Path, pki: Pki, name: str, bytewise: bool, chunked: bool
+) -> None:
+    """``line_ends = "normalise"``: what looked like an end has become one in the bytes kept, and is stuffed when they leave."""
+    message = smuggling(name)
+    wire = b"BDAT %d LAST\r\n%s" % (len(message), message) if chunked else b"DATA\r\n" + message + b".\r\n"
+    async with house(tmp_path, pki) as gatehouse:
+        own = gatehouse.config.client["mail"].model_copy(update={"line_ends": LineEnds.NORMALISE})
+        gatehouse.config = gatehouse.config.model_copy(update={"client": {"mail": own}})
+        async with gatehouse.client() as client:
+            await client.mail()
+            for piece in pieces(wire + b"NOOP\r\nQUIT\r\n", bytewise):
+                await client.send(piece)
+            heard = (await client.reader.read()).decode().splitlines()
+        if not chunked:
+            assert heard.pop(0).startswith("354 ")
+        assert heard[1:] == ["250 2.0.0 OK", "221 2.0.0 Bye"]
+        if "NUL" in name:
+            assert heard[0] == "554 5.6.0 NUL in the message"
+            assert not gatehouse.spool.bodies.kept
+            return
+        assert heard[0].startswith("250 2.0.0 Accepted as ")
+        (kept,) = gatehouse.spool.bodies.kept
+        assert kept.endswith(HIDDEN)
+        assert not NOT_CRLF.search(kept)
+        reader = DataReader(LIMIT, 50)
+        assert reader.feed(sent(DotStuffedContent(), iter([kept]))) == kept
+        assert (reader.rest, reader.fault) == (b"", None)
 
 
 # Out
