@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_LINE: Final = re.compile(rb"([^\r\n]*)(\r\n|\n|\r(?=[^\n]))")  # a CR at the end of what came is not yet known to be bare
+_END: Final = re.compile(rb"\r\n|\n|\r(?=[^\n])")  # a CR at the end of what came is not yet known to be bare
 _HOLD: Final = 1024  # octets of a line without an end that are held; what is longer is refused by who reads behind us
 
 
@@ -26,10 +26,9 @@ class MendedChunks:
         data = self._carry + data
         out: list[bytes] = []
         position = 0
-        for found in _LINE.finditer(data):
-            line, end = found.groups()
-            out += (line, b"\r\n")
-            self.mended += end != b"\r\n"
+        for found in _END.finditer(data):
+            out += (data[position : found.start()], b"\r\n")
+            self.mended += found[0] != b"\r\n"
             position = found.end()
         self._carry = data[position:]
         return b"".join(out) + self._overlong()
@@ -63,10 +62,10 @@ class MendedData(MendedChunks):
         data = self._carry + data
         out: list[bytes] = []
         position = 0
-        for found in _LINE.finditer(data):
-            line, end = found.groups()
-            position, begins, behind = found.end(), self._begins, self._true
-            self._begins, self._true = True, end == b"\r\n"
+        for found in _END.finditer(data):
+            line, position = data[position : found.start()], found.end()
+            begins, behind = self._begins, self._true
+            self._begins, self._true = True, found[0] == b"\r\n"
             if line == b"." and begins:
                 if behind and self._true:
                     self.rest = data[position:]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.smtp.data import ChunkReader, DataReader, Fault
+from gateway.smtp.lineends import _END as END
 from gateway.smtp.lineends import MendedChunks, MendedData
 
 LIMIT = 100_000
@@ -92,6 +93,22 @@ def test_a_message_as_it_should_be_is_left_as_it_is(lines: list[bytes]) -> None:
     wire = re.sub(rb"^\.", b"..", message, flags=re.MULTILINE) + b".\r\n"
     assert by_data(octets(wire)) == (message, b"", None)
     assert by_chunks(octets(message)) == (message, None)
+
+
+def test_a_line_without_end_costs_no_more_than_one_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is held of it is looked at again with each piece, so it must be little."""
+    seen: list[int] = []
+
+    class Watched:
+        def finditer(self, data: bytes) -> Iterator[re.Match[bytes]]:
+            seen.append(len(data))
+            return END.finditer(data)
+
+    monkeypatch.setattr("gateway.smtp.lineends._END", Watched())
+    mended = MendedData()
+    for _ in range(1000):
+        mended.feed(b"a" * 100)
+    assert max(seen) <= 1200
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"])
