@@ -18,6 +18,7 @@ from gateway.events import MailBroken, MailDeferred, MailDelivered, MailFailed, 
 from gateway.flow.result import Flowed
 from gateway.mail.ending import Deferred, Delayed, Held, Refused, Relayed
 from gateway.mail.envelope import Direction, Mail, Recipient, Stage
+from gateway.mail.priority import Priority
 from gateway.outcome import Defer, Deliver, GatewayError, Reason, Refuse
 from gateway.report import Reporter
 from gateway.spool.files import BodyDamagedError
@@ -25,6 +26,7 @@ from gateway.spool.schedule import gives_up_at, next_at, warns
 from gateway.spool.store import Lease, LeaseLost, Remainder, Settlement, Spool, Waiting
 
 CONCURRENT: Final = 32  # mails in hand at once; a worker is one core, so more would only add memory
+BULK: Final = 24  # of them bulk mail, so that a run to slow servers never has every hand
 
 _log = structlog.get_logger()
 
@@ -67,6 +69,7 @@ class Worker:
         self._now = now
         self._random = random
         self._free = CONCURRENT
+        self._bulk_free = BULK
         self._freed = asyncio.Event()
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -77,6 +80,7 @@ class Worker:
                 leases = await self._lease()
                 for lease in leases:
                     self._free -= 1
+                    self._bulk_free -= lease.mail.priority is Priority.BULK
                     tasks.create_task(self._hold(lease))
                 await self._something_to_do(stop)
 
@@ -84,7 +88,7 @@ class Worker:
         if self._free == 0:
             return ()
         try:
-            return await self._spool.lease(self._free)
+            return await self._spool.lease(self._free, self._bulk_free)
         except GatewayError as error:
             _log.warning("lease_failed", reason=error.reason)
             await asyncio.sleep(1.0)  # a spool that fails is asked again, at a pace that does not fill the log
@@ -93,12 +97,17 @@ class Worker:
     async def _something_to_do(self, stop: asyncio.Task[bool]) -> None:
         """Wait for a due mail, a free hand, or the end."""
         self._freed.clear()
-        wait: asyncio.Future[Any] = asyncio.ensure_future(self._spool.wait(self._free) if self._free else self._freed.wait())
+        waits: list[asyncio.Future[Any]] = []
+        if self._free:
+            waits.append(asyncio.ensure_future(self._spool.wait(self._free, self._bulk_free)))
+        if not self._free or not self._bulk_free:
+            waits.append(asyncio.ensure_future(self._freed.wait()))
         try:
-            await asyncio.wait([wait, stop], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([*waits, stop], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            wait.cancel()
-            await asyncio.gather(wait, return_exceptions=True)
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
 
     async def _hold(self, lease: Lease) -> None:
         """One lease from start to settlement. Nothing escapes: a fault of ours puts the mail aside and pages operations."""
@@ -113,6 +122,7 @@ class Worker:
             await self._break(lease, type(error).__name__)
         finally:
             self._free += 1
+            self._bulk_free += lease.mail.priority is Priority.BULK
             self._freed.set()
 
     async def _step(self, lease: Lease) -> None:

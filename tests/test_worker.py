@@ -27,11 +27,12 @@ from gateway.mail.address import Address
 from gateway.mail.ending import Deferred, Held, Refused
 from gateway.mail.envelope import Arrival, Direction, Envelope, Mail, NextHop, Recipient, Role, Stage
 from gateway.mail.identifier import make_mail_id
+from gateway.mail.priority import Priority
 from gateway.outcome import Defer, Deliver, GatewayError, Reason, Refuse
 from gateway.report import Reporter
 from gateway.spool.files import BodyDamagedError
 from gateway.spool.store import Lease, LeaseLost, Remainder, Row, Settlement, State, Waiting
-from gateway.worker import CONCURRENT, Worker
+from gateway.worker import BULK, CONCURRENT, Worker
 from tests.doubles import Events, MemoryBody, MemorySpool
 from tests.policy.world import world
 
@@ -121,15 +122,18 @@ class LeasingSpool(MemorySpool):
         self.due += [Lease(mail, number, 0.0, attempts, mail.arrival.at if due is None else due) for number, mail in numbered]
         self.came.set()
 
-    async def lease(self, limit: int) -> Sequence[Lease]:
+    async def lease(self, limit: int, bulk: int | None = None) -> Sequence[Lease]:
         self.asked.append(limit)
         if self.lease_errors:
             raise self.lease_errors.pop(0)
-        taken, self.due = self.due[:limit], self.due[limit:]
+        run = [lease for lease in self.due if lease.mail.priority is Priority.BULK]
+        others = [lease for lease in self.due if lease.mail.priority is not Priority.BULK]
+        taken = [*others, *run[: limit if bulk is None else bulk]][:limit]
+        self.due = [lease for lease in self.due if lease not in taken]
         self.leased += len(taken)
         return taken
 
-    async def wait(self, room: int = 0) -> None:  # noqa: ARG002
+    async def wait(self, room: int = 0, bulk: int | None = None) -> None:  # noqa: ARG002
         self.came.clear()
         await self.came.wait()
 
@@ -639,6 +643,38 @@ async def test_no_more_mails_are_in_hand_than_a_worker_may_hold() -> None:
         stopping.set()
     assert most == CONCURRENT
     assert max(bench.spool.asked) <= CONCURRENT
+
+
+async def test_a_run_never_has_every_hand() -> None:
+    """Its mails wait for a slow server; a letter finds a hand free, and a hand that comes free takes the next mail of it."""
+    gate, running = asyncio.Event(), [0]
+    run = [replace(a_mail(FIRST, stage=Stage.DELIVERY), priority=Priority.BULK) for _ in range(BULK + 5)]
+
+    async def slow(mail: Mail) -> Sequence[HopResult]:
+        running[0] += mail.priority is Priority.BULK
+        assert running[0] <= BULK
+        if mail.priority is Priority.BULK:
+            await gate.wait()
+            running[0] -= 1
+        return [HopResult(FIRST, Deliver())]
+
+    bench = Bench(slow)
+    bench.spool.add(*run)
+    stopping = asyncio.Event()
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        tasks.create_task(bench.worker.run(stopping))
+        while running[0] < BULK:
+            await asyncio.sleep(0)
+        assert len(bench.spool.due) == 5
+        letter = a_mail(FIRST, stage=Stage.DELIVERY)
+        bench.spool.add(letter)
+        while not bench.spool.settled:
+            await asyncio.sleep(0)
+        assert bench.spool.settled[0].lease.mail == letter
+        gate.set()
+        while len(bench.spool.settled) < len(run) + 1:
+            await asyncio.sleep(0)
+        stopping.set()
 
 
 async def test_stop_waits_for_the_mails_in_hand_and_takes_no_more() -> None:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from gateway.mail.address import Address
 from gateway.mail.body import Body as Bytes
 from gateway.mail.identifier import MailId
+from gateway.mail.priority import Priority
 
 
 class Direction(StrEnum):
@@ -116,4 +117,4 @@ class Mail:
     stage: Stage
     hop: NextHop | None = None
     protected: bool = False
-    priority: int = 0
+    priority: Priority = Priority.NORMAL

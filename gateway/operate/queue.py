@@ -80,6 +80,7 @@ def facts(row: Row) -> dict[str, Any]:
         "direction": str(arrival.direction),
         "state": str(row.state),
         "stage": str(mail.stage),
+        "priority": mail.priority.name.lower(),
         "arrived": rfc3339(arrival.at),
         "from": "<>" if mail.envelope.sender is None else str(mail.envelope.sender),
         "to": [str(recipient.address) for recipient in mail.envelope.recipients],

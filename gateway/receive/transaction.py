@@ -6,7 +6,7 @@ The configuration of the moment MAIL was said governs the whole transaction; a r
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import lru_cache
@@ -17,13 +17,15 @@ from gateway.config.words import LineEnds
 from gateway.events import MailAccepted, Observer
 from gateway.mail.address import Address
 from gateway.mail.body import Bodies, BodyWriter
-from gateway.mail.envelope import Arrival, Direction, Envelope, Mail, Recipient, Stage
+from gateway.mail.envelope import Arrival, Direction, Envelope, Mail, Recipient, Role, Stage
 from gateway.mail.identifier import RANDOM_BYTES, MailId, make_mail_id
+from gateway.mail.priority import Priority, Runs, priority_of
 from gateway.outcome import Defer, Deliver, GatewayError, Reason, Refuse
 from gateway.policy import Admitted, Known, Speaker, admit, plan
 from gateway.smtp.command import Hello, MailFrom
 
 MEGABYTE: Final = 1024 * 1024
+HEAD: Final = 16 * 1024  # octets of a message that are looked through for its priority
 
 
 class Intake(Protocol):
@@ -72,6 +74,7 @@ class World:
     observer: Recorder
     now: Callable[[], int]
     random: Callable[[int], bytes]
+    runs: Runs = field(default_factory=Runs)
 
 
 def message_limit(config: Config) -> int:
@@ -101,6 +104,7 @@ class Transaction:
         self._admitted: Admitted | None = None
         self._writer: BodyWriter | None = None
         self._failure: Defer | None = None
+        self._head = b""
         self._at = world.now()
         self._id = make_mail_id(self._at, world.random(RANDOM_BYTES))
 
@@ -142,6 +146,8 @@ class Transaction:
         """Appends to the body. Where that fails the rest is dropped, and ``accept`` will say so: a session stays in step."""
         if self._writer is None or not data:
             return
+        if len(self._head) < HEAD:
+            self._head += data[: HEAD - len(self._head)]
         try:
             self._writer.write(data)
         except GatewayError as error:
@@ -165,7 +171,9 @@ class Transaction:
             return self._failure or Defer(Reason.SPOOL_UNAVAILABLE)
         try:
             body = writer.close()
-            await self._world.spool.accept(Mail(self._arrival(self._admitted), self._envelope(), body, Stage.FLOW))
+            envelope = self._envelope()
+            mail = Mail(self._arrival(self._admitted), envelope, body, Stage.FLOW, priority=self._priority(envelope))
+            await self._world.spool.accept(mail)
         except GatewayError as error:
             writer.discard()
             return Defer(error.reason, error.detail)
@@ -211,6 +219,13 @@ class Transaction:
             ret=mail.ret,
             envid=mail.envid,
         )
+
+    def _priority(self, envelope: Envelope) -> Priority:
+        speaker, sender = self._speaker, envelope.sender
+        who = f"{speaker.client or speaker.peer or speaker.address} {sender}"
+        running = sender is not None and self._world.runs.running(who, self._at)
+        header = self._head.partition(b"\r\n\r\n")[0]
+        return priority_of(header, len(envelope.recipients), known=speaker.role is not Role.STRANGER, running=running)
 
     def _trace_line(self) -> bytes:
         """``for`` is given for a single recipient alone: with more it would tell each of the others (RFC 5321 7.2)."""

@@ -13,6 +13,7 @@ from typing import Any
 import apsw
 
 from gateway.mail.identifier import MailId
+from gateway.mail.priority import Priority
 from gateway.outcome import Reason
 from gateway.spool.codec import CodecError
 from gateway.spool.rows import MAIL, Fate, MakeBody, read_mail, settle
@@ -29,23 +30,40 @@ class Worker:
     until: float
 
 
-def take(database: apsw.Connection, limit: int, worker: Worker, closed: Collection[str], make: MakeBody) -> list[Lease]:
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a worker wants: at most ``limit`` leases, at most ``bulk`` of them of bulk mail. ``turned``: the first goes to what has
+    to stand back else, so that nothing does so for ever.
+    """
+
+    limit: int
+    bulk: int
+    turned: bool = False
+
+
+def take(database: apsw.Connection, wish: Wish, worker: Worker, closed: Collection[str], make: MakeBody) -> list[Lease]:
     """Lease what is due: the leases of others that ran out, and waiting rows, except those of ``closed`` epochs."""
-    shut = json.dumps(sorted(closed))
+    shut, limit = json.dumps(sorted(closed)), wish.limit
     chosen: list[Any] = database.execute(
         "SELECT id, priority, next_at FROM mail WHERE state = 'leased' AND until <= ?"
         " AND epoch NOT IN (SELECT value FROM json_each(?)) LIMIT ?",
         (worker.boot, shut, limit),
     ).fetchall()
-    for priority in _priorities(database):
+    priorities = list(_priorities(database))
+    lowest = priorities[-1] if priorities and wish.turned else None
+    for priority in priorities:
+        if len(chosen) >= limit and priority != lowest:
+            continue
         chosen += database.execute(
             "SELECT id, priority, next_at FROM mail WHERE state = 'waiting' AND priority = ? AND next_at <= ?"
             " AND epoch NOT IN (SELECT value FROM json_each(?)) ORDER BY next_at, id LIMIT ?",
-            (priority, worker.now, shut, limit),
+            (priority, worker.now, shut, min(limit, wish.bulk) if priority == Priority.BULK else limit),
         ).fetchall()
-        if len(chosen) >= limit:
-            break
     chosen.sort(key=lambda row: (-row[1], row[2], row[0]))
+    turned = next((row for row in chosen if row[1] == lowest), None)
+    if turned is not None:
+        chosen.remove(turned)
+        chosen.insert(0, turned)
     leases = []
     for identifier, _, _ in chosen[:limit]:
         row: Any = database.execute(
@@ -69,8 +87,10 @@ def _priorities(database: apsw.Connection) -> Iterator[int]:
         best = database.execute("SELECT max(priority) FROM mail WHERE state = 'waiting' AND priority < ?", (best,)).get
 
 
-def next_due(database: apsw.Connection, closed: Collection[str]) -> tuple[int | None, float | None]:
-    """When the next waiting row is due, and when the next lease runs out; None where there is none."""
+def next_due(database: apsw.Connection, closed: Collection[str], *, bulk: bool) -> tuple[int | None, float | None]:
+    """When the next waiting row is due, without ``bulk`` one of other mail, and when the next lease runs out; None where there is
+    none.
+    """
     shut = json.dumps(sorted(closed))
     times = [
         database.execute(
@@ -79,6 +99,7 @@ def next_due(database: apsw.Connection, closed: Collection[str]) -> tuple[int | 
             (priority, shut),
         ).get
         for priority in _priorities(database)
+        if bulk or priority != Priority.BULK
     ]
     runs_out = database.execute(
         "SELECT min(until) FROM mail WHERE state = 'leased' AND epoch NOT IN (SELECT value FROM json_each(?))", (shut,)

@@ -14,6 +14,7 @@ import apsw
 
 from gateway.mail.envelope import Mail, Recipient, Stage
 from gateway.mail.identifier import MailId
+from gateway.mail.priority import Priority
 from gateway.outcome import Reason
 from gateway.spool.bodies import SpoolBody, body_of
 from gateway.spool.codec import read_content, read_sealings, write_content, write_sealings
@@ -223,7 +224,7 @@ def read_mail(row: Sequence[Any], make: MakeBody) -> Mail:
         stage=Stage(stage),
         hop=content.hop,
         protected=bool(protected),
-        priority=priority,
+        priority=Priority(priority),
     )
 
 

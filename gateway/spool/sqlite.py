@@ -143,7 +143,7 @@ class SqliteSpool:
     async def accept(self, mail: Mail) -> None:
         """See the contract. If it fails, the caller still owns the body and discards it."""
         fate = table.Fate(State.WAITING, self._now())
-        holder = self._taker.holder()
+        holder = self._taker.holder(mail.priority)
 
         def stored() -> None:
             if holder is None:
@@ -153,13 +153,13 @@ class SqliteSpool:
 
         await self._store([mail], lambda database: table.insert(database, mail, fate, holder), stored)
 
-    async def lease(self, limit: int) -> Sequence[Lease]:
+    async def lease(self, limit: int, bulk: int | None = None) -> Sequence[Lease]:
         """See the contract."""
-        return await self._taker.lease(limit)
+        return await self._taker.lease(limit, limit if bulk is None else bulk)
 
-    async def wait(self, room: int = 0) -> None:
+    async def wait(self, room: int = 0, bulk: int | None = None) -> None:
         """See the contract."""
-        await self._taker.wait(room)
+        await self._taker.wait(room, room if bulk is None else bulk)
 
     async def replace(self, lease: Lease, settlement: Settlement) -> None:
         """See the contract."""

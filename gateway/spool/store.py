@@ -96,14 +96,17 @@ class Spool(Protocol):
     async def accept(self, mail: Mail) -> None:
         """A new mail, ``waiting`` at once. On return 250 may be said."""
 
-    async def lease(self, limit: int) -> Sequence[Lease]:
-        """At most ``limit`` rows that are due, best priority first, taken for this worker; empty when nothing is due."""
+    async def lease(self, limit: int, bulk: int | None = None) -> Sequence[Lease]:
+        """At most ``limit`` rows that are due, at most ``bulk`` of them of bulk mail, taken for this worker; empty when nothing is
+        due. Best priority first, but for one of the lowest now and then.
+        """
 
-    async def wait(self, room: int = 0) -> None:
-        """Returns when something may be due: a mail was accepted here, or the time of the next row has come.
+    async def wait(self, room: int = 0, bulk: int | None = None) -> None:
+        """Returns when something may be due: a mail was accepted here, or the time of the next row has come. Bulk mail is none
+        where ``bulk`` is 0.
 
-        ``room`` is how many leases the caller would take from now on, even after the return: of what is stored here, as many
-        may be leased to this process at once, for the next calls of :meth:`lease`.
+        ``room`` is how many leases the caller would take from now on, even after the return, ``bulk`` of them of bulk mail: of what
+        is stored here, as many may be leased to this process at once, for the next calls of :meth:`lease`.
         """
 
     async def replace(self, lease: Lease, settlement: Settlement) -> None:

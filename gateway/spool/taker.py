@@ -16,6 +16,7 @@ from typing import Final
 
 from gateway.mail.envelope import Mail
 from gateway.mail.identifier import MailId
+from gateway.mail.priority import Priority
 from gateway.outcome import GatewayError, Reason
 from gateway.spool import leases as leasing
 from gateway.spool import rows as table
@@ -26,6 +27,7 @@ from gateway.spool.keeper import LEASE_SECONDS, Keeper
 from gateway.spool.store import Lease
 
 POLL_SECONDS: Final = 0.5  # how soon a row is seen that another process released or added
+TURN: Final = 8  # each so many looks into the database, the lowest priority comes first: it waits longer, and not for ever
 _CLOSED_SECONDS: Final = 5.0  # how soon an epoch that could not be opened is tried again
 
 
@@ -53,6 +55,9 @@ class Taker:
         self._changed = asyncio.Event()
         self._room = 0
         """How many more leases the worker wants."""
+        self._bulk = 0
+        """How many of them may be of bulk mail."""
+        self._turn = 0
         self._ready: deque[Lease] = deque()
         """Leases that nobody has asked for yet."""
         self._look_at = 0.0
@@ -60,21 +65,22 @@ class Taker:
         self._behind = True
         """Whether more was due when it was last asked than there was room for."""
 
-    async def lease(self, limit: int) -> Sequence[Lease]:
+    async def lease(self, limit: int, bulk: int) -> Sequence[Lease]:
         """See :meth:`gateway.spool.store.Spool.lease`. Rows whose epoch cannot be opened now are passed over, and tried later."""
         boot = self._boot()
         ready = [self._ready.popleft() for _ in range(min(limit, len(self._ready)))]
         if ready and (len(ready) == limit or boot < self._look_at):
             return ready
         try:
-            return [*ready, *await self._due(limit - len(ready), boot)]
+            taken = sum(lease.mail.priority is Priority.BULK for lease in ready)
+            return [*ready, *await self._due(limit - len(ready), max(0, bulk - taken), boot)]
         except BaseException:
             self._ready.extendleft(reversed(ready))
             raise
 
-    async def wait(self, room: int) -> None:
+    async def wait(self, room: int, bulk: int) -> None:
         """See :meth:`gateway.spool.store.Spool.wait`. Sees what other processes changed within ``POLL_SECONDS``."""
-        self._room = room
+        self._room, self._bulk = room, min(room, bulk)
         while not self._ready:
             self._changed.clear()
             if room and (pause := self._look_at - self._boot()) > 0:
@@ -82,7 +88,7 @@ class Taker:
                     continue
                 self._look_at = 0.0
             closed = self._closed_epochs()
-            next_at, runs_out = await self._database.run(partial(leasing.next_due, closed=closed), Effect.READ)
+            next_at, runs_out = await self._database.run(partial(leasing.next_due, closed=closed, bulk=bulk > 0), Effect.READ)
             pauses = [POLL_SECONDS]
             if next_at is not None:
                 pauses.append((next_at - self._now()) / 1e6)
@@ -99,11 +105,13 @@ class Taker:
         self._look_at = 0.0
         self._changed.set()
 
-    def holder(self) -> table.Holder | None:
-        """Whose the next mail is from the start: ours if there is room and nothing else waits for it."""
-        if self._room <= 0 or self._behind:
+    def holder(self, priority: Priority) -> table.Holder | None:
+        """Whose the next mail is from the start: ours if there is room for its like and nothing else waits for it."""
+        bulk = priority is Priority.BULK
+        if self._room <= 0 or self._behind or (bulk and self._bulk <= 0):
             return None
         self._room -= 1
+        self._bulk -= bulk
         return table.Holder(self._own, self._boot() + LEASE_SECONDS)
 
     def hand_over(self, mail: Mail, holder: table.Holder, due: int) -> None:
@@ -115,14 +123,16 @@ class Taker:
 
     async def give_back(self) -> None:
         """Every lease in hand, at the end of the process. Raises ``GatewayError`` (SPOOL_UNAVAILABLE)."""
-        self._room = 0
+        self._room = self._bulk = 0
         await self._return(self._keeper.held(), None)
 
-    async def _due(self, limit: int, boot: float) -> list[Lease]:
+    async def _due(self, limit: int, bulk: int, boot: float) -> list[Lease]:
+        self._turn += 1
+        wish = leasing.Wish(limit, bulk, turned=self._turn % TURN == 0)
         worker = leasing.Worker(self._own, self._now(), boot, boot + LEASE_SECONDS)
         self._look_at = boot + POLL_SECONDS  # unless something is put there meanwhile
         closed = self._closed_epochs()
-        leases = await self._database.run(lambda database: leasing.take(database, limit, worker, closed, self._make), Effect.CHANGE)
+        leases = await self._database.run(lambda database: leasing.take(database, wish, worker, closed, self._make), Effect.CHANGE)
         self._behind = len(leases) == limit
         if self._behind:
             self._look_at = 0.0

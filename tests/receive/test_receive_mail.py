@@ -10,6 +10,7 @@ from gateway.config.words import LineEnds
 from gateway.events import MailAccepted, MailRefused
 from gateway.mail.address import Address
 from gateway.mail.envelope import Body, Direction, Role, Stage
+from gateway.mail.priority import Priority
 from gateway.outcome import GatewayError, Reason
 from tests.receive.gatehouse import AT, House
 
@@ -264,6 +265,17 @@ async def test_line_ends_of_our_own_server_may_be_mended(gatehouse: House, chunk
     async with gatehouse.client("stranger") as sender:
         await sender.mail("patient@post.example", "cardiology@hospital.example")
         assert await sender.data(b"a\nb\r\n.\r\n") == "554 5.6.0 Bare LF in the message"
+
+
+async def test_a_mail_is_stored_with_its_priority(gatehouse: House) -> None:
+    """By its header; and the fifty-first within minutes of one sender is one of a run."""
+    async with gatehouse.client() as client:
+        for field in ("Importance: high", "Precedence: bulk", *["X-Mailer: x"] * 49):
+            await client.mail()
+            assert (await client.data(f"{field}\r\n\r\nPriority: urgent\r\n.\r\n".encode())).startswith("250 ")
+    urgent, bulk, *others = (mail.priority for mail in gatehouse.spool.accepted)
+    assert (urgent, bulk) == (Priority.URGENT, Priority.BULK)
+    assert others == [Priority.NORMAL] * 48 + [Priority.BULK]
 
 
 async def test_without_room_mail_is_put_off_at_mail(gatehouse: House) -> None:

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from gateway.mail.address import Address
 from gateway.mail.envelope import Arrival, Direction, Envelope, Mail, NextHop, Recipient, Role, Stage
 from gateway.mail.identifier import MailId, make_mail_id
+from gateway.mail.priority import Priority
 from gateway.outcome import GatewayError, Reason
 from gateway.smime.keys import Oaep, WrappedKey
 from gateway.spool.epoch import SealingKey
@@ -123,7 +124,7 @@ def make_mail(
     *,
     at: int = START,
     stage: Stage = Stage.FLOW,
-    priority: int = 0,
+    priority: Priority = Priority.NORMAL,
     parent: MailId | None = None,
     identifier: MailId | None = None,
 ) -> Mail:

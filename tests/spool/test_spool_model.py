@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from gateway.mail.ending import Held
 from gateway.mail.envelope import Mail, Recipient
 from gateway.mail.identifier import MailId, make_mail_id
+from gateway.mail.priority import Priority
 from gateway.outcome import Reason
 from gateway.spool.keeper import LEASE_SECONDS
 from gateway.spool.sqlite import SqliteSpool
@@ -33,7 +34,7 @@ class Entry:
     recipients: tuple[Recipient, ...]
     large: bool
     body: str
-    priority: int
+    priority: Priority
     next_at: int
     state: State = State.WAITING
     attempts: int = 0
@@ -53,6 +54,7 @@ class Held_:  # noqa: N801 - a lease in a worker's hand
 class Model:
     rows: dict[MailId, Entry] = field(default_factory=dict)
     leases: list[Held_] = field(default_factory=list)
+    turns: dict[int, int] = field(default_factory=lambda: {0: 0, 1: 0})
 
 
 class SpoolMachine(RuleBasedStateMachine):
@@ -85,7 +87,7 @@ class SpoolMachine(RuleBasedStateMachine):
         self.loop.close()
         self.folder.cleanup()
 
-    def make(self, worker: int, data: bytes, *, priority: int = 0, parent: MailId | None = None) -> Mail:
+    def make(self, worker: int, data: bytes, *, priority: Priority = Priority.NORMAL, parent: MailId | None = None) -> Mail:
         """A mail whose identifier is the same whenever the same steps are run."""
         identifier = make_mail_id(self.clock.now, self.clock.random(10))
         return make_mail(self.workers[worker], data, at=self.clock.now, priority=priority, parent=parent, identifier=identifier)
@@ -100,26 +102,34 @@ class SpoolMachine(RuleBasedStateMachine):
             parent=mail.arrival.parent,
         )
 
-    @rule(worker=WORKERS, large=st.booleans(), priority=st.integers(-1, 1))
-    def accept(self, worker: int, large: bool, priority: int) -> None:
+    @rule(worker=WORKERS, large=st.booleans(), priority=st.sampled_from(Priority))
+    def accept(self, worker: int, large: bool, priority: Priority) -> None:
         mail = self.make(worker, DATA[large], priority=priority)
         self.run(self.workers[worker].accept(mail))
         self.add(mail, large=large)
 
-    @rule(worker=WORKERS, limit=st.integers(1, 4))
-    def lease(self, worker: int, limit: int) -> None:
-        waiting = [
-            (-row.priority, row.next_at, name)
-            for name, row in self.model.rows.items()
-            if row.state is State.WAITING and row.next_at <= self.clock.now
-        ]
+    def wanted(self, worker: int, bulk: int) -> list[MailId]:
+        """What is due, in the order a worker is to get it: each eighth time one of the lowest priority first."""
+        self.model.turns[worker] += 1
+        everything = {name: row for name, row in self.model.rows.items() if row.state is State.WAITING}
+        due = {name: row for name, row in everything.items() if row.next_at <= self.clock.now}
+        order = sorted(due, key=lambda name: (-due[name].priority, due[name].next_at, name))
+        run = [name for name in order if due[name].priority is Priority.BULK]
+        order = [name for name in order if name not in run[bulk:]]
+        lowest = min((row.priority for row in everything.values()), default=None)
+        first = [name for name in order if due[name].priority == lowest][: self.model.turns[worker] % 8 == 0]
+        return first + [name for name in order if name not in first]
+
+    @rule(worker=WORKERS, limit=st.integers(1, 4), bulk=st.integers(0, 4))
+    def lease(self, worker: int, limit: int, bulk: int) -> None:
+        waiting = self.wanted(worker, bulk)
         expired = [name for name, row in self.model.rows.items() if row.state is State.LEASED and row.until <= self.clock.boot]
-        leases = self.run(self.workers[worker].lease(limit))
+        leases = self.run(self.workers[worker].lease(limit, bulk))
         names = [lease.mail.arrival.mail for lease in leases]
         assert len(set(names)) == len(names) == min(limit, len(waiting) + len(expired))
         if not expired:
-            assert names == [name for _, _, name in sorted(waiting)[:limit]]
-        assert set(names) <= {name for _, _, name in waiting} | set(expired)
+            assert names == waiting[:limit]
+        assert set(names) <= {*waiting, *expired}
         for lease in leases:
             row = self.model.rows[lease.mail.arrival.mail]
             assert lease.attempts == row.attempts
@@ -238,12 +248,14 @@ class SpoolMachine(RuleBasedStateMachine):
     def crash(self, worker: int) -> None:
         crash(self.workers[worker])
         self.workers[worker] = self.start()
+        self.model.turns[worker] = 0
         self.free(worker)
 
     @rule(worker=WORKERS)
     def restart_in_order(self, worker: int) -> None:
         self.run(self.workers[worker].close())
         self.workers[worker] = self.start()
+        self.model.turns[worker] = 0
         for row in self.model.rows.values():
             if row.state is State.LEASED and row.owner == worker:
                 row.attempts -= 1

@@ -12,6 +12,7 @@ import pytest
 
 from gateway.mail.ending import Held
 from gateway.mail.envelope import Mail, NextHop, Stage
+from gateway.mail.priority import Priority
 from gateway.outcome import GatewayError, Reason
 from gateway.spool import taker
 from gateway.spool.database import Effect
@@ -245,8 +246,8 @@ async def test_leases_come_by_priority_then_by_time(tmp_path: Path) -> None:
     clock = Clock()
     async with running(make_spool(tmp_path, clock)) as spool:
         names = []
-        for priority in (0, 5, -1, 5, 0):
-            mail = make_mail(spool, at=clock.now, priority=priority)
+        for priority in (0, 1, -1, 1, 0):
+            mail = make_mail(spool, at=clock.now, priority=Priority(priority))
             await spool.accept(mail)
             names.append(mail.arrival.mail)
             clock.advance(1)
@@ -254,6 +255,41 @@ async def test_leases_come_by_priority_then_by_time(tmp_path: Path) -> None:
         for limit in (1, 3, 3):
             order += [lease.mail.arrival.mail for lease in await spool.lease(limit)]
         assert order == [names[index] for index in (1, 3, 0, 4, 2)]
+
+
+async def test_a_run_does_not_delay_a_letter_nor_wait_for_ever(tmp_path: Path) -> None:
+    """A letter that comes behind 300 is in the next lease; and of a flood of letters each eighth look leaves one to the run."""
+    clock = Clock()
+    async with running(make_spool(tmp_path, clock)) as spool:
+        for _ in range(300):
+            await spool.accept(make_mail(spool, at=clock.now, priority=Priority.BULK))
+        clock.advance(1)
+        letter = make_mail(spool, at=clock.now)
+        await spool.accept(letter)
+        [first] = await spool.lease(1)
+        assert first.mail.arrival.mail == letter.arrival.mail
+        assert [lease.mail.priority for lease in await spool.lease(4, 3)] == [Priority.BULK] * 3
+        assert not await spool.lease(4, 0)
+        for _ in range(20):
+            await spool.accept(make_mail(spool, at=clock.now))
+        order = [lease.mail.priority for _ in range(16) for lease in await spool.lease(1)]
+        assert order.count(Priority.BULK) == 2
+
+
+async def test_bulk_mail_is_not_waited_for_where_none_is_wanted(tmp_path: Path) -> None:
+    """Or a worker with every hand for bulk full would look again and again. Handed over it is not either; a letter is."""
+    clock = Clock()
+    async with running(make_spool(tmp_path, clock)) as spool:
+        assert not await spool.lease(8)
+        waiting = asyncio.ensure_future(spool.wait(8, 0))
+        await asyncio.sleep(0)
+        await spool.accept(make_mail(spool, at=clock.now, priority=Priority.BULK))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(waiting), 0.1)
+        letter = make_mail(spool, at=clock.now)
+        await spool.accept(letter)
+        await asyncio.wait_for(waiting, 5)
+        assert [lease.mail.arrival.mail for lease in await spool.lease(8, 0)] == [letter.arrival.mail]
 
 
 async def test_a_lease_that_ran_out_is_fenced(tmp_path: Path) -> None:
