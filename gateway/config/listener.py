@@ -13,7 +13,10 @@ from gateway.mail.envelope import Role
 
 
 class Listener(Section):
-    """``[listener.NAME]``: where we accept SMTP. ``zone`` belongs to the role ``zone`` and is required there."""
+    """``[listener.NAME]``: where we accept SMTP. ``zone`` belongs to the role ``zone`` and is required there.
+
+    A connection from ``proxy``, our load balancers, begins with a PROXY header.
+    """
 
     address: Numeric
     port: Annotated[int, Field(ge=0, le=65535)]
@@ -22,6 +25,7 @@ class Listener(Section):
     identity: TlsName | None = None
     zone: ZoneName | None = None
     organisation: OrganisationName | None = None
+    proxy: tuple[Network, ...] = ()
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

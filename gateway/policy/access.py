@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -98,6 +99,12 @@ def admit(config: Config, speaker: Speaker, sender: Address | None, recipient: A
     if speaker.role is Role.STRANGER and owner != speaker.organisation:
         return Refuse(Reason.RELAY_DENIED, f"listener {speaker.listener} takes mail for {speaker.organisation} alone")
     return Admitted(owner, Direction.INBOUND)
+
+
+def within(address: str, networks: Collection[str]) -> bool:
+    """Whether ``address`` is in one of ``networks``."""
+    place = _place(address) if networks else None
+    return place is not None and any(place in _network(text) for text in networks)
 
 
 @lru_cache(maxsize=8192)

@@ -7,7 +7,8 @@ import contextlib
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from ipaddress import IPv6Address, ip_address
 from typing import Final
 
@@ -17,7 +18,9 @@ from gateway.config.model import Config, TlsMode
 from gateway.edge.tls import server_contexts
 from gateway.events import PeerRejected
 from gateway.outcome import Reason
-from gateway.receive.connection import Connection
+from gateway.policy import within
+from gateway.receive.connection import Connection, Gone
+from gateway.receive.introduction import NotIntroducedError, introduced
 from gateway.receive.session import Session
 from gateway.receive.transaction import World
 from gateway.smtp.reply import Reply
@@ -106,30 +109,64 @@ class Receiver:
     async def _hold(self, name: str, accepted: socket.socket, address: str) -> None:
         """One connection, from its limits to its end."""
         config = self._world.config()
-        limits = config.limits
-        if self._open >= limits.connections or self._by_address[address] >= limits.connections_per_address:
+        place = config.listener.get(name)
+        # A balancer hands on the connections of many: whom each is counted for, its header says
+        handed_on = place is not None and within(address, place.proxy)
+        if self._open >= config.limits.connections or (not handed_on and self._full(address)):
             self._turn_away(name, accepted, address)
             return
         self._open += 1
-        self._by_address[address] += 1
         try:
-            await self._connect(config, name, accepted, address)
+            with contextlib.nullcontext() if handed_on else self._counted(address):
+                await self._connect(config, name, accepted, address, handed_on=handed_on)
         except Exception as error:  # one connection must not end the others
             accepted.close()
             _log.error("connection failed", listener=name, error=type(error).__name__)
         finally:
             self._open -= 1
+
+    def _full(self, address: str) -> bool:
+        return self._by_address[address] >= self._world.config().limits.connections_per_address
+
+    @contextlib.contextmanager
+    def _counted(self, address: str) -> Iterator[None]:
+        self._by_address[address] += 1
+        try:
+            yield
+        finally:
             self._by_address[address] -= 1
             if not self._by_address[address]:
                 del self._by_address[address]
 
-    async def _connect(self, config: Config, name: str, accepted: socket.socket, address: str) -> None:
+    async def _handed_on(self, session: Session, name: str, connection: Connection) -> None:
+        """A connection that must begin with a PROXY header, and is its source's from there on."""
+        try:
+            named = await introduced(connection)
+        except Gone:
+            return
+        except NotIntroducedError as error:
+            self._world.observer.see(
+                PeerRejected(listener=name, address=connection.address, reason=Reason.MALFORMED, detail=str(error))
+            )
+            return
+        connection.address = _plain(named or connection.address)
+        if self._full(connection.address):
+            # Under implicit TLS the client waits for a handshake, as in _turn_away
+            if self._world.config().listener[name].tls is not TlsMode.IMPLICIT:
+                connection.say(_BUSY)
+            self._rejected(name, connection.address)
+            return
+        with self._counted(connection.address):
+            await session.talk(connection)
+
+    async def _connect(self, config: Config, name: str, accepted: socket.socket, address: str, *, handed_on: bool) -> None:
         place = config.listener.get(name)
         if place is None:
             accepted.close()
             return
         session = Session(self._world, name, place, self._contexts, self._draining)
-        connection = Connection(session.talk, address, config.limits.command_seconds)
+        talk = partial(self._handed_on, session, name) if handed_on else session.talk
+        connection = Connection(talk, address, config.limits.command_seconds)
         try:
             await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, accepted)
         except OSError:
@@ -150,6 +187,9 @@ class Receiver:
         with contextlib.suppress(OSError), accepted:
             if place is not None and place.tls is not TlsMode.IMPLICIT:
                 accepted.send(_BUSY.encode())
+        self._rejected(name, address)
+
+    def _rejected(self, name: str, address: str) -> None:
         self._world.observer.see(
             PeerRejected(listener=name, address=address, reason=Reason.TOO_MANY, detail="too many connections")
         )

@@ -59,10 +59,11 @@ def _version_1(data: bytes) -> ProxyHeader | NoProxyHeader | None:
     if kind is None or len(words) != 5:
         return NoProxyHeader("not TCP4, TCP6 or UNKNOWN with two addresses and two ports")
     try:
-        source, _, port, _ = (*(kind(_text(word)) for word in words[1:3]), *(_port(word) for word in words[3:]))
+        source, _ = (kind(_text(word)) for word in words[1:3])
+        port, _ = (_port(word) for word in words[3:])
     except ValueError:
         return NoProxyHeader("a wrong address or port")
-    return ProxyHeader(end + 2, str(source), int(port))
+    return ProxyHeader(end + 2, str(source), port)
 
 
 def _version_2(data: bytes) -> ProxyHeader | NoProxyHeader | None:
