@@ -26,6 +26,7 @@ from gateway.spool.schedule import gives_up_at, next_at, warns
 from gateway.spool.store import Lease, LeaseLost, Remainder, Settlement, Spool, Waiting
 
 CONCURRENT: Final = 32  # mails in hand at once; a worker is one core, so more would only add memory
+GUILTY: Final = 4  # deaths of its process, from the third on with nothing else in hand, after which a mail is put aside
 BULK: Final = 24  # of them bulk mail, so that a run to slow servers never has every hand
 
 _log = structlog.get_logger()
@@ -77,11 +78,12 @@ class Worker:
         async with asyncio.TaskGroup() as tasks:
             stop = tasks.create_task(stopping.wait())
             while not stopping.is_set():
-                leases = await self._lease()
-                for lease in leases:
+                for lease in await self._lease():
                     self._free -= 1
                     self._bulk_free -= lease.mail.priority is Priority.BULK
-                    tasks.create_task(self._hold(lease))
+                    working = tasks.create_task(self._hold(lease))
+                    if lease.alone:
+                        await working
                 await self._something_to_do(stop)
 
     async def _lease(self) -> Sequence[Lease]:
@@ -112,7 +114,10 @@ class Worker:
     async def _hold(self, lease: Lease) -> None:
         """One lease from start to settlement. Nothing escapes: a fault of ours puts the mail aside and pages operations."""
         try:
-            await self._step(lease)
+            if lease.deaths < GUILTY:
+                await self._step(lease)
+            else:
+                await self._break(lease, f"its worker died {lease.deaths} times")
         except LeaseLost:
             _log.warning("lease_lost", mail=lease.mail.arrival.mail)
         except BodyDamagedError as error:

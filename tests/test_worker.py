@@ -32,7 +32,7 @@ from gateway.outcome import Defer, Deliver, GatewayError, Reason, Refuse
 from gateway.report import Reporter
 from gateway.spool.files import BodyDamagedError
 from gateway.spool.store import Lease, LeaseLost, Remainder, Row, Settlement, State, Waiting
-from gateway.worker import BULK, CONCURRENT, Worker
+from gateway.worker import BULK, CONCURRENT, GUILTY, Worker
 from tests.doubles import Events, MemoryBody, MemorySpool
 from tests.policy.world import world
 
@@ -581,6 +581,43 @@ async def test_a_damaged_body_is_put_aside_with_what_is_wrong() -> None:
     assert [detail for _, detail in spool.broken] == ["segment 3 does not open"]
     assert spool.settled == []
     assert [event.detail for event in bench.seen(MailBroken)] == ["segment 3 does not open"]
+
+
+async def test_a_mail_its_workers_die_of_is_put_aside() -> None:
+    """Two of the deaths with nothing else in hand: it is not taken up a fifth time."""
+    mail = a_mail()
+    bench = Bench(answers(AssertionError("it was worked on")))
+    bench.spool.due = [Lease(mail, 1, 0.0, GUILTY, NOW, deaths=GUILTY)]
+    spool = await bench.work()
+    assert [detail for _, detail in spool.broken] == ["its worker died 4 times"]
+    assert [event.detail for event in bench.seen(MailBroken)] == ["its worker died 4 times"]
+
+
+async def test_beside_a_suspect_nothing_is_taken() -> None:
+    """Whatever is due: should this worker die, it is known of what."""
+    gate, begun = asyncio.Event(), list[Mail]()
+
+    async def slow(mail: Mail) -> Flowed:
+        begun.append(mail)
+        await gate.wait()
+        return Flowed(refused=(Refused(mail.envelope.recipients, Reason.LOOP),))
+
+    bench, suspect, other = Bench(slow), a_mail(), a_mail()
+    bench.spool.due = [Lease(suspect, 1, 0.0, 2, NOW, deaths=GUILTY - 1)]
+    stopping = asyncio.Event()
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        tasks.create_task(bench.worker.run(stopping))
+        while not begun:
+            await asyncio.sleep(0)
+        bench.spool.add(other)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert begun == [suspect]
+        gate.set()
+        while len(bench.spool.settled) < 2:
+            bench.spool.came.set()
+            await asyncio.sleep(0)
+        stopping.set()
 
 
 async def test_a_mail_for_which_there_is_no_flow_is_put_aside() -> None:

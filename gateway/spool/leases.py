@@ -33,19 +33,49 @@ class Worker:
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What a worker wants: at most ``limit`` leases, at most ``bulk`` of them of bulk mail. ``turned``: the first goes to what has
-    to stand back else, so that nothing does so for ever.
+    to stand back else, so that nothing does so for ever. ``free``: it has nothing in hand, and can take a suspect alone.
     """
 
     limit: int
     bulk: int
     turned: bool = False
+    free: bool = True
 
 
 def take(database: apsw.Connection, wish: Wish, worker: Worker, closed: Collection[str], make: MakeBody) -> list[Lease]:
     """Lease what is due: the leases of others that ran out, and waiting rows, except those of ``closed`` epochs."""
-    shut, limit = json.dumps(sorted(closed)), wish.limit
+    shut = json.dumps(sorted(closed))
+    chosen = [suspect] if wish.free and (suspect := _suspect(database, worker, shut)) else _choose(database, wish, worker, shut)
+    leases = []
+    for identifier in chosen:
+        row: Any = database.execute(
+            f"UPDATE mail SET state = 'leased', owner = ?, token = token + 1, until = ?, attempts = attempts + 1"  # noqa: S608
+            f" WHERE id = ? RETURNING {MAIL}, token, attempts - 1, next_at, deaths",
+            (worker.owner, worker.until, identifier),
+        ).fetchone()
+        try:
+            leases.append(Lease(read_mail(row, make), row[9], worker.until, *row[10:]))
+        except CodecError as error:
+            fate = Fate(State.BROKEN, worker.now, row[10], error.reason, error.detail)
+            settle(database, identifier, fate)
+    return leases
+
+
+def _suspect(database: apsw.Connection, worker: Worker, shut: str) -> MailId | None:
+    for due, now in (("state = 'waiting' AND next_at <= ?", worker.now), ("state = 'leased' AND until <= ?", worker.boot)):
+        found: MailId | None = database.execute(
+            f"SELECT id FROM mail WHERE {due} AND deaths >= 2 AND epoch NOT IN (SELECT value FROM json_each(?)) LIMIT 1",  # noqa: S608
+            (now, shut),
+        ).get
+        if found is not None:
+            return found
+    return None
+
+
+def _choose(database: apsw.Connection, wish: Wish, worker: Worker, shut: str) -> list[MailId]:
+    limit = wish.limit
     chosen: list[Any] = database.execute(
-        "SELECT id, priority, next_at FROM mail WHERE state = 'leased' AND until <= ?"
+        "SELECT id, priority, next_at FROM mail WHERE state = 'leased' AND until <= ? AND deaths < 2"
         " AND epoch NOT IN (SELECT value FROM json_each(?)) LIMIT ?",
         (worker.boot, shut, limit),
     ).fetchall()
@@ -55,7 +85,7 @@ def take(database: apsw.Connection, wish: Wish, worker: Worker, closed: Collecti
         if len(chosen) >= limit and priority != lowest:
             continue
         chosen += database.execute(
-            "SELECT id, priority, next_at FROM mail WHERE state = 'waiting' AND priority = ? AND next_at <= ?"
+            "SELECT id, priority, next_at FROM mail WHERE state = 'waiting' AND priority = ? AND next_at <= ? AND deaths < 2"
             " AND epoch NOT IN (SELECT value FROM json_each(?)) ORDER BY next_at, id LIMIT ?",
             (priority, worker.now, shut, min(limit, wish.bulk) if priority == Priority.BULK else limit),
         ).fetchall()
@@ -64,19 +94,7 @@ def take(database: apsw.Connection, wish: Wish, worker: Worker, closed: Collecti
     if turned is not None:
         chosen.remove(turned)
         chosen.insert(0, turned)
-    leases = []
-    for identifier, _, _ in chosen[:limit]:
-        row: Any = database.execute(
-            f"UPDATE mail SET state = 'leased', owner = ?, token = token + 1, until = ?, attempts = attempts + 1"  # noqa: S608
-            f" WHERE id = ? RETURNING {MAIL}, token, attempts - 1, next_at",
-            (worker.owner, worker.until, identifier),
-        ).fetchone()
-        try:
-            leases.append(Lease(read_mail(row, make), row[9], worker.until, row[10], row[11]))
-        except CodecError as error:
-            fate = Fate(State.BROKEN, worker.now, row[10], error.reason, error.detail)
-            settle(database, identifier, fate)
-    return leases
+    return [identifier for identifier, _, _ in chosen[:limit]]
 
 
 def _priorities(database: apsw.Connection) -> Iterator[int]:
@@ -87,22 +105,24 @@ def _priorities(database: apsw.Connection) -> Iterator[int]:
         best = database.execute("SELECT max(priority) FROM mail WHERE state = 'waiting' AND priority < ?", (best,)).get
 
 
-def next_due(database: apsw.Connection, closed: Collection[str], *, bulk: bool) -> tuple[int | None, float | None]:
+def next_due(database: apsw.Connection, closed: Collection[str], *, bulk: bool, free: bool) -> tuple[int | None, float | None]:
     """When the next waiting row is due, without ``bulk`` one of other mail, and when the next lease runs out; None where there is
-    none.
+    none. ``free`` as in :class:`Wish`.
     """
     shut = json.dumps(sorted(closed))
     times = [
         database.execute(
-            "SELECT next_at FROM mail WHERE state = 'waiting' AND priority = ?"
+            "SELECT next_at FROM mail WHERE state = 'waiting' AND priority = ? AND (deaths < 2 OR ?)"
             " AND epoch NOT IN (SELECT value FROM json_each(?)) ORDER BY next_at LIMIT 1",
-            (priority, shut),
+            (priority, free, shut),
         ).get
         for priority in _priorities(database)
         if bulk or priority != Priority.BULK
     ]
     runs_out = database.execute(
-        "SELECT min(until) FROM mail WHERE state = 'leased' AND epoch NOT IN (SELECT value FROM json_each(?))", (shut,)
+        "SELECT min(until) FROM mail WHERE state = 'leased' AND (deaths < 2 OR ?)"
+        " AND epoch NOT IN (SELECT value FROM json_each(?))",
+        (free, shut),
     ).get
     return min((at for at in times if at is not None), default=None), runs_out
 
@@ -125,8 +145,14 @@ def give_back(database: apsw.Connection, held: Collection[tuple[MailId, int]], o
 
 
 def reclaim(database: apsw.Connection, owner: str) -> int:
-    """Rows the dead ``owner`` had leased wait again, due as before. Returns how many."""
-    database.execute("UPDATE mail SET state = 'waiting', owner = NULL, until = NULL WHERE owner = ? AND state = 'leased'", (owner,))
+    """Rows the dead ``owner`` had leased wait again, due as before. Returns how many.
+
+    It may have died of one of them: which, is found out by taking those alone that it happens to again.
+    """
+    database.execute(
+        "UPDATE mail SET state = 'waiting', owner = NULL, until = NULL, deaths = deaths + 1 WHERE owner = ? AND state = 'leased'",
+        (owner,),
+    )
     return database.changes()
 
 

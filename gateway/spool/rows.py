@@ -67,7 +67,7 @@ def insert(database: apsw.Connection, mail: Mail, fate: Fate, holder: Holder | N
     lease = (None, 0, None) if holder is None else (holder.owner, FIRST_TOKEN, holder.until)
     try:
         database.execute(
-            "INSERT INTO mail VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO mail VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
             (
                 *(arrival.mail, arrival.organisation, arrival.at, mail.stage, mail.protected, mail.priority, content),
                 *(body.name, body.size, body.epoch, state, attempts, fate.next_at, fate.reason, fate.detail, *lease),
@@ -195,9 +195,10 @@ def _attempts(database: apsw.Connection, statement: str, lease: Lease, owner: st
 
 
 def settle(database: apsw.Connection, mail: MailId, fate: Fate) -> None:
-    """Nobody has the row any more."""
+    """Nobody has the row any more, and whoever had it lives."""
     database.execute(
-        "UPDATE mail SET state = ?, next_at = ?, attempts = ?, reason = ?, detail = ?, owner = NULL, until = NULL WHERE id = ?",
+        "UPDATE mail SET state = ?, next_at = ?, attempts = ?, reason = ?, detail = ?, owner = NULL, until = NULL, deaths = 0"
+        " WHERE id = ?",
         (fate.state, fate.next_at, fate.attempts, fate.reason, fate.detail, mail),
     )
 

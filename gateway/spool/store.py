@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from gateway.mail.body import Bodies
 from gateway.mail.ending import Held
 from gateway.mail.envelope import Mail, Recipient
 from gateway.mail.identifier import MailId
 from gateway.outcome import Reason
+
+SUSPECT: Final = 2  # deaths of its process after which a mail is taken alone; schema/0002.sql has an index for it
 
 
 class State(StrEnum):
@@ -48,7 +50,8 @@ class Row:
 class Lease:
     """The right to work on a row until ``until`` (seconds of the boot clock, ``time.clock_gettime(CLOCK_BOOTTIME)``).
 
-    ``due`` is the time this try was planned for (microseconds UTC).
+    ``due`` is the time this try was planned for (microseconds UTC). ``deaths`` is how often a process died with the row in hand
+    since it was last settled.
     """
 
     mail: Mail
@@ -56,6 +59,12 @@ class Lease:
     until: float
     attempts: int
     due: int
+    deaths: int = 0
+
+    @property
+    def alone(self) -> bool:
+        """Whether the holder takes no other mail beside this one: it may be what its processes died of."""
+        return self.deaths >= SUSPECT
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +107,7 @@ class Spool(Protocol):
 
     async def lease(self, limit: int, bulk: int | None = None) -> Sequence[Lease]:
         """At most ``limit`` rows that are due, at most ``bulk`` of them of bulk mail, taken for this worker; empty when nothing is
-        due. Best priority first, but for one of the lowest now and then.
+        due. Best priority first, but for one of the lowest now and then. A mail to be taken alone is so, by who has nothing else.
         """
 
     async def wait(self, room: int = 0, bulk: int | None = None) -> None:

@@ -88,7 +88,9 @@ class Taker:
                     continue
                 self._look_at = 0.0
             closed = self._closed_epochs()
-            next_at, runs_out = await self._database.run(partial(leasing.next_due, closed=closed, bulk=bulk > 0), Effect.READ)
+            next_at, runs_out = await self._database.run(
+                partial(leasing.next_due, closed=closed, bulk=bulk > 0, free=not self._keeper.held()), Effect.READ
+            )
             pauses = [POLL_SECONDS]
             if next_at is not None:
                 pauses.append((next_at - self._now()) / 1e6)
@@ -128,7 +130,7 @@ class Taker:
 
     async def _due(self, limit: int, bulk: int, boot: float) -> list[Lease]:
         self._turn += 1
-        wish = leasing.Wish(limit, bulk, turned=self._turn % TURN == 0)
+        wish = leasing.Wish(limit, bulk, turned=self._turn % TURN == 0, free=not self._keeper.held())
         worker = leasing.Worker(self._own, self._now(), boot, boot + LEASE_SECONDS)
         self._look_at = boot + POLL_SECONDS  # unless something is put there meanwhile
         closed = self._closed_epochs()
@@ -139,6 +141,8 @@ class Taker:
         shut = await self._open_epochs({body_of(lease.mail).epoch for lease in leases})
         refused = [(lease.mail.arrival.mail, lease.token) for lease in leases if body_of(lease.mail).epoch in shut]
         leases = [lease for lease in leases if body_of(lease.mail).epoch not in shut]
+        if leases and leases[0].alone:
+            self._room = self._bulk = 0
         self._keeper.take_up(leases)
         await self._return(refused, Reason.KEY_UNAVAILABLE)
         return leases

@@ -18,6 +18,7 @@ from gateway.spool import taker
 from gateway.spool.database import Effect
 from gateway.spool.files import SEGMENT, BodyDamagedError
 from gateway.spool.keeper import LEASE_SECONDS
+from gateway.spool.migrate import migrations
 from gateway.spool.sqlite import SqliteSpool
 from gateway.spool.store import Lease, LeaseLost, Remainder, Settlement, State, Waiting
 from tests.spool.kit import CARDIOLOGY, RADIOLOGY, START, Clock, body_files, content, crash, holder, make_mail, make_spool, running
@@ -363,7 +364,7 @@ async def test_the_leases_of_a_dead_process_come_back_at_once(tmp_path: Path) ->
         crash(second)
         third._keeper.tick()
         await third._keeper.settled()
-        assert len(await third.lease(10)) == 2
+        assert [row.state for row in await third.rows()] == [State.WAITING] * 2
         assert len(list((tmp_path / "workers").iterdir())) == 1
 
 
@@ -616,12 +617,47 @@ async def test_epochs_nobody_needs_are_forgotten(tmp_path: Path) -> None:
         await lease_one(spool)
 
 
+async def test_a_spool_of_the_version_before_is_brought_up_to_date(tmp_path: Path) -> None:
+    """With the mails in it."""
+    clock = Clock()
+    async with running(make_spool(tmp_path, clock)) as spool:
+        await spool.accept(make_mail(spool, at=clock.now))
+    database = apsw.Connection(str(tmp_path / "spool.sqlite"))
+    database.execute("DROP INDEX mail_suspect; ALTER TABLE mail DROP COLUMN deaths; DELETE FROM schema_version WHERE version = 2")
+    database.close()
+    async with running(make_spool(tmp_path, clock)) as spool:
+        assert (await lease_one(spool)).deaths == 0
+
+
+async def test_a_mail_that_was_in_hand_at_two_deaths_is_taken_alone(tmp_path: Path) -> None:
+    """By who has nothing else in hand, so that the next death tells which of them it was."""
+    clock = Clock()
+    for _ in range(2):
+        spool = make_spool(tmp_path, clock)
+        await spool.start()
+        if not await spool.rows():
+            for _ in range(2):
+                await spool.accept(make_mail(spool, at=clock.now))
+        assert len(await spool.lease(10)) == 2
+        crash(spool)
+    async with running(make_spool(tmp_path, clock)) as spool, running(make_spool(tmp_path, clock)) as other:
+        letter = make_mail(spool, at=clock.now)
+        await spool.accept(letter)
+        [suspect] = await spool.lease(10)
+        assert (suspect.deaths, suspect.alone) == (2, True)
+        assert [lease.mail.arrival.mail for lease in await spool.lease(10)] == [letter.arrival.mail]
+        [second] = await other.lease(10)
+        assert second.alone
+        await other.replace(second, Settlement(remainders=(Waiting((CARDIOLOGY,), clock.now, Reason.HOP_DEFERRED),)))
+        assert (await lease_one(other)).deaths == 0
+
+
 async def test_a_spool_of_a_later_version_is_left_alone(tmp_path: Path) -> None:
     """Its schema is not touched, and the detail says both versions."""
     async with running(make_spool(tmp_path, Clock())):
         pass
     database = apsw.Connection(str(tmp_path / "spool.sqlite"))
-    assert database.execute("SELECT max(version) FROM schema_version").get == 1
+    assert database.execute("SELECT max(version) FROM schema_version").get == max(migrations())
     database.execute("INSERT INTO schema_version VALUES (99, 0)")
     database.close()
     with pytest.raises(GatewayError, match="schema 99") as caught:
