@@ -6,6 +6,7 @@ SHA-256 of that line; so a line cannot be changed or taken out unseen. Addresses
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -19,7 +20,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO, cast
 
 import structlog
 
@@ -192,6 +193,18 @@ def _where_only(_: object, __: str, entry: MutableMapping[str, Any]) -> MutableM
     return entry
 
 
+class _Log:
+    """Standard error, which may be a file on a full disk: what cannot be written there is lost, and nothing else is."""
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):  # closed counts too
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.flush()
+
+
 def configure_logging(process: str) -> None:
     """JSON lines on standard error, each naming the process."""
     structlog.configure(
@@ -203,7 +216,7 @@ def configure_logging(process: str) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(20),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, _Log())),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(process=process)

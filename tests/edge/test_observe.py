@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import resource
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -157,3 +159,11 @@ def test_beyond_a_bound_lines_are_counted_and_no_longer_kept(tmp_path: Path, mon
         ("audit_gap", 3),
         ("mail_accepted", None),
     ]
+
+
+def test_a_log_that_takes_nothing_ends_nothing() -> None:
+    """Standard error may be a file on a disk that is full; a supervisor that ends of it takes the gateway down."""
+    program = "import structlog; from gateway.edge.observe import configure_logging as c; c('x'); structlog.get_logger().error('y')"
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run([sys.executable, "-c", program + "; print('on')"], stderr=full, stdout=subprocess.PIPE, check=False)
+    assert ended.stdout == b"on\n"
