@@ -50,7 +50,7 @@ class _Link(asyncio.Protocol):
 
     @property
     def open(self) -> bool:
-        return self._transport is not None
+        return self._transport is not None and not self._transport.is_closing()  # uvloop raises RuntimeError on writing then
 
     @property
     def in_flight(self) -> int:
@@ -82,7 +82,7 @@ class _Link(asyncio.Protocol):
 
     async def ask(self, request: Request) -> bytes:
         """The answer. Raises :class:`GatewayError` as the agent gave it, :class:`TooLongError`, or :class:`_Lost`."""
-        if self._transport is None:
+        if self._transport is None or not self.open:
             raise _Lost
         self._count = (self._count + 1) % 2**32
         number = self._count

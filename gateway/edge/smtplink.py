@@ -102,8 +102,10 @@ class Link(asyncio.Protocol):
         return data
 
     def write(self, data: bytes) -> None:
-        """Send; ``drain`` after it."""
+        """Send; ``drain`` after it. Raises :class:`HopError` where the connection broke."""
         if data:
+            if self._transport.is_closing():  # uvloop raises RuntimeError then, asyncio says nothing
+                raise _broken(self._error)
             self._transport.write(data)
 
     async def drain(self) -> None:

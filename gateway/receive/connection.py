@@ -211,7 +211,7 @@ class Connection(asyncio.Protocol):
             self._write(secure.output())
 
     def _write(self, data: bytes) -> None:
-        if data and self._transport is not None:
+        if data and self._transport is not None and not self._transport.is_closing():  # uvloop would raise RuntimeError
             self._transport.write(data)
 
     async def _run(self) -> None:
@@ -228,7 +228,7 @@ class Connection(asyncio.Protocol):
         """Closes the connection. A client we leave may still be sending, and a socket that is closed on unread octets is reset,
         with the replies its client has not read yet; so such a client is read, and not listened to, until it hangs up too.
         """
-        if not self._leaving or self._ended:
+        if not self._leaving or self._ended or transport.is_closing():
             transport.close()
             return
         self._said_all = True

@@ -8,7 +8,7 @@ import ssl
 import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -298,6 +298,28 @@ async def test_our_own_listener_is_never_a_next_hop(deliverer: Open, address: st
         assert (result.outcome.reason, "listener zone-in" in result.outcome.detail) == (Reason.LOOP, True)
         assert await opened.reach(ROUTE) == result.outcome
         assert (hop.mails, hop.recipients_asked) == ([], [])
+
+
+@pytest.mark.parametrize("extensions", [b"", b"250-CHUNKING\r\n"])
+async def test_a_hop_that_hangs_up_amid_a_large_message_makes_it_wait(deliverer: Open, extensions: bytes) -> None:
+    """At any of the writes that follow: it is the hop's fault, not ours, and the mail is not put aside for it."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mx\r\n")
+        for reply in (b"250-mx\r\n" + extensions + b"250 SIZE\r\n", b"250 ok\r\n", b"250 ok\r\n"):
+            await reader.readuntil(b"\r\n")
+            writer.write(reply)
+        if not extensions:
+            await reader.readuntil(b"\r\n")
+            writer.write(b"354 go\r\n")
+        await reader.readexactly(100_000)
+        writer.transport.abort()
+
+    async with scripted_hop(script) as port:
+        large = replace(mail(), body=MemoryBody(b"Subject: x\r\n\r\n" + (b"z" * 70 + b"\r\n") * 300_000))
+        result = only(await deliverer(plain(port)).deliver(large))
+    assert isinstance(result.outcome, Defer)
+    assert result.outcome.reason is Reason.HOP_UNREACHABLE
 
 
 # From where, and to which of several addresses

@@ -10,21 +10,22 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import uvloop
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_der_public_key
 
 from gateway.config.model import Config, KeyPurpose, Token
-from gateway.edge.agentclient import AgentSigner, AgentUnwrapper
+from gateway.edge.agentclient import AgentSigner, AgentUnwrapper, _Link, _Lost
 from gateway.edge.keyagent import Agent
 from gateway.edge.keymeter import Meter
 from gateway.edge.keyring import SIGNING, KeyRing
-from gateway.edge.keywire import FrameReader, SignRequest, UnwrapRequest, read_answer, write_request
+from gateway.edge.keywire import FrameReader, SignRequest, StatusRequest, UnwrapRequest, read_answer, write_request
 from gateway.edge.tokensetup import KeyKind, KeyUse
 from gateway.outcome import GatewayError, Reason
 from gateway.smime.keys import Digest, Mechanism, Oaep, Pkcs1
@@ -429,3 +430,22 @@ def test_a_meter_counts_by_key_second_and_day() -> None:
     assert meter.exceeded("a", 2 * second) is not None, "three today"
     assert meter.exceeded("a", day) is None
     assert meter.total == {"a": 4, "b": 1}
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_connection_that_is_just_being_lost_is_asked_nothing(
+    tmp_path: Path, loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    """uvloop raises an error of its own then, and the mail it was asked for would be put aside as broken."""
+
+    async def scenario() -> None:
+        server = await asyncio.start_unix_server(lambda _, writer: writer.close(), str(tmp_path / "agent.sock"))
+        async with server:
+            transport, link = await asyncio.get_running_loop().create_unix_connection(_Link, str(tmp_path / "agent.sock"))
+            transport.abort()
+            assert not link.open
+            with pytest.raises(_Lost):
+                await link.ask(StatusRequest())
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(scenario())
