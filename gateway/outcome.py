@@ -17,6 +17,7 @@ class Reason(StrEnum):
 
     # Who is speaking, and may it
     CLIENT_UNKNOWN = "CLIENT_UNKNOWN"
+    LOGIN_REQUIRED = "LOGIN_REQUIRED"
     PEER_UNKNOWN = "PEER_UNKNOWN"
     DN_NOT_LISTED = "DN_NOT_LISTED"
     CN_ONLY_MATCH = "CN_ONLY_MATCH"
@@ -104,6 +105,7 @@ REASONS: Final[dict[Reason, Explanation]] = {
     Reason.CLIENT_UNKNOWN: Explanation(
         "7.1", "Client not authorised", _ADMIN, "add the host to a [client] of this listener, if it is one of yours"
     ),
+    Reason.LOGIN_REQUIRED: Explanation("7.0", "Authentication required", _ADMIN, "let the client log in as one of its users", 530),
     Reason.PEER_UNKNOWN: Explanation(
         "7.1", "Peer not in the trust zone", _ADMIN, "compare the peer's certificate with `peer list`"
     ),

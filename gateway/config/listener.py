@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from gateway.config.kinds import Domain, Network, Numeric, OrganisationName, TlsName, ZoneName
 from gateway.config.section import Section
+from gateway.config.users import UsersFile
 from gateway.config.words import LineEnds, TlsMode
 from gateway.mail.envelope import Role
 
@@ -41,10 +42,17 @@ class Listener(Section):
 
 
 class Client(Section):
-    """``[client.NAME]``: one of our own mail servers, known by its network, and the domains it may sign for."""
+    """``[client.NAME]``: one of our own mail servers, known by network, login or both, and the domains it may sign for."""
 
-    networks: tuple[Network, ...] = Field(min_length=1)
+    networks: tuple[Network, ...] = ()
+    users: UsersFile | None = None
     organisation: OrganisationName
     may_send_for: tuple[Domain, ...] = Field(min_length=1)
     require_tls: bool = False
     line_ends: LineEnds = LineEnds.REFUSE
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        if not self.networks and self.users is None:
+            raise ValueError("networks, users or both: a client is known by something")
+        return self

@@ -117,7 +117,12 @@ def _organisations(config: Config) -> Iterator[Finding]:
 
 
 def _clients(config: Config) -> Iterator[Finding]:
+    users: dict[str, str] = {}
     for name, client in config.client.items():
+        for user in client.users.by_name if client.users is not None else ():
+            first = users.setdefault(user, name)
+            if first != name:
+                yield Finding(("client", name, "users"), f"{shown(user)}, as in client.{first}", "a user of one client alone")
         owner = config.organisation.get(client.organisation)
         for number, domain in enumerate(client.may_send_for):
             if owner is not None and domain not in owner.domains:

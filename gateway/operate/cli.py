@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "queue": Place("gateway.operate.queue", "queue", "List mails on their way; say why one waits; release or drop it."),
     "audit": Place("gateway.operate.audit", "audit", "Say whether the audit is what was written."),
     "key": Place("gateway.operate.key", "key", "List the keys, and what is on the token."),
+    "user": Place("gateway.operate.user", "user", "Make a line of a file of users."),
     "status": Place("gateway.operate.status", "status", "Say how the running gateway is."),
 }
 

@@ -99,7 +99,7 @@ def _speaker(config: Config, sender: Address, recipient: Address) -> Speaker | R
     """Who would bring a mail of ``sender``, over TLS."""
     for name, client in config.client.items():
         if sender.domain in client.may_send_for:
-            return Speaker("", Role.INSIDE, client.networks[0], "TLS", client.organisation, name)
+            return Speaker("", Role.INSIDE, next(iter(client.networks), ""), "TLS", client.organisation, name)
     if sender.domain in config.peers:
         zone, peer = config.peers[sender.domain]
         if any(listener.zone == zone for listener in config.listener.values()):

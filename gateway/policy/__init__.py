@@ -4,7 +4,7 @@ Pure: a configuration and facts in, a decision out. ``plan`` is asked at RCPT (t
 flows and by ``explain``; it is always the same function. The page for administrators is ``docs/policy.md``.
 """
 
-from gateway.policy.access import Admitted, Speaker, admit, admit_sender, identify, within
+from gateway.policy.access import Admitted, Speaker, admit, admit_sender, identify, users_at, within
 from gateway.policy.plan import TEMPORARY, Plan, Undecided, is_automatic, plan, without_certificate
 from gateway.policy.rules import Known
 
@@ -20,6 +20,7 @@ __all__ = [
     "identify",
     "is_automatic",
     "plan",
+    "users_at",
     "within",
     "without_certificate",
 ]

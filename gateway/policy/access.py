@@ -9,6 +9,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from gateway.config.model import Config
+from gateway.config.users import Hashed
 from gateway.mail.address import Address
 from gateway.mail.envelope import Direction, Role
 from gateway.outcome import Reason, Refuse
@@ -40,8 +41,9 @@ class Admitted:
     direction: Direction
 
 
-def identify(config: Config, listener: str, address: str, tls: str, peer: str | None) -> Speaker | Refuse:
-    """Who speaks on ``listener`` from ``address``. ``peer`` is the zone peer its certificate was matched to, if any.
+def identify(config: Config, listener: str, address: str, tls: str, peer: str | None, user: str | None = None) -> Speaker | Refuse:
+    """Who speaks on ``listener`` from ``address``. ``peer`` is the zone peer its certificate was matched to, if any,
+    ``user`` the name it logged in with.
 
     The addresses in the mail have no say in this.
     """
@@ -50,9 +52,11 @@ def identify(config: Config, listener: str, address: str, tls: str, peer: str | 
         return Refuse(Reason.CLIENT_UNKNOWN, f"listener {listener} is no longer configured")
     match place.role:
         case Role.INSIDE:
-            client = _client_at(config, address)
+            client = _client_of(config, address, user) if user is not None else _client_at(config, address)
             if client is None:
                 return Refuse(Reason.CLIENT_UNKNOWN, f"{address} is in the networks of no client")
+            if user is None and config.client[client].users is not None:
+                return Refuse(Reason.LOGIN_REQUIRED, f"client {client} has users")
             return Speaker(listener, place.role, address, tls, config.client[client].organisation, client)
         case Role.ZONE:
             if not tls:
@@ -62,6 +66,19 @@ def identify(config: Config, listener: str, address: str, tls: str, peer: str | 
             return Speaker(listener, place.role, address, tls, zone=place.zone, peer=peer)
         case Role.STRANGER:
             return Speaker(listener, place.role, address, tls, place.organisation)
+
+
+def users_at(config: Config, listener: str, address: str) -> dict[str, Hashed]:
+    """Who may log in on ``listener`` from ``address``, by name."""
+    place = config.listener.get(listener)
+    if place is None or place.role is not Role.INSIDE:
+        return {}
+    return {
+        name: hashed
+        for client in config.client.values()
+        if client.users is not None and (not client.networks or within(address, client.networks))
+        for name, hashed in client.users.by_name.items()
+    }
 
 
 def admit_sender(config: Config, speaker: Speaker, sender: Address | None) -> Refuse | None:
@@ -121,13 +138,23 @@ def _place(address: str) -> IPv4Address | IPv6Address | None:
     return place.ipv4_mapped or place if isinstance(place, IPv6Address) else place
 
 
+def _client_of(config: Config, address: str, user: str) -> str | None:
+    """The client with the user ``user``, where it may speak from ``address``: a name is one client's alone."""
+    for name, client in config.client.items():
+        if client.users is not None and user in client.users.by_name:
+            return name if not client.networks or within(address, client.networks) else None
+    return None
+
+
 def _client_at(config: Config, address: str) -> str | None:
-    """The client with the narrowest network around ``address``."""
+    """The client with the narrowest network around ``address``, else one that is known by its login alone."""
     place = _place(address)
     if place is None:
         return None
     best, found = -1, None
     for name, client in config.client.items():
+        if best < 0 and not client.networks:
+            found = name
         for text in client.networks:
             network = _network(text)
             if place in network and network.prefixlen > best:

@@ -15,6 +15,7 @@ from typing import Final
 import structlog
 
 from gateway.config.model import Config, TlsMode
+from gateway.edge.password import Passwords
 from gateway.edge.tls import server_contexts
 from gateway.events import PeerRejected
 from gateway.outcome import Reason
@@ -59,6 +60,7 @@ class Receiver:
         self._world = world
         self._sockets = sockets
         self._contexts: dict[str, ssl.SSLContext] = server_contexts(world.config())
+        self._passwords = Passwords()
         self._draining = asyncio.Event()
         self._connections: set[Connection] = set()
         self._open = 0
@@ -164,7 +166,7 @@ class Receiver:
         if place is None:
             accepted.close()
             return
-        session = Session(self._world, name, place, self._contexts, self._draining)
+        session = Session(self._world, name, place, self._contexts, self._passwords, self._draining)
         talk = partial(self._handed_on, session, name) if handed_on else session.talk
         connection = Connection(talk, address, config.limits.command_seconds)
         try:

@@ -6,22 +6,26 @@ import asyncio
 import ssl
 import traceback
 from collections.abc import Mapping
+from functools import partial
 from itertools import count
 from typing import Final
 
 import structlog
 
-from gateway.config.model import Config, Listener, TlsMode
-from gateway.edge.tls import explain_failure
+from gateway.config.model import Listener, TlsMode
+from gateway.edge.password import Passwords
 from gateway.mail.envelope import Role
 from gateway.outcome import Defer, GatewayError, Reason, Refuse
-from gateway.policy import Speaker, admit_sender, identify
+from gateway.policy import Speaker, admit_sender
 from gateway.receive import replies
-from gateway.receive.connection import Connection, Gone
+from gateway.receive.authentication import exchanged
+from gateway.receive.connection import Connection
 from gateway.receive.content import Content, Endless, skip
+from gateway.receive.correspondent import Correspondent
 from gateway.receive.refusals import Refusals
 from gateway.receive.transaction import Transaction, World, message_limit
 from gateway.smtp.command import (
+    Auth,
     Bdat,
     Command,
     Data,
@@ -36,6 +40,7 @@ from gateway.smtp.command import (
     parse_command,
 )
 from gateway.smtp.reply import Reply
+from gateway.smtp.sasl import MECHANISMS
 
 COMMANDS_IN_A_ROW: Final = 32  # of one pipelining client, before the others have their turn
 
@@ -53,7 +58,13 @@ class Session:
     """
 
     def __init__(
-        self, world: World, listener: str, place: Listener, contexts: Mapping[str, ssl.SSLContext], draining: asyncio.Event
+        self,
+        world: World,
+        listener: str,
+        place: Listener,
+        contexts: Mapping[str, ssl.SSLContext],
+        passwords: Passwords,
+        draining: asyncio.Event,
     ) -> None:
         self._world = world
         self._listener = listener
@@ -66,7 +77,9 @@ class Session:
         self._refusals = Refusals(world, listener)
         self._line = b""  # the command that is being obeyed
         self._messages = 0
-        self._identified: tuple[tuple[Config, str, str | None], Speaker | Refuse] | None = None
+        self._logins = False  # as the last EHLO was told
+        self._correspondent = Correspondent(world, listener, contexts, self._refusals)
+        self._passwords = passwords
 
     async def talk(self, connection: Connection) -> None:
         """From the greeting to the end. Raises nothing but cancellation."""
@@ -88,7 +101,7 @@ class Session:
 
     async def _converse(self, connection: Connection) -> None:
         if self._tls is TlsMode.IMPLICIT:
-            await self._handshake(connection)
+            await self._correspondent.handshake(connection)
         connection.say(Reply(220, "", (f"{self._world.config().hostname} ESMTP",)))
         for number in count():
             line = await self._next(connection)
@@ -122,6 +135,8 @@ class Session:
         self._line = line
         extended = self._hello is not None and self._hello.extended
         offered = (_UNDER_TLS if connection.tls else _IN_CLEAR) if extended else frozenset[str]()
+        if extended and self._logins:
+            offered |= {"AUTH"}
         begun = self._transaction
         smtputf8, home = (begun.mail.smtputf8, begun.home) if begun is not None else (False, "")
         command = parse_command(line, offered, smtputf8=smtputf8, home=home)
@@ -141,6 +156,8 @@ class Session:
                 return await self._bdat(connection, command)
             case StartTls():
                 return await self._start_tls(connection)
+            case Auth():
+                return await self._auth(connection, command)
             case Reset():
                 self._reset()
                 return replies.OK
@@ -159,6 +176,9 @@ class Session:
             return Reply(250, "", (config.hostname,))
         # REQUIRETLS only under TLS (RFC 8689 2)
         secure = ["STARTTLS"] if self._may_start_tls(connection) else ["REQUIRETLS"] if connection.tls else []
+        self._logins = bool(connection.tls) and self._correspondent.may_log_in(connection, config)
+        if self._logins:
+            secure.append(" ".join(("AUTH", *MECHANISMS)))
         return Reply(250, "", (config.hostname, f"SIZE {message_limit(config)}", *_EXTENSIONS, *secure))
 
     async def _mail(self, connection: Connection, mail: MailFrom) -> Reply:
@@ -167,7 +187,7 @@ class Session:
         if self._transaction is not None:
             return self._mistake(replies.NESTED)
         config = self._world.config()
-        speaker = await self._speaker(connection, config)
+        speaker = await self._correspondent.speaker(connection, config)
         if isinstance(speaker, Speaker):
             limit = message_limit(config)
             if mail.size is not None and mail.size > limit:
@@ -243,7 +263,7 @@ class Session:
             # Sent in clear, perhaps by somebody in between, to be read as if it had come under TLS
             return self._refusals.command(self._line, replies.INJECTED)
         connection.say(replies.READY)
-        await self._handshake(connection)
+        await self._correspondent.handshake(connection)
         self._reset()
         self._hello = None  # RFC 3207 4.2: nothing said before counts
         return None
@@ -251,36 +271,24 @@ class Session:
     def _may_start_tls(self, connection: Connection) -> bool:
         return self._tls is TlsMode.STARTTLS and not connection.tls and self._listener in self._contexts
 
-    async def _handshake(self, connection: Connection) -> None:
-        """A fault of the chain ends here, as an alert. A fault of identity goes to the audit now and to the peer at MAIL."""
-        context = self._contexts.get(self._listener)
-        if context is None:
-            raise Gone
-        try:
-            await connection.start_tls(context)
-        except OSError as error:
-            reason, detail = explain_failure(error)
-            self._refusals.peer(reason, detail)
-            raise Gone from error
-        if connection.chain:
-            peer = await self._peer(connection, self._world.config())
-            if isinstance(peer, Refuse | Defer):
-                self._refusals.peer(peer.reason, peer.detail)
+    async def _auth(self, connection: Connection, command: Auth) -> Reply:
+        config = self._world.config()
+        refusal = self._correspondent.why_no_login(connection, config, command.mechanism)
+        if refusal is None and (self._hello is None or not self._hello.extended):
+            refusal = replies.NO_HELLO
+        if refusal is not None or self._transaction is not None:
+            return self._mistake(refusal or replies.NESTED)
+        given = await exchanged(command, partial(self._ask, connection))
+        if isinstance(given, Reply):
+            return given if given.closing else self._mistake(given)
+        known = await self._correspondent.log_in(connection, config, self._passwords, given)
+        return replies.LOGGED_IN if known else self._mistake(replies.NOT_LOGGED_IN)
 
-    async def _speaker(self, connection: Connection, config: Config) -> Speaker | Refuse | Defer:
-        peer = await self._peer(connection, config)
-        if isinstance(peer, Refuse | Defer):
-            return peer
-        asked = (config, connection.tls, peer)
-        if self._identified is None or self._identified[0] != asked:
-            self._identified = asked, identify(config, self._listener, connection.address, connection.tls, peer)
-        return self._identified[1]
-
-    async def _peer(self, connection: Connection, config: Config) -> str | Refuse | Defer | None:
-        place = config.listener.get(self._listener)
-        if place is None or place.zone is None or not connection.chain:
-            return None
-        return await self._world.peers.who(config, place.zone, connection.chain, self._world.now())
+    async def _ask(self, connection: Connection, challenge: Reply) -> bytes | Reply:
+        connection.say(challenge)
+        line = await self._next(connection)
+        self._line = b"AUTH"  # what follows is refused as this command, and stands in no record itself
+        return line
 
     def _mistake(self, reply: Reply) -> Reply:
         """The command that is being obeyed is refused with ``reply``: what is to be said."""

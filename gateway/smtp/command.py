@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.mail.address import Address, AddressError, parse_address
@@ -95,7 +95,15 @@ class StartTls:
     """STARTTLS (RFC 3207)."""
 
 
-Command = Hello | MailFrom | RcptTo | Data | Bdat | Reset | Nothing | Verify | Quit | StartTls
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """AUTH (RFC 4954 4). ``mechanism`` in upper case; ``initial`` is its first response, in base64, None where none came."""
+
+    mechanism: str
+    initial: bytes | None = field(default=None, repr=False)
+
+
+Command = Hello | MailFrom | RcptTo | Data | Bdat | Reset | Nothing | Verify | Quit | StartTls | Auth
 
 
 class _Wrong(Exception):
@@ -177,6 +185,14 @@ def _bdat(rest: str, offered: frozenset[str], *_: object) -> Bdat:
     return Bdat(int(size), bool(space))
 
 
+def _auth(rest: str, *_: object) -> Auth:
+    mechanism, space, initial = rest.partition(" ")
+    if not mechanism or " " in initial:
+        raise _Wrong(501, "5.5.4", "Say AUTH and a mechanism")
+    # RFC 4954 4: "=" is an initial response that is empty
+    return Auth(mechanism.upper(), (b"" if initial == "=" else initial.encode()) if space else None)
+
+
 def _path(
     rest: str, word: str, offered: frozenset[str], parameters: dict[str, tuple[str, Callable[[str | None], bool]]]
 ) -> tuple[str, dict[str, str]]:
@@ -227,6 +243,8 @@ _MAIL_PARAMETERS: Final[dict[str, tuple[str, Callable[[str | None], bool]]]] = {
     "BODY": ("8BITMIME", lambda value: (value or "").upper() in list(Body)),
     "SMTPUTF8": ("SMTPUTF8", lambda value: value is None),
     "REQUIRETLS": ("REQUIRETLS", lambda value: value is None),
+    # RFC 4954 5: read, and not believed; nothing of it goes on
+    "AUTH": ("AUTH", lambda value: bool(value and len(value) <= 500 and (value == "<>" or _XTEXT.fullmatch(value)))),
     "RET": ("DSN", lambda value: (value or "").upper() in ("FULL", "HDRS")),
     "ENVID": ("DSN", lambda value: bool(value and len(value) <= 100 and _XTEXT.fullmatch(value))),
 }
@@ -273,7 +291,7 @@ _VERBS: Final[dict[str, Callable[[str, frozenset[str], bool, str], Command]]] = 
     "VRFY": _verify,
     "QUIT": _alone(Quit()),
     "STARTTLS": _alone(StartTls()),
-    "AUTH": _not_offered,
+    "AUTH": _auth,
     "EXPN": _not_offered,
     "HELP": _not_offered,
     "TURN": _not_offered,
