@@ -1,5 +1,5 @@
 # Two commands for a newcomer: make demo, make test. Each installs by itself what it needs and says so first.
-.PHONY: help demo test check format bench lock clean
+.PHONY: help demo test check format bench torture lock clean
 .DEFAULT_GOAL := help
 
 VENV := .venv
@@ -31,6 +31,10 @@ format:          ## rewrite what the formatter and the linter can mend
 bench:           ## every figure we quote, into bench/RESULTS.md
 	@deploy/setup test
 	@$(PYTHON) -m bench
+
+torture:         ## ten thousand mails while processes, disks, clocks and peers fail; SEED= repeats its acts, MAILS= sets how many
+	@deploy/setup test
+	@$(PYTHON) -m torture
 
 lock:            ## resolve the dependencies anew (needs uv)
 	uv pip compile -q --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade pyproject.toml -o requirements.lock
