@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import binascii
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -53,9 +53,13 @@ def _decoded(response: bytes) -> str:
     if len(response) > MAX_RESPONSE:
         raise SaslError("too long")
     try:
-        return b64decode(response, validate=True).decode()
+        data = b64decode(response, validate=True)
+        text = data.decode()
     except (binascii.Error, UnicodeDecodeError) as error:
         raise SaslError("not base64 of UTF-8") from error
+    if b64encode(data) != response:  # the decoder lets padding beyond the end and stray bits pass
+        raise SaslError("not base64 of UTF-8")
+    return text
 
 
 def _plain(text: str) -> Credentials:
