@@ -6,12 +6,12 @@ import binascii
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Final
 
-from pydantic import PlainValidator, ValidationInfo
+from pydantic import PlainSerializer, PlainValidator, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from gateway.config.kinds import Reading, contents, login_name
@@ -38,9 +38,10 @@ class Hashed:
 
 @dataclass(frozen=True, slots=True)
 class Users:
-    """Who may log in, by name."""
+    """Who may log in, by name, and the file that says so."""
 
     by_name: Mapping[str, Hashed] = field(repr=False)
+    file: Path = Path()
 
 
 class UsersError(ValueError):
@@ -81,9 +82,11 @@ def parse_users(data: bytes) -> Users:
 def _read(value: object, info: ValidationInfo) -> Users:
     if isinstance(value, Users):
         return value
+    if isinstance(value, dict):  # as _written leaves it for our own processes
+        return replace(parse_users("\n".join(value["lines"]).encode()), file=Path(value["file"]))
     file = (info.context.base if isinstance(info.context, Reading) else Path()) / str(value)
     try:
-        return contents(file, parse_users)
+        return replace(contents(file, parse_users), file=file)
     except UsersError as error:
         found = f"{error}, in {file}"
     except OSError as error:
@@ -93,4 +96,8 @@ def _read(value: object, info: ValidationInfo) -> Users:
     raise PydanticCustomError("wrong", "{allowed}", {"found": found, "allowed": _ALLOWED})
 
 
-UsersFile = Annotated[Users, PlainValidator(_read)]
+def _written(users: Users) -> dict[str, Path | list[str]]:
+    return {"file": users.file, "lines": [f"{name}:{hashed}" for name, hashed in users.by_name.items()]}
+
+
+UsersFile = Annotated[Users, PlainValidator(_read), PlainSerializer(_written)]
