@@ -10,7 +10,7 @@ from typing import Final
 
 from demo.site import Site, command
 from torture.driver import Driver, Reply
-from torture.letters import STRANGER, body, number_of, recipient
+from torture.letters import STRANGER, body, number_of, recipient, reported_number
 from torture.saboteur import Act
 from torture.sink import Taken
 from torture.world import World, rows
@@ -31,10 +31,13 @@ _AFTERMATH: Final = 90.0  # seconds; a lease must end and the mail be tried agai
 
 @dataclass
 class Balance:
-    """``faults`` is empty where all is well."""
+    """``faults`` is empty where all is well. ``reported``: the numbers that were refused, and whose sender was told so: by a
+    clock that is a day slow the recipients' certificates are not yet valid.
+    """
 
     numbers: int = 0
     arrived: int = 0
+    reported: set[int] = field(default_factory=set)
     duplicates: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
 
@@ -45,13 +48,18 @@ def balance(world: World, driver: Driver, acts: Sequence[Act]) -> Balance:
     copies: dict[int, list[Taken]] = {}
     for taken in (*world.far.taken, *world.near.taken):
         number = number_of(taken.content)
-        if number is None:
-            found.faults.append(f"a mail without a number arrived: {taken.trace}")
+        reported = reported_number(taken.content) if number is None else None
+        if reported is not None:
+            found.reported.add(reported)
+        elif number is None:
+            found.faults.append(f"a mail without a number arrived: {taken.content.decode(errors='replace')}")
         else:
             copies.setdefault(number, []).append(taken)
     for number, tries in sorted(driver.replies.items()):
-        if tries[-1:] == [Reply.ACCEPTED] and number not in copies:
+        if tries[-1:] == [Reply.ACCEPTED] and number not in {*copies, *found.reported}:
             found.faults.append(f"{number} was accepted and is lost")
+    if found.reported and not any(act.what.startswith("clock") for act in acts):
+        found.faults.append(f"refused, and reported to the sender, though no certificate had a reason: {sorted(found.reported)}")
     for number, mails in copies.items():
         found.arrived += 1
         found.faults += [f"{number} arrived changed" for mail in mails if not _whole(world, number, mail)]

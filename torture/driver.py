@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from torture.letters import SENDER, letter, recipient
+from torture.letters import SENDER, envelope_id, letter, recipient
 
 
 class Reply(StrEnum):
@@ -82,7 +82,7 @@ class Driver:
             if session is None:
                 session = smtplib.SMTP("127.0.0.1", self.port, local_hostname="driver.test", timeout=60)
                 session.ehlo()
-            session.sendmail(SENDER, [recipient(number)], letter(number))
+            session.sendmail(SENDER, [recipient(number)], letter(number), [envelope_id(number)])
         except smtplib.SMTPResponseException as error:
             self._note(error.smtp_code, error.smtp_error)
             reply = Reply.REFUSED if error.smtp_code > 0 else Reply.UNANSWERED

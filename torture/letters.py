@@ -13,6 +13,7 @@ STRANGER: Final = "archive@outside.example"
 MARKER: Final = b"in-clear-to-nobody-on-the-way"
 
 _NUMBER: Final = re.compile(rb"^Subject: torture (\d+)\r?$", re.MULTILINE | re.IGNORECASE)
+_REPORTED: Final = re.compile(rb"^Original-Envelope-Id: torture-(\d+)\r?$", re.MULTILINE)
 _LARGE_EVERY: Final = 25  # a body of several segments, which is a file; the others lie in the database
 _STRANGER_EVERY: Final = 10
 
@@ -36,6 +37,17 @@ def letter(number: int) -> bytes:
         f"Message-ID: <torture-{number}@hospital.example>\r\nMIME-Version: 1.0\r\nContent-Type: text/plain\r\n\r\n"
     )
     return head.encode() + body(number)
+
+
+def envelope_id(number: int) -> str:
+    """The parameter of MAIL by which a report can say which mail it is about, though it may show nothing of it (RFC 3461 4.4)."""
+    return f"ENVID=torture-{number}"
+
+
+def reported_number(message: bytes) -> int | None:
+    """The number of the mail that a report is about; None for what is no report."""
+    found = _REPORTED.search(message)
+    return int(found[1]) if found else None
 
 
 def number_of(message: bytes) -> int | None:

@@ -37,7 +37,9 @@ async def test_a_believed_certificate_of_nobody(tmp_path: Path, pki: Pki) -> Non
     assert answer.reason is Reason.PEER_UNKNOWN
 
 
-@pytest.mark.parametrize(("reason", "ending"), [(Reason.REVOKED, Refuse), (Reason.REVOCATION_UNKNOWN, Defer)])
+@pytest.mark.parametrize(
+    ("reason", "ending"), [(Reason.REVOKED, Refuse), (Reason.REVOCATION_UNKNOWN, Defer), (Reason.NOT_YET_VALID, Defer)]
+)
 async def test_a_certificate_that_is_not_believed(tmp_path: Path, pki: Pki, reason: Reason, ending: type[Refuse | Defer]) -> None:
     """Revoked is never; a list that cannot be fetched is later."""
     answer = await ZonePeers(Judge(Distrusted(reason, "why"))).who(configuration(tmp_path), "lab", [pki.laboratory.der], AT)
