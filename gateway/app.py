@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Self
@@ -40,6 +40,7 @@ from gateway.report import Reporter
 from gateway.smime.keys import Unwrapper
 from gateway.spool.epoch import load_sealing_key
 from gateway.spool.files import free_space
+from gateway.spool.schedule import longest_pause
 from gateway.spool.sqlite import SqliteSpool
 from gateway.supervise import Kind, agent_sockets
 from gateway.worker import Worker
@@ -89,7 +90,7 @@ def make_directory(name: str, section: Directory) -> Folder | Ldap:
     )
 
 
-def make_spool(config: Config, unwrapper: Unwrapper | None) -> SqliteSpool:
+def make_spool(config: Config, unwrapper: Unwrapper | None, longest: Callable[[], int] | None = None) -> SqliteSpool:
     """The spool, sealing to the public half of the configured spool key."""
     key = config.key[config.spool_key]
     sealing = (load_sealing_key(config.spool_key, key.public_key.read_bytes()),) if key.public_key is not None else ()
@@ -102,6 +103,7 @@ def make_spool(config: Config, unwrapper: Unwrapper | None) -> SqliteSpool:
         now=now,
         free_megabytes=config.limits.free_megabytes,
         free=lambda: free_space(config.state, *([audit] if audit.exists() else [])),
+        longest_pause=longest,
     )
 
 
@@ -136,7 +138,7 @@ class MailProcess:
         stack.push_async_callback(self._crls.close)
         self._live = await asyncio.to_thread(make_live, config, self._crls, observer)
         stack.push_async_callback(self._close_live)
-        self._spool = make_spool(config, unwrapper)
+        self._spool = make_spool(config, unwrapper, lambda: longest_pause(self._current()))
         await self._spool.start()
         stack.push_async_callback(self._spool.close)
         deliverer = Deliverer(config=self._current, resolver=Resolver(), peers=self, now=now)

@@ -1,4 +1,4 @@
-"""Keeps the leases of this process alive, and takes back those of processes that died."""
+"""Keeps the leases of this process alive, takes back those of processes that died, and mails that a wrong clock put off."""
 
 from __future__ import annotations
 
@@ -16,14 +16,27 @@ from gateway.spool.store import Lease
 from gateway.spool.sweep import settle_dead
 
 LEASE_SECONDS: Final = 120.0
+CLOCK_TICKS: Final = 15  # between two looks for mails that a wrong clock put off
 TICK_SECONDS: Final = 2.0  # how soon the leases of a dead process are taken back
 
 
 class Keeper:
     """Knows the leases in hand. Renewing stops with the event loop, so a process that hangs loses them."""
 
-    def __init__(self, database: Database, disk: Executor, owners: Owners, files: BodyFiles, boot: Callable[[], float]) -> None:
-        """``disk`` runs what blocks; ``boot`` is the boot clock, in seconds."""
+    def __init__(
+        self,
+        database: Database,
+        disk: Executor,
+        owners: Owners,
+        files: BodyFiles,
+        boot: Callable[[], float],
+        plans: Callable[[], tuple[int, int]] | None = None,
+    ) -> None:
+        """``disk`` runs what blocks; ``boot`` is the boot clock, in seconds. ``plans``: the time now, and how far ahead at most a
+        try is planned, microseconds.
+        """
+        self._plans = plans
+        self._ticks = 0
         self._database = database
         self._disk = disk
         self._owners = owners
@@ -62,6 +75,11 @@ class Keeper:
             # A renewal that fails is made up for by the next one.
             work = Work(lambda database: leasing.renew(database, held, owner, until), lambda _, __: None, Effect.CHANGE)
             self._database.submit(work)
+        self._ticks += 1
+        if self._plans is not None and self._ticks % CLOCK_TICKS == 1:
+            now, longest = self._plans()
+            planned = Work(lambda database: leasing.come_back(database, now, longest), lambda _, __: None, Effect.CHANGE)
+            self._database.submit(planned)
         if self._settling is None or self._settling.done():
             # What fails now, for whatever reason, is tried again at the next tick.
             self._settling = self._disk.submit(settle_dead, self._database, self._owners, self._files)

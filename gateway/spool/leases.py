@@ -156,6 +156,11 @@ def reclaim(database: apsw.Connection, owner: str) -> int:
     return database.changes()
 
 
+def come_back(database: apsw.Connection, now: int, longest: int) -> None:
+    """Rows planned further ahead than ``longest`` microseconds are due ``now``: the clock that planned them was wrong."""
+    database.execute("UPDATE mail SET next_at = ? WHERE state = 'waiting' AND next_at > ?", (now, now + longest))
+
+
 def owners(database: apsw.Connection) -> list[str]:
     """Who has leases."""
     return [str(owner) for (owner,) in database.execute("SELECT DISTINCT owner FROM mail WHERE state = 'leased'")]

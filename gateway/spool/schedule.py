@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from gateway.config.model import Retry
+from gateway.config.model import Config, Retry
 
 _SECOND: Final = 1_000_000
 _HOUR: Final = 3600 * _SECOND
 _MOST_DOUBLINGS: Final = 30  # beyond any real ceiling; keeps the power small
+
+
+def longest_pause(config: Config) -> int:
+    """Microseconds beyond which no next try of ``config`` lies."""
+    retries = (config.retry, *(zone.retry for zone in config.zone.values() if zone.retry is not None))
+    return int(max(retry.longest_seconds for retry in retries) * 1.25 * _SECOND)
 
 
 def gives_up_at(first_at: int, retry: Retry) -> int:

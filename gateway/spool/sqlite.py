@@ -64,8 +64,11 @@ class SqliteSpool:
         boot: Callable[[], float] = boot_clock,
         free: Callable[[], int] | None = None,
         random: Callable[[int], bytes] = os.urandom,
+        longest_pause: Callable[[], int] | None = None,
     ) -> None:
         """``state`` is the state directory. ``sealing`` and ``unwrapper`` may be missing where no body is written or read.
+
+        ``longest_pause``: how far ahead at most a try is planned, in microseconds; None: not looked at here.
 
         Below ``free_megabytes`` no new mail is taken; flows may go on to a quarter of it, so that a full spool drains.
         """
@@ -73,6 +76,7 @@ class SqliteSpool:
         self._now = now
         self._boot = boot
         self._random = random
+        self._longest_pause = longest_pause
         self._own = self._new()
         self._keys = EpochKeys(sealing, unwrapper, now)
         self._files = BodyFiles(state / "bodies", self._own, self._keys, now, free or partial(free_space, state))
@@ -97,7 +101,9 @@ class SqliteSpool:
             raise fault(error) from error
         self._database = Database(self._state / "spool.sqlite", self._now)
         self._disk = ThreadPoolExecutor(_DISK_THREADS, "spool-disk")
-        self._keeper = Keeper(self._database, self._disk, self._owners, self._files, self._boot)
+        longest = self._longest_pause
+        plans = (lambda: (self._now(), longest())) if longest is not None else None
+        self._keeper = Keeper(self._database, self._disk, self._owners, self._files, self._boot, plans)
         self._taker = Taker(self._own, self._database, self._keys, self._keeper, self._make, self._now, self._boot)
 
     async def start(self) -> None:

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config.model import Retry
-from gateway.spool.schedule import gives_up_at, next_at, warns
+from gateway.spool.schedule import gives_up_at, longest_pause, next_at, warns
+from tests.policy.world import world
 
 RETRY = Retry(first_seconds=60, longest_seconds=3600, warn_hours=4, give_up_hours=120)
 SECOND = 1_000_000
@@ -67,3 +68,12 @@ def test_one_try_alone_is_the_one_the_sender_hears_of(history: list[tuple[float,
             break
         due = again
     assert heard == 1
+
+
+def test_no_try_is_planned_further_ahead_than_the_longest_pause() -> None:
+    """Of whichever schedule, with the most jitter."""
+    config = world(retry={"longest_seconds": 60})
+    slow = Retry(longest_seconds=7200)
+    health = config.zone["health"].model_copy(update={"retry": slow})
+    assert longest_pause(config.model_copy(update={"zone": {**config.zone, "health": health}})) == 9000 * SECOND
+    assert 8999 * SECOND < (next_at(50, 0, 4 * HOUR, slow, lambda: 0.9999999) or 0) - 4 * HOUR <= 9000 * SECOND

@@ -16,12 +16,27 @@ from gateway.mail.priority import Priority
 from gateway.outcome import GatewayError, Reason
 from gateway.spool import taker
 from gateway.spool.database import Effect
+from gateway.spool.epoch import SealingKey
 from gateway.spool.files import SEGMENT, BodyDamagedError
 from gateway.spool.keeper import LEASE_SECONDS
 from gateway.spool.migrate import migrations
 from gateway.spool.sqlite import SqliteSpool
 from gateway.spool.store import Lease, LeaseLost, Remainder, Settlement, State, Waiting
-from tests.spool.kit import CARDIOLOGY, RADIOLOGY, START, Clock, body_files, content, crash, holder, make_mail, make_spool, running
+from tests.spool.kit import (
+    CARDIOLOGY,
+    RADIOLOGY,
+    START,
+    Clock,
+    KeyHolder,
+    body_files,
+    content,
+    crash,
+    holder,
+    make_mail,
+    make_spool,
+    running,
+    spool_key,
+)
 
 LARGE = b"0123456789abcdef" * 4097
 
@@ -615,6 +630,28 @@ async def test_epochs_nobody_needs_are_forgotten(tmp_path: Path) -> None:
         count = await spool._database.run(lambda db: db.execute("SELECT count(*) FROM epoch").get, Effect.READ)
         assert count == len(await spool.rows()) == 1
         await lease_one(spool)
+
+
+async def test_what_a_wrong_clock_put_off_comes_back_when_it_is_right_again(tmp_path: Path) -> None:
+    """The clock was a day fast for a moment, and a mail was deferred then."""
+    clock = Clock()
+    spool = SqliteSpool(
+        tmp_path,
+        sealing=(SealingKey("spool", spool_key().public_key()),),
+        unwrapper=KeyHolder({"spool": spool_key()}),
+        now=lambda: clock.now,
+        boot=lambda: clock.boot,
+        longest_pause=lambda: 3600_000_000,
+    )
+    async with running(spool):
+        for pause in (3600, 86_400):
+            await spool.accept(make_mail(spool, at=clock.now))
+            lease = await lease_one(spool)
+            later = Waiting((CARDIOLOGY,), clock.now + pause * 1_000_000, Reason.HOP_DEFERRED)
+            await spool.replace(lease, Settlement(remainders=(later,)))
+        spool._keeper.tick()
+        await spool._keeper.settled()
+        assert sorted(row.next_at - clock.now for row in await spool.rows()) == [0, 3600_000_000]
 
 
 async def test_a_spool_of_the_version_before_is_brought_up_to_date(tmp_path: Path) -> None:
