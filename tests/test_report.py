@@ -283,7 +283,7 @@ def test_success_is_reported_where_the_next_hop_will_not_do_so(desk: Desk) -> No
     [status] = statuses(report)
     assert (status["Action"], status["Status"]) == ("relayed", "2.0.0")
     assert status["Original-Recipient"] == "rfc822; First@laboratory.example"
-    assert status["Remote-MTA"] == "dns; mx.laboratory.example:25"
+    assert status["Remote-MTA"] == "dns; mx.laboratory.example"
     assert b"Martin" not in text(report)
     assert told.failed == frozenset()
 

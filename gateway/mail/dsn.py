@@ -59,8 +59,8 @@ _SENTENCE: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What became of one recipient. ``reason`` is ours, None where all is well; ``reply`` the next hop's word ("550 5.1.1 ...")
-    and ``host`` its name, "" where there was none. ``until`` is when a delayed mail is given up (microseconds UTC).
+    """What became of one recipient. ``reason`` is ours, None where all is well; ``reply`` the next hop's word ("550 5.1.1 ...") and
+    ``host`` its name, with or without port, "" where there was none. ``until`` is when a delayed mail is given up (microseconds UTC).
     """
 
     recipient: Recipient
@@ -188,7 +188,7 @@ def _fields(fate: Fate, report: Report) -> Iterator[str]:
     yield f"Action: {fate.action}"
     yield f"Status: {_status_code(fate)}"
     if fate.host:
-        yield f"Remote-MTA: dns; {_printable(fate.host)}"
+        yield f"Remote-MTA: dns; {_printable(fate.host.rpartition(':')[0] or fate.host)}"  # RFC 3464 2.3.5: a name, no port
     said = _said(fate, protected=report.header is None)
     if said:
         yield f"Diagnostic-Code: smtp; {said}"

@@ -85,7 +85,7 @@ def test_the_status_part_has_every_field_a_program_needs() -> None:
         "Final-Recipient": "rfc822; results@laboratory.example",
         "Action": "failed",
         "Status": "5.1.1",
-        "Remote-MTA": "dns; mx.laboratory.example:25",
+        "Remote-MTA": "dns; mx.laboratory.example",
         "Diagnostic-Code": "smtp; 550 5.1.1 No such user",
         "Last-Attempt-Date": "Sun, 01 Mar 2026 12:00:00 +0000",
     }
