@@ -60,7 +60,7 @@ _SENTENCE: Final = {
 @dataclass(frozen=True, slots=True)
 class Fate:
     """What became of one recipient. ``reason`` is ours, None where all is well; ``reply`` the next hop's word ("550 5.1.1 ...") and
-    ``host`` its name, with or without port, "" where there was none. ``until`` is when a delayed mail is given up (microseconds UTC).
+    ``host`` its name, with or without port, "" where there was none. ``until`` is when a delayed mail is given up (microseconds).
     """
 
     recipient: Recipient
