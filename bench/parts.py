@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterable
@@ -83,7 +84,19 @@ def profile(rule: str, messages: int) -> dict[str, float]:
         pid = pid_of(site)
         measure(pid, site.inside, far, messages=min(messages, WARM_UP), size=SIZE, sessions=SESSIONS)
         spy = subprocess.Popen(
-            ["py-spy", "record", "--subprocesses", "-r", str(HERTZ), "-f", "raw", "-o", out.name, "-p", str(pid)],
+            [
+                str(Path(sys.executable).with_name("py-spy")),
+                "record",
+                "--subprocesses",
+                "-r",
+                str(HERTZ),
+                "-f",
+                "raw",
+                "-o",
+                out.name,
+                "-p",
+                str(pid),
+            ],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -433,19 +433,18 @@ def test_a_meter_counts_by_key_second_and_day() -> None:
 
 
 @pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
-def test_a_connection_that_is_just_being_lost_is_asked_nothing(
-    tmp_path: Path, loop: Callable[[], asyncio.AbstractEventLoop]
-) -> None:
+def test_a_connection_that_is_just_being_lost_is_asked_nothing(loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
     """uvloop raises an error of its own then, and the mail it was asked for would be put aside as broken."""
 
-    async def scenario() -> None:
-        server = await asyncio.start_unix_server(lambda _, writer: writer.close(), str(tmp_path / "agent.sock"))
-        async with server:
-            transport, link = await asyncio.get_running_loop().create_unix_connection(_Link, str(tmp_path / "agent.sock"))
-            transport.abort()
-            assert not link.open
-            with pytest.raises(_Lost):
-                await link.ask(StatusRequest())
+    async def scenario(here: socket.socket) -> None:
+        transport, link = await asyncio.get_running_loop().create_unix_connection(_Link, sock=here)
+        transport.abort()
+        assert not link.open
+        with pytest.raises(_Lost):
+            await link.ask(StatusRequest())
+        await asyncio.sleep(0)  # the loop closes the socket
 
-    with asyncio.Runner(loop_factory=loop) as runner:
-        runner.run(scenario())
+    here, there = socket.socketpair()
+    with there, asyncio.Runner(loop_factory=loop) as runner:
+        here.setblocking(False)
+        runner.run(scenario(here))
