@@ -479,7 +479,7 @@ async def test_story(gatehouse: House, name: str) -> None:
     await STORIES[name](gatehouse)
 
 
-NO_AUTH: Final = "AUTH has cases of its own, in test_receive_login and test_smtp_sasl; these ask for a server where anybody may log in"
+NO_AUTH: Final = "AUTH has cases of its own (test_receive_login, test_smtp_sasl); these ask for a server where anybody may log in"
 
 # Names, or whole classes, of its tests that say nothing about us
 NOT_OURS: Final = {
