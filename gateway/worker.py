@@ -90,7 +90,7 @@ class Worker:
         if self._free == 0:
             return ()
         try:
-            return await self._spool.lease(self._free, self._bulk_free)
+            return await self._spool.lease(self._free, max(0, self._bulk_free))
         except GatewayError as error:
             _log.warning("lease_failed", reason=error.reason)
             await asyncio.sleep(1.0)  # a spool that fails is asked again, at a pace that does not fill the log
@@ -101,8 +101,8 @@ class Worker:
         self._freed.clear()
         waits: list[asyncio.Future[Any]] = []
         if self._free:
-            waits.append(asyncio.ensure_future(self._spool.wait(self._free, self._bulk_free)))
-        if not self._free or not self._bulk_free:
+            waits.append(asyncio.ensure_future(self._spool.wait(self._free, max(0, self._bulk_free))))
+        if not self._free or self._bulk_free <= 0:  # below 0: some were handed over meanwhile
             waits.append(asyncio.ensure_future(self._freed.wait()))
         try:
             await asyncio.wait([*waits, stop], return_when=asyncio.FIRST_COMPLETED)

@@ -108,6 +108,7 @@ class LeasingSpool(MemorySpool):
 
     due: list[Lease] = field(default_factory=list)
     leased: int = 0
+    handed_over: int = 0
     settled: list[Settled] = field(default_factory=list)
     discarded: list[Mail] = field(default_factory=list)
     broken: list[tuple[Lease, str]] = field(default_factory=list)
@@ -128,7 +129,9 @@ class LeasingSpool(MemorySpool):
             raise self.lease_errors.pop(0)
         run = [lease for lease in self.due if lease.mail.priority is Priority.BULK]
         others = [lease for lease in self.due if lease.mail.priority is not Priority.BULK]
-        taken = [*others, *run[: limit if bulk is None else bulk]][:limit]
+        most = max(limit if bulk is None else bulk, self.handed_over)
+        self.handed_over = 0
+        taken = [*others, *run[:most]][:limit]
         self.due = [lease for lease in self.due if lease not in taken]
         self.leased += len(taken)
         return taken
@@ -680,6 +683,31 @@ async def test_no_more_mails_are_in_hand_than_a_worker_may_hold() -> None:
         stopping.set()
     assert most == CONCURRENT
     assert max(bench.spool.asked) <= CONCURRENT
+
+
+async def test_a_run_goes_on_after_more_of_it_was_handed_over_than_asked_for() -> None:
+    """What is stored here may come with its lease between two questions. The first form of this stood still for ever then."""
+    gate = asyncio.Event()
+
+    async def slow(_: Mail) -> Sequence[HopResult]:
+        await gate.wait()
+        return [HopResult(FIRST, Deliver())]
+
+    bench = Bench(slow)
+    run = [replace(a_mail(FIRST, stage=Stage.DELIVERY), priority=Priority.BULK) for _ in range(BULK + 5)]
+    bench.spool.add(*run)
+    bench.spool.handed_over = BULK + 2
+    stopping = asyncio.Event()
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        tasks.create_task(bench.worker.run(stopping))
+        while bench.spool.leased < BULK + 2:
+            await asyncio.sleep(0)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        gate.set()
+        while len(bench.spool.settled) < len(run):
+            await asyncio.sleep(0)
+        stopping.set()
 
 
 async def test_a_run_never_has_every_hand() -> None:
