@@ -14,7 +14,8 @@ from pathlib import Path
 
 import psutil
 
-from tests.system.postfix import await_port, free_port
+from demo.ports import free_port
+from tests.system.postfix import await_port
 
 PATIENCE = 300.0  # seconds for one run; a run that takes longer has failed
 SENDER = "cardiology@hospital.example"

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
 
-from tests.system.postfix import Postfix, await_port, free_port
+from demo.ports import free_port
+from tests.system.postfix import Postfix, await_port
 
 _OPENSSL = (
     "openssl cms -sign -signer {home}/signer.pem -inkey {home}/signer.key 2>/dev/null"

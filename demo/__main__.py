@@ -18,9 +18,10 @@ from rich.console import Console
 
 from demo.letter import RECIPIENT, SENDER, TEXT, letter, pdf
 from demo.mailserver import MailServer
+from demo.ports import free_port
 from demo.publisher import Publisher
 from demo.show import in_the_mailbox, keeping, on_the_wire, times, written
-from demo.site import Site, free_port
+from demo.site import Site
 from demo.wire import Identity, Tap
 
 PATIENCE = 60.0

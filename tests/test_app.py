@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from demo.site import free_port
+from demo.ports import free_port
 from gateway.app import MailProcess
 from gateway.config.load import load
 from gateway.config.model import Config

@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generat
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from bench.gatewayside import authority
-from demo.site import Site, command, free_port
+from demo.ports import free_port
+from demo.site import Site, command
 from demo.wire import Identity, Tap
 from gateway.operate.lab import LabCa, Subject
 from torture.letters import STRANGER, shows_marker

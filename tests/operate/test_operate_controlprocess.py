@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from demo.site import free_port
+from demo.ports import free_port
 from gateway.config.load import load
 from gateway.operate.control import ask
 from tests.system.lab import until

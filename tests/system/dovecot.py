@@ -13,7 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.system.postfix import await_port, free_port
+from demo.ports import free_port
+from tests.system.postfix import await_port
 
 PASSWORD = "loopback"
 

@@ -25,8 +25,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from demo.ports import free_port
 from demo.publisher import Publisher
-from demo.site import Site, free_port
+from demo.site import Site
 from demo.wire import Identity
 from gateway.operate.lab import LabCa
 from tests.pki import Ca, Issued
@@ -115,7 +116,8 @@ def end(site: Site) -> None:
     """Stop the site's gateway, the hard way where it does not go by itself. It drains and ends with 0, whatever a test did."""
     running = site.process is not None and site.process.poll() is None
     try:
-        assert site.stop() == 0 or not running
+        status = site.stop()
+        assert status == 0 or not running, f"ended with {status}: {(site.folder / 'gateway.log').read_text()[-2000:]}"
     finally:
         process = site.process
         if process is not None:

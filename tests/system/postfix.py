@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from demo.ports import free_port
+
 MASTER = """\
 pickup    unix  n - n 60 1 pickup
 cleanup   unix  n - n -  0 cleanup
@@ -68,14 +70,6 @@ maximal_backoff_time = 5s
 queue_run_delay = 2s
 bounce_queue_lifetime = 1h
 """
-
-
-def free_port() -> int:
-    """A port nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def await_port(port: int, process: subprocess.Popen[bytes], seconds: float = 20) -> None:

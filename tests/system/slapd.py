@@ -8,11 +8,13 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
+
+from demo.ports import free_port
 
 BASE: Final = "dc=directory,dc=example"
 ADMIN: Final = f"cn=admin,{BASE}"
@@ -77,8 +79,7 @@ class Slapd:
             )
         )
         configuration.chmod(0o600)
-        with _free_ports(2) as (port, secure_port):
-            self.port, self.secure_port = port, secure_port
+        self.port, self.secure_port = free_port(), free_port()
         places = f"ldap://127.0.0.1:{self.port} ldaps://127.0.0.1:{self.secure_port}"
         with (self.home / "log").open("wb") as log:
             # -d keeps it in the foreground: its process id is the one we hold.
@@ -131,13 +132,3 @@ class Slapd:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.stop()
-
-
-@contextlib.contextmanager
-def _free_ports(count: int) -> Iterator[list[int]]:
-    """Ports nobody listens on; held together while they are chosen, so that they differ."""
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        yield [each.getsockname()[1] for each in sockets]

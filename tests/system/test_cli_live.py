@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from demo.site import Site, command, free_port
+from demo.ports import free_port
+from demo.site import Site, command
 from gateway.edge.observe import broken_link
 from tests.flow.opened import encrypt
 from tests.pki import Ca

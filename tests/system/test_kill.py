@@ -14,7 +14,8 @@ from typing import Any, Final
 import psutil
 import pytest
 
-from demo.site import Site, free_port
+from demo.ports import free_port
+from demo.site import Site
 from demo.wire import Tap
 from tests.system.lab import (
     LABORATORY,

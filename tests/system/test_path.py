@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from demo.site import Site, free_port
+from demo.ports import free_port
+from demo.site import Site
 from tests.system.dovecot import Dovecot
 from tests.system.lab import HOSPITAL, LABORATORY, RECIPIENT, Lab, events, letter, send, until
 from tests.system.postfix import Postfix
