@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import secrets
 import socket
 from collections import deque
@@ -12,6 +13,12 @@ from typing import Final
 _PORTS: Final = range(10_000, 32_768)
 _HELD: Final = 256  # long enough: whoever asked for a port has listened before so many more were asked for
 _reserved: deque[socket.socket] = deque(maxlen=_HELD)
+
+
+@atexit.register
+def _release() -> None:
+    while _reserved:
+        _reserved.pop().close()
 
 
 def free_port() -> int:
