@@ -71,6 +71,7 @@ class Reason(StrEnum):
     LOOP = "LOOP"
     # The next hop
     HOP_UNREACHABLE = "HOP_UNREACHABLE"
+    HOP_BUSY = "HOP_BUSY"
     HOP_DEFERRED = "HOP_DEFERRED"
     HOP_REFUSED = "HOP_REFUSED"
     HOP_LOGIN = "HOP_LOGIN"
@@ -183,6 +184,7 @@ REASONS: Final[dict[Reason, Explanation]] = {
     Reason.TOO_MANY: Explanation("5.3", "Too many", _SENDER, "send fewer at a time", 452, 452),
     Reason.LOOP: Explanation("4.6", "Mail loop", _ADMIN, "look at the routes: the mail came back", 554),
     Reason.HOP_UNREACHABLE: Explanation("4.1", "Next hop unreachable", _OPS, "see whether the next hop answers"),
+    Reason.HOP_BUSY: Explanation("4.5", "Next hop too slow for what waits", _OPS, "see how fast the next hop takes mail"),
     Reason.HOP_DEFERRED: Explanation("4.2", "Next hop asked to wait", _OPS, "read the next hop's own words in `queue why`"),
     Reason.HOP_REFUSED: Explanation("0.0", "Next hop refused", _SENDER, "read the next hop's own words"),
     Reason.HOP_LOGIN: Explanation("7.8", "Next hop did not accept our login", _ADMIN, "look at user and password of the route"),

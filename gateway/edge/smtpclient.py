@@ -72,6 +72,11 @@ class Sent:
     failure: GatewayError | None = None
     stale: bool = False
 
+    @property
+    def strained(self) -> bool:
+        """Whether the hop failed amid the mail, or settled it for nobody and asks to come later."""
+        return self.failure is not None or not any(reply and (reply.done or reply.permanent) for reply in self.replies)
+
 
 class Connection:
     """An open session with a next hop. One user at a time; whoever opened it closes it."""
@@ -81,6 +86,8 @@ class Connection:
         self.session = session
         self.tls = ""
         """Protocol and cipher, "" in clear."""
+        self.last: Sent | None = None
+        """How the last transaction ended."""
         self._link = link
         self._deadlines = deadlines
         self._failed = False
@@ -174,7 +181,8 @@ class Connection:
         except HopError as error:
             failure, self._failed = error, True
         gone = failure is not None or self.session.closing
-        return Sent(tuple(self.session.replies), failure, stale=gone and not content_begun)
+        self.last = Sent(tuple(self.session.replies), failure, stale=gone and not content_begun)
+        return self.last
 
     async def _content(self, body: Body) -> None:
         session, link = self.session, self._link

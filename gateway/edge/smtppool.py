@@ -1,8 +1,13 @@
-"""Connections to next hops, kept open between mails: a TLS handshake costs more than many mails."""
+"""Connections to next hops, kept open between mails: a TLS handshake costs more than many mails.
+
+A hop gets as many at once as it bears (:class:`gateway.smtp.window.Window`). One that cannot be reached is left alone for a
+while, and then tried by one: who comes meanwhile hears so at once, and no hand waits that another hop's mail could use.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -10,10 +15,14 @@ from types import TracebackType
 from typing import Final
 
 from gateway.edge.smtpclient import Connection, Target
+from gateway.outcome import GatewayError, Reason
+from gateway.smtp.hopreply import HopError
+from gateway.smtp.window import Window
 
 IDLE_SECONDS: Final = 30.0  # servers hang up after one to five minutes; we go first
 OLDEST_SECONDS: Final = 300.0  # so that a revoked certificate does not live on in an open connection
-PER_TARGET: Final = 10
+TURN_SECONDS: Final = 20.0  # a mail that gets no connection by then goes back to the queue, so that others are taken up
+REST_SECONDS: Final = 2.0
 
 
 @dataclass(slots=True)
@@ -25,19 +34,52 @@ class _Idle:
 
 @dataclass(slots=True)
 class _Lane:
-    """All connections to one target."""
+    """All connections to one target. ``busy``: those on loan or being opened."""
 
-    free: asyncio.Semaphore
+    window: Window = field(default_factory=Window)
+    shrunk: float = 0.0
+    busy: int = 0
     idle: list[_Idle] = field(default_factory=list)
-    users: int = 0
+    waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
+    trouble: GatewayError | None = None
+    rests_until: float = 0.0
+    used: float = 0.0
+
+    def leave(self) -> None:
+        """One less is busy: the next of those who wait may go."""
+        self.busy -= 1
+        self.admit()
+
+    def admit(self) -> None:
+        """As many of those who wait as the window allows."""
+        while self.waiting and self.busy < self.window.allowed:
+            waiter = self.waiting.popleft()
+            if not waiter.done():
+                self.busy += 1
+                waiter.set_result(None)
+
+    def close(self, trouble: GatewayError, until: float) -> None:
+        """The target cannot be reached; nobody waits for it."""
+        self.trouble, self.rests_until = trouble, until
+        self.window = Window()
+        while self.waiting:
+            waiter = self.waiting.popleft()
+            if not waiter.done():
+                waiter.set_exception(again(trouble))
+
+
+def again(trouble: GatewayError) -> HopError:
+    """``trouble``, for one more mail."""
+    return HopError(trouble.reason, f"{trouble.detail} (found by another mail a moment ago)")
 
 
 @dataclass(frozen=True, slots=True)
 class Loan:
-    """A connection on loan. ``kept``: it served before, and the hop may meanwhile have hung up."""
+    """A connection on loan since ``lent``. ``kept``: it served before, and the hop may meanwhile have hung up."""
 
     connection: Connection
     opened: float
+    lent: float
     kept: bool
 
 
@@ -58,11 +100,20 @@ class _Lending:
 
 
 class Pool:
-    """At most ``PER_TARGET`` connections to one target. Its owner closes it."""
+    """As many connections to one target as it bears. Its owner closes it."""
 
-    def __init__(self, open_connection: Callable[[Target], Awaitable[Connection]], *, idle_seconds: float = IDLE_SECONDS) -> None:
+    def __init__(
+        self,
+        open_connection: Callable[[Target], Awaitable[Connection]],
+        *,
+        idle_seconds: float = IDLE_SECONDS,
+        turn_seconds: float = TURN_SECONDS,
+        rest_seconds: float = REST_SECONDS,
+    ) -> None:
         self._open = open_connection
         self._idle_seconds = idle_seconds
+        self._turn_seconds = turn_seconds
+        self._rest_seconds = rest_seconds
         self._lanes: dict[Target, _Lane] = {}
         self._sweeping: asyncio.TimerHandle | None = None
         self._leaving: set[asyncio.Task[None]] = set()
@@ -71,54 +122,91 @@ class Pool:
     def lend(self, target: Target, *, fresh: bool = False) -> AbstractAsyncContextManager[Loan]:
         """A connection to ``target``, kept or new; always new where ``fresh``. Kept afterwards if it can serve again.
 
-        Entering raises as :meth:`Connection.open`.
+        Entering raises as :meth:`Connection.open`, and HOP_BUSY where none came free in time.
         """
         return _Lending(self, target, fresh=fresh)
 
     async def take(self, target: Target, *, fresh: bool) -> Loan:
         """The first half of ``lend``."""
-        lane = self._lanes.get(target) or self._lanes.setdefault(target, _Lane(asyncio.Semaphore(PER_TARGET)))
-        lane.users += 1
+        lane, now = self._lanes.get(target) or self._lanes.setdefault(target, _Lane()), asyncio.get_running_loop().time
+        while True:
+            await self._turn(target, lane, fresh=fresh)
+            try:
+                loan = await self._loan(target, lane, fresh=fresh)
+            except GatewayError as error:
+                if lane.busy == 1 and not lane.idle:
+                    lane.busy = 0
+                    lane.close(error, now() + self._rest_seconds)
+                    raise
+                lane.window = lane.window.shrunk(lane.busy - 1 + len(lane.idle))  # it bears those; one of them is or comes free
+                lane.busy -= 1
+            except BaseException:
+                lane.leave()
+                raise
+            else:
+                lane.trouble = None
+                return loan
+
+    async def _turn(self, target: Target, lane: _Lane, *, fresh: bool) -> None:
+        """Returns when one more may be busy, and is counted as such. Who asks for a ``fresh`` one wants to know for himself."""
+        loop = asyncio.get_running_loop()
+        if lane.trouble is not None and not fresh and (lane.busy or loop.time() < lane.rests_until):
+            raise again(lane.trouble)
+        if lane.busy < lane.window.allowed:
+            lane.busy += 1
+            return
+        waiter = loop.create_future()
+        lane.waiting.append(waiter)
         try:
-            await lane.free.acquire()
-        except BaseException:
-            self._leave(target, lane)
+            async with asyncio.timeout(self._turn_seconds):
+                await waiter
+        except BaseException as error:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                lane.leave()
+            if isinstance(error, TimeoutError):
+                raise HopError(Reason.HOP_BUSY, f"{target}: no connection came free in {self._turn_seconds:g} s") from None
             raise
-        try:
-            while lane.idle and not fresh:
-                idle = lane.idle.pop()
-                if idle.connection.reusable:
-                    return Loan(idle.connection, idle.opened, kept=True)
-                await idle.connection.abort()
-            return Loan(await self._open(target), asyncio.get_running_loop().time(), kept=False)
-        except BaseException:
-            lane.free.release()
-            self._leave(target, lane)
-            raise
+
+    async def _loan(self, target: Target, lane: _Lane, *, fresh: bool) -> Loan:
+        now = asyncio.get_running_loop().time
+        while lane.idle and not fresh:
+            idle = lane.idle.pop()
+            if idle.connection.reusable:
+                return Loan(idle.connection, idle.opened, now(), kept=True)
+            await idle.connection.abort()
+        connection = await self._open(target)
+        return Loan(connection, now(), now(), kept=False)
 
     async def give(self, target: Target, loan: Loan, *, failed: bool) -> None:
         """The second half of ``lend``. What ``failed`` is not lent again."""
         lane, connection, now = self._lanes[target], loan.connection, asyncio.get_running_loop().time()
         try:
+            self._learn(lane, loan, now)
             if failed or not connection.reusable:
                 await connection.abort()
             elif self._closed or now - loan.opened > OLDEST_SECONDS:
                 await connection.quit()
             else:
                 lane.idle.append(_Idle(connection, loan.opened, now))
-                if self._sweeping is None:
-                    self._sweep_at(now + self._idle_seconds)
         finally:
-            lane.free.release()
-            self._leave(target, lane)
+            lane.used = now
+            lane.leave()
+            self._keep_swept(now)
 
-    def _leave(self, target: Target, lane: _Lane) -> None:
-        lane.users -= 1
-        self._forget(target, lane)
+    def _learn(self, lane: _Lane, loan: Loan, now: float) -> None:
+        """What the hop bears, from how the last mail on ``loan`` ended."""
+        sent = loan.connection.last
+        if sent is None or (sent.stale and loan.kept):
+            return  # a hop that hangs up an idle connection says nothing of what it bears
+        if not sent.strained:
+            if lane.busy >= lane.window.allowed:
+                lane.window = lane.window.grown()
+        elif loan.lent >= lane.shrunk:  # of several in trouble at once, the first one counts
+            lane.window, lane.shrunk = lane.window.shrunk(), now
 
-    def _forget(self, target: Target, lane: _Lane) -> None:
-        if not lane.idle and not lane.users:
-            self._lanes.pop(target, None)
+    def _keep_swept(self, now: float) -> None:
+        if self._sweeping is None and not self._closed:
+            self._sweep_at(now + self._idle_seconds)
 
     def _sweep_at(self, at: float) -> None:
         self._sweeping = asyncio.get_running_loop().call_at(at, self._sweep)
@@ -134,9 +222,11 @@ class Pool:
                     self._leaving.add(leaving)
                     leaving.add_done_callback(self._leaving.discard)
             lane.idle = [idle for idle in lane.idle if idle.since > oldest]
-            self._forget(target, lane)
-        if left := [idle.since for lane in self._lanes.values() for idle in lane.idle]:
-            self._sweep_at(min(left) + self._idle_seconds)
+            if not (lane.idle or lane.busy or lane.waiting) and lane.used <= oldest:
+                del self._lanes[target]
+        if self._lanes:
+            times = [idle.since for lane in self._lanes.values() for idle in lane.idle]
+            self._sweep_at(max(min(times, default=loop.time()), oldest) + self._idle_seconds)
 
     async def close(self) -> None:
         """Say QUIT on every idle connection; those on loan are closed when they come back."""
@@ -144,7 +234,6 @@ class Pool:
         if self._sweeping is not None:
             self._sweeping.cancel()
         idle = [idle for lane in self._lanes.values() for idle in lane.idle]
-        self._lanes = {target: lane for target, lane in self._lanes.items() if lane.users}
         for lane in self._lanes.values():
             lane.idle = []
         await asyncio.gather(*(entry.connection.quit() for entry in idle), *self._leaving)

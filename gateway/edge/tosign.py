@@ -33,10 +33,14 @@ _ID_DATA: Final = bytes.fromhex("2a864886f70d010701")
 
 
 class NotSignableError(GatewayError):
-    """The agent refuses. The detail says what is wrong with the attributes."""
+    """The agent refuses. The detail says what is wrong with the attributes.
 
-    def __init__(self, detail: str) -> None:
-        super().__init__(Reason.OWN_WORK_WRONG, f"not signed: {detail}")
+    For a signing time that is not now the reason is KEY_UNAVAILABLE: a clock that was set, or a worker that stood still, amid a
+    mail makes no wrong copy, and the next try has another time.
+    """
+
+    def __init__(self, detail: str, reason: Reason = Reason.OWN_WORK_WRONG) -> None:
+        super().__init__(reason, f"not signed: {detail}")
 
 
 def digest_to_sign(attributes: bytes, mechanism: Mechanism, now: int) -> bytes:
@@ -51,7 +55,7 @@ def digest_to_sign(attributes: bytes, mechanism: Mechanism, now: int) -> bytes:
     if tag != _OCTETS or len(value) != hashlib.new(digest).digest_size:
         raise NotSignableError(f"the message digest is not one of {digest}")
     if abs(_time(*_single(found, _SIGNING_TIME, "signing time")) - now) > FRESH:
-        raise NotSignableError("the signing time is not now")
+        raise NotSignableError("the signing time is not now", Reason.KEY_UNAVAILABLE)
     return hashlib.new(digest, attributes).digest()
 
 

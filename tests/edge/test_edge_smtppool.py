@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
 from gateway.config.model import TlsMode
 from gateway.edge.smtpclient import Connection, Deadlines, Target
-from gateway.edge.smtppool import PER_TARGET, Pool
+from gateway.edge.smtppool import Pool
 from gateway.mail.address import parse_address
+from gateway.mail.envelope import Envelope, Recipient
+from gateway.outcome import GatewayError, Reason
+from gateway.smtp.hopreply import HopError
+from gateway.smtp.window import PER_TARGET, START
+from tests.doubles import MemoryBody
 from tests.hops import aiosmtpd_hop, lines, scripted_hop
 
 ADDRESS = parse_address("results@laboratory.example")
+ENVELOPE = Envelope(None, (Recipient(ADDRESS),))
+MAIL = b"Subject: a\r\n\r\nb\r\n"
 
 
 def target(port: int) -> Target:
@@ -72,9 +80,112 @@ async def test_one_who_waits_gets_the_connection_that_comes_back() -> None:
             async with pool.lend(target(hop.port)) as loan:
                 open_now += 1
                 most = max(most, open_now)
-                assert (await loan.connection.probe(ADDRESS)).done
+                assert not (await loan.connection.send(ENVELOPE, MemoryBody(MAIL))).strained
                 open_now -= 1
 
         await asyncio.gather(*(use() for _ in range(3 * PER_TARGET)))
         assert most == hop.connections == PER_TARGET
+        await pool.close()
+
+
+async def test_a_hop_that_is_not_known_gets_few_at_once_and_who_waits_too_long_goes_back() -> None:
+    async with aiosmtpd_hop() as hop, contextlib.AsyncExitStack() as held:
+        pool = Pool(connect, turn_seconds=0.05)
+        for _ in range(START):
+            await held.enter_async_context(pool.lend(target(hop.port)))
+        with pytest.raises(GatewayError, match="no connection came free") as caught:
+            async with pool.lend(target(hop.port)):
+                pytest.fail("one more than START")
+        assert caught.value.reason is Reason.HOP_BUSY
+        await held.aclose()
+        async with pool.lend(target(hop.port)) as loan:
+            assert loan.kept, "who gave up waiting holds nothing"
+        await pool.close()
+
+
+class Limited:
+    """A hop that bears so many connections and says 421 to the next (RFC 5321 3.8)."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.open = self.refused = 0
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.open >= self.most:
+            self.refused += 1
+            writer.write(b"421 4.7.0 Too many connections\r\n")
+            return
+        self.open += 1
+        try:
+            writer.write(b"220 mx\r\n")
+            while line := await reader.readline():
+                writer.write(b"354 go on\r\n" if line == b"DATA\r\n" else b"250 mx\r\n" if len(line) > 1 else b"")
+                if line == b"DATA\r\n":
+                    await reader.readuntil(b"\r\n.\r\n")
+                    writer.write(b"250 taken\r\n")
+        finally:
+            self.open -= 1
+
+
+async def test_a_hop_that_bears_three_is_given_three_and_no_mail_hears_of_the_fourth() -> None:
+    hop = Limited(3)
+    async with scripted_hop(hop) as port:
+        pool = Pool(connect)
+
+        async def send() -> bool:
+            async with pool.lend(target(port)) as loan:
+                sent = await loan.connection.send(ENVELOPE, MemoryBody(MAIL))
+                return all(reply and reply.done for reply in sent.replies)
+
+        assert await asyncio.gather(*(send() for _ in range(60))) == [True] * 60
+        assert 1 <= hop.refused < 20, "it was asked for more now and then, and not for each mail"
+        await pool.close()
+
+
+@pytest.mark.parametrize(("rest", "then"), [(60.0, Reason.HOP_UNREACHABLE), (0.0, None)], ids=["left alone", "tried again"])
+async def test_few_ask_a_hop_that_is_away_and_tell_the_others(rest: float, then: Reason | None) -> None:
+    asked, away = 0, True
+
+    async def open_it(where: Target) -> Connection:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0)
+        if away:
+            raise HopError(Reason.HOP_UNREACHABLE, f"{where}: Connection refused")
+        return await connect(where)
+
+    async with aiosmtpd_hop() as hop:
+        pool = Pool(open_it, rest_seconds=rest)
+
+        async def use() -> Reason | None:
+            try:
+                async with pool.lend(target(hop.port)):
+                    return None
+            except GatewayError as error:
+                return error.reason
+
+        assert await asyncio.gather(*(use() for _ in range(20))) == [Reason.HOP_UNREACHABLE] * 20
+        assert asked == START
+        away = False
+        assert await use() is then
+        assert asked == START + (then is None)
+        await pool.close()
+
+
+async def test_a_mail_that_is_put_off_halves_what_the_hop_is_given() -> None:
+    says = [b"451 4.3.2 Later\r\n"]
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mx\r\n")
+        while line := await reader.readline():
+            writer.write(says[0] if line.startswith(b"MAIL") else b"250 mx\r\n")
+
+    async with scripted_hop(script) as port:
+        pool = Pool(connect, turn_seconds=0.05)
+        async with pool.lend(target(port)) as loan:
+            assert (await loan.connection.send(ENVELOPE, MemoryBody(MAIL))).strained
+        async with pool.lend(target(port)):
+            with pytest.raises(GatewayError, match="no connection came free"):
+                async with pool.lend(target(port)):
+                    pytest.fail("START is halved")
         await pool.close()
