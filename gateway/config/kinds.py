@@ -216,8 +216,13 @@ def _present(file: Path, info: ValidationInfo) -> Path:
 
 
 def _folder(path: Path, info: ValidationInfo) -> Path:
-    if isinstance(info.context, Reading) and not path.is_dir():
-        raise _wrong(f"no directory {path}", "a directory that is there")
+    if isinstance(info.context, Reading):
+        try:
+            there = path.is_dir()
+        except OSError:  # a name that is too long, or a way there that we may not go
+            there = False
+        if not there:
+            raise _wrong(f"no directory {path}", "a directory that is there")
     return path
 
 

@@ -143,6 +143,7 @@ def mutations(draw: st.DrawFn) -> tuple[str, bytes]:
 @example(("gateway.toml", b"[zone.health]\n"))
 @example(("gateway.toml", b"key = [1]\nrule = {}\ntls = 1\nlimits = []\n"))
 @example(("gateway.toml", b"a = " + b"[" * 100_000))
+@example(("gateway.toml", b'[directory.partners]\nkind = "folder"\npath = "%s"\n' % (b"x" * 300)))
 @example(("zones/health.toml", b"[peer]\n[zone]\n"))
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_whatever_the_files_hold_nothing_but_config_error_comes_out(mutated: Path, mutation: tuple[str, bytes]) -> None:
