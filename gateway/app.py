@@ -91,9 +91,10 @@ def make_directory(name: str, section: Directory) -> Folder | Ldap:
 
 
 def make_spool(config: Config, unwrapper: Unwrapper | None, longest: Callable[[], int] | None = None) -> SqliteSpool:
-    """The spool, sealing to the public half of the configured spool key."""
-    key = config.key[config.spool_key]
-    sealing = (load_sealing_key(config.spool_key, key.public_key.read_bytes()),) if key.public_key is not None else ()
+    """The spool, sealing to the public halves of the spool key and of the recovery key."""
+    names = (config.spool_key, config.recovery_key)
+    public = {name: config.key[name].public_key for name in names if name is not None}
+    sealing = tuple(load_sealing_key(name, path.read_bytes()) for name, path in public.items() if path is not None)
     # What cannot be recorded is not accepted either: the audit may lie on a disk of its own
     audit = config.state / "audit"
     return SqliteSpool(

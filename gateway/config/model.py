@@ -89,7 +89,8 @@ class Key(Section):
     """A private key. Its name is its token label. ``addresses`` binds it to mailboxes; empty means the whole organisation.
 
     ``certificate`` is a PEM file (leaf first, then intermediates) and is required but for spool and audit keys, which need only
-    the public key: a PEM ``public_key``. ``file`` (PEM or PKCS#12) and ``passphrase`` are for the file store.
+    the public key: a PEM ``public_key``. ``file`` (PEM or PKCS#12) and ``passphrase`` are for the file store. A spool key in the
+    offline store is sealed to and never opens: the recovery key, while it is not needed.
     """
 
     purpose: KeyPurpose
@@ -106,6 +107,8 @@ class Key(Section):
     def _complete(self) -> Self:
         if (self.store is KeyStore.FILE) != (self.file is not None):
             raise ValueError("file is for store = 'file', and required there")
+        if self.store is KeyStore.OFFLINE and self.purpose is not KeyPurpose.SPOOL:
+            raise ValueError("store = 'offline' is for a key with purpose = 'spool'")
         if self.purpose in (KeyPurpose.SPOOL, KeyPurpose.AUDIT):
             if self.public_key is None or self.organisation is not None:
                 raise ValueError(f"a key for {self.purpose} has a public_key and no organisation")
@@ -190,6 +193,7 @@ class Config(Section):
     state: File
     run: File
     spool_key: KeyName
+    recovery_key: KeyName | None = None
     audit_key: KeyName | None = None
     token: Token | None = None
     organisation: dict[str, Organisation] = Field(min_length=1)

@@ -62,10 +62,15 @@ def references(config: Config, *, has_token: bool) -> Iterator[Finding]:
 
 
 def _keys(config: Config, *, has_token: bool) -> Iterator[Finding]:
-    for where, purpose in (("spool_key", KeyPurpose.SPOOL), ("audit_key", KeyPurpose.AUDIT)):
+    for where, purpose in (("spool_key", KeyPurpose.SPOOL), ("recovery_key", KeyPurpose.SPOOL), ("audit_key", KeyPurpose.AUDIT)):
         chosen = config.key.get(getattr(config, where, None) or "")
         if chosen is not None and chosen.purpose is not purpose:
             yield Finding((where,), f"a key with purpose = '{chosen.purpose}'", f"a key with purpose = '{purpose}'")
+    spool = getattr(config, "spool_key", None)
+    if spool is not None and spool == getattr(config, "recovery_key", None):
+        yield Finding(("recovery_key",), "the spool_key", "another key")
+    if spool in config.key and config.key[spool].store is KeyStore.OFFLINE:
+        yield Finding(("spool_key",), "a key with store = 'offline'", "a key that can open what it seals")
     for name, key in config.key.items():
         if key.store is KeyStore.TOKEN and not has_token:
             yield Finding(("key", name), "a key in a token, and no [token] section", "a [token] section, or store = 'file'")

@@ -19,6 +19,7 @@ class KeyStore(StrEnum):
 
     TOKEN = "token"  # noqa: S105 - the name of a place
     FILE = "file"
+    OFFLINE = "offline"  # where no process of ours can use it
 
 
 class TlsMode(StrEnum):

@@ -37,7 +37,7 @@ class KeyRing:
         files = _Files(config.key)
         self._stores: dict[str, _Store] = {}
         for name, key in config.key.items():
-            if key.purpose in purposes:
+            if key.purpose in purposes and key.store is not KeyStore.OFFLINE:
                 self._stores[name] = files if key.store is KeyStore.FILE else self._needed(name)
 
     @property

@@ -44,6 +44,8 @@ def notes(config: Config) -> Iterator[str]:
     """What is no mistake, but what somebody should know of: above all, everything that lets plaintext out."""
     if config.agents is None:
         yield "the key agents run as the same user as the workers; see docs/install.md, Two users"
+    if config.recovery_key is None:
+        yield "no recovery_key: with the token, the mail in the spool is lost"
     if config.audit_key is None:
         yield "no audit_key: the heads of the audit are not signed, and an end cut off would not show"
     for rule in config.rule:

@@ -52,10 +52,13 @@ def _rows(config: Config, on_token: Sequence[KeyFacts]) -> list[tuple[str, str, 
     labels = {facts.label for facts in on_token}
     rows = []
     for name, section in config.key.items():
-        in_file = section.store is KeyStore.FILE
-        there = (section.file is not None and section.file.is_file()) if in_file else name in labels
-        state = ("retired" if section.retired else "ready") if there else "missing"
-        rows.append((name, str(section.purpose), section.organisation or "", str(section.file) if in_file else "token", state))
+        state = "retired" if section.retired else "ready"
+        if section.store is KeyStore.OFFLINE:
+            state = "offline"
+        elif not (section.file.is_file() if section.file is not None else name in labels):
+            state = "missing"
+        where = str(section.file or section.store)
+        rows.append((name, str(section.purpose), section.organisation or "", where, state))
     return rows
 
 

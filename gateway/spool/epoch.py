@@ -118,19 +118,19 @@ class EpochKeys:
                 return
             if self._unwrapper is None:
                 raise GatewayError(Reason.KEY_UNAVAILABLE, "this process opens no epochs")
-            failure = GatewayError(Reason.KEY_UNAVAILABLE, f"epoch {epoch.id} is sealed to no key")
+            failure: GatewayError | None = None
             for sealing in epoch.sealings:
                 wrapped = Oaep(sealing.wrapped, KEY_BYTES, Digest.SHA256, Digest.SHA256)
                 try:
                     key = await self._unwrapper.unwrap(sealing.key, wrapped)
                 except GatewayError as error:
-                    failure = error
+                    failure = failure or error  # why the spool key does not; a recovery key is seldom there at all
                     continue
                 if hmac.compare_digest(_proof(key), epoch.proof):
                     self._keys[epoch.id] = key
                     return
-                failure = GatewayError(Reason.KEY_UNAVAILABLE, f"key {sealing.key} does not open epoch {epoch.id}")
-            raise failure
+                failure = failure or GatewayError(Reason.KEY_UNAVAILABLE, f"key {sealing.key} does not open epoch {epoch.id}")
+            raise failure or GatewayError(Reason.KEY_UNAVAILABLE, f"epoch {epoch.id} is sealed to no key")
 
 
 def _proof(key: bytes) -> bytes:
