@@ -1,5 +1,5 @@
 # Two commands for a newcomer: make demo, make test. Each installs by itself what it needs and says so first.
-.PHONY: help demo test check format bench torture lock clean
+.PHONY: help demo test check format bench torture soak lock clean
 .DEFAULT_GOAL := help
 
 VENV := .venv
@@ -35,6 +35,10 @@ bench:           ## every figure we quote, into bench/RESULTS.md
 torture:         ## ten thousand mails while processes, disks, clocks and peers fail; SEED= repeats its acts, MAILS= sets how many
 	@deploy/setup test
 	@$(PYTHON) -m torture
+
+soak:            ## an hour of a large hospital's mail: memory flat, nothing left; MINUTES= and RATE= (mails per second) set another
+	@deploy/setup test
+	@$(PYTHON) -m torture.soak
 
 lock:            ## resolve the dependencies anew (needs uv)
 	uv pip compile -q --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade pyproject.toml -o requirements.lock

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from torture.balance import Balance, balance
 from torture.driver import Driver
 from torture.saboteur import Act, Saboteur
-from torture.world import NeverHappened, rows, until, world
+from torture.world import NeverHappened, World, rows, until, world
 
 
 @dataclass(frozen=True)
@@ -53,16 +53,27 @@ class Report:
         ]
 
 
+def paced(made: World, rate: float) -> Driver:
+    """A driver of the first gateway that has no more accepted than ``rate`` mails per second from now on."""
+    begun = time.monotonic()
+    return Driver(made.first.inside, 8, lambda accepted: time.sleep(max(0.0, begun + accepted / rate - time.monotonic())))
+
+
+def drain(made: World, seconds: float, say: Callable[[str], None]) -> None:
+    """Wait until nothing lies in a queue any more, or the time is over; then the balance names what does."""
+    try:
+        until(lambda: not any(rows(site) for site in made.sites), "the queues are empty", seconds)
+    except NeverHappened:
+        say("not drained: the balance names the rows")
+    else:
+        say("drained")
+
+
 def torture(plan: Plan, say: Callable[[str], None]) -> Report:
     """Raises :class:`NeverHappened` where the gateways are not there again after it was healed."""
     start = time.monotonic()
     with world() as made, ThreadPoolExecutor(1) as pool:
-        begun = time.monotonic()
-
-        def pace(accepted: int) -> None:
-            time.sleep(max(0.0, begun + accepted / plan.rate - time.monotonic()))
-
-        driver = Driver(made.first.inside, 8, pace)
+        driver = paced(made, plan.rate)
         saboteur = Saboteur(made, plan.seed, plan.longest, plan.pause, say)
         over = threading.Event()
         harm = pool.submit(saboteur.run, over)
@@ -73,10 +84,5 @@ def torture(plan: Plan, say: Callable[[str], None]) -> Report:
             over.set()
         harm.result(plan.patience)
         say(f"{driver.accepted} accepted, healed; now it drains")
-        drained = True
-        try:
-            until(lambda: not any(rows(site) for site in made.sites), "the queues are empty", plan.patience)
-        except NeverHappened:
-            drained = False
-        say("drained" if drained else "not drained: the balance names the rows")
+        drain(made, plan.patience, say)
         return Report(plan, time.monotonic() - start, saboteur.acts, balance(made, driver, saboteur.acts), driver.answers)
