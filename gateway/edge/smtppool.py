@@ -139,6 +139,9 @@ class Pool:
                     lane.close(error, now() + self._rest_seconds)
                     raise
                 lane.window = lane.window.shrunk(lane.busy - 1 + len(lane.idle))  # it bears those; one of them is or comes free
+                if fresh:
+                    lane.leave()
+                    raise
                 lane.busy -= 1
             except BaseException:
                 lane.leave()

@@ -172,6 +172,29 @@ async def test_few_ask_a_hop_that_is_away_and_tell_the_others(rest: float, then:
         await pool.close()
 
 
+async def test_who_asks_for_a_new_connection_hears_that_there_is_none_though_old_ones_are_left() -> None:
+    async with aiosmtpd_hop() as hop:
+        asked = 0
+
+        async def open_it(where: Target) -> Connection:
+            nonlocal asked
+            asked += 1
+            if asked == 1:
+                return await connect(where)
+            raise HopError(Reason.HOP_UNREACHABLE, f"{where}: Connection refused")
+
+        pool = Pool(open_it)
+        async with pool.lend(target(hop.port)) as loan:
+            assert not loan.kept
+        with pytest.raises(GatewayError, match="refused"):
+            async with asyncio.timeout(5), pool.lend(target(hop.port), fresh=True):
+                pytest.fail("there is none")
+        assert asked == 2
+        async with pool.lend(target(hop.port)) as loan:
+            assert loan.kept, "and the old one serves on"
+        await pool.close()
+
+
 async def test_a_mail_that_is_put_off_halves_what_the_hop_is_given() -> None:
     says = [b"451 4.3.2 Later\r\n"]
 
