@@ -15,10 +15,11 @@ from gateway.events import MailProtected, MailUnprotected, Observer
 from gateway.flow.already import already_protected
 from gateway.flow.copies import Copy, Decision, Make, copies_of
 from gateway.flow.decide import Ending, decide
+from gateway.flow.kept import Kept
 from gateway.flow.protect import SigningKey, Sized, Source, encrypt, in_thread, sign, source_of, write
 from gateway.flow.readers import ReaderEvidence
 from gateway.flow.result import Flowed
-from gateway.mail.body import Bodies, Body, BodyWriter
+from gateway.mail.body import Bodies, Body
 from gateway.mail.ending import Deferred, Held, Refused
 from gateway.mail.envelope import Body as Transfer
 from gateway.mail.envelope import Mail, Recipient, Stage
@@ -86,7 +87,7 @@ class Outgoing:
         self, mail: Mail, source: Source, copies: Sequence[Copy]
     ) -> tuple[tuple[Mail, ...], list[tuple[Recipient, Ending]]]:
         """The output of each copy, and how the recipients of those end that could not be made."""
-        kept = _Kept(self._bodies)
+        kept = Kept(self._bodies)
         signed: dict[tuple[str, bool], SignedEntity] = {}
         made: list[tuple[Copy, Mail]] = []
         failed: list[tuple[Recipient, Ending]] = []
@@ -172,24 +173,6 @@ class Outgoing:
                     content_cipher=ContentCipher.AES256_CBC if copy.make.encrypt else "",
                 )
             )
-
-
-class _Kept:
-    """Bodies that can all be forgotten."""
-
-    def __init__(self, bodies: Bodies) -> None:
-        self._bodies = bodies
-        self._writers: list[BodyWriter] = []
-
-    def create(self) -> BodyWriter:
-        writer = self._bodies.create()
-        self._writers.append(writer)
-        return writer
-
-    def discard(self) -> None:
-        for writer in self._writers:
-            writer.discard()
-        self._writers.clear()
 
 
 def _ending_of(error: GatewayError) -> Ending:
