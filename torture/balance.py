@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -26,18 +27,21 @@ _BETWEEN: Final = (
     "full",
     "clock",
 )
+_MARK: Final = re.compile(rb"^X-Gateway-Security: (.*(?:\r\n[ \t].*)*)", re.MULTILINE)
 _AFTERMATH: Final = 90.0  # seconds; a lease must end and the mail be tried again before its second copy arrives
 
 
 @dataclass
 class Balance:
-    """``faults`` is empty where all is well. ``reported``: the numbers that were refused, and whose sender was told so: by a
-    clock that is a day slow the recipients' certificates are not yet valid.
+    """``faults`` is empty where all is well. Two things a wrong clock may bring about, and nothing else: ``reported`` are the
+    numbers that were refused, and whose sender was told so (to a clock that is a day slow the recipients' certificates are not
+    yet valid); ``doubted`` those that arrived with their signature still on, marked as not verified (nor is the sender's).
     """
 
     numbers: int = 0
     arrived: int = 0
     reported: set[int] = field(default_factory=set)
+    doubted: set[int] = field(default_factory=set)
     duplicates: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
 
@@ -45,6 +49,31 @@ class Balance:
 def balance(world: World, driver: Driver, acts: Sequence[Act]) -> Balance:
     """Of a healed and drained world."""
     found = Balance(numbers=len(driver.replies))
+    copies = _copies(world, found)
+    for number, tries in sorted(driver.replies.items()):
+        if tries[-1:] == [Reply.ACCEPTED] and number not in {*copies, *found.reported}:
+            found.faults.append(f"{number} was accepted and is lost")
+    for number, mails in copies.items():
+        found.arrived += 1
+        for mail in mails:
+            _look(world, number, mail, found)
+        ordered = sorted(mails, key=lambda mail: mail.at)
+        for copy, earlier in zip(ordered[1:], ordered, strict=False):
+            cause = _cause(driver.replies.get(number, []), earlier, copy, acts)
+            found.duplicates[cause or "unexplained"] += 1
+            if cause is None:
+                found.faults.append(f"{number} arrived twice and nothing explains it: {earlier.trace} {copy.trace}")
+    if not any(act.what.startswith("clock") for act in acts):
+        found.faults += [f"{number} was refused, and no clock was wrong" for number in sorted(found.reported)]
+        found.faults += [f"{number} was not verified, and no clock was wrong" for number in sorted(found.doubted)]
+    found.faults += [f"in clear: {place}" for place in world.in_clear()]
+    for site in world.sites:
+        found.faults += _left(site)
+    return found
+
+
+def _copies(world: World, found: Balance) -> dict[int, list[Taken]]:
+    """What arrived, by number. The reports among it are noted in ``found``."""
     copies: dict[int, list[Taken]] = {}
     for taken in (*world.far.taken, *world.near.taken):
         number = number_of(taken.content)
@@ -55,24 +84,16 @@ def balance(world: World, driver: Driver, acts: Sequence[Act]) -> Balance:
             found.faults.append(f"a mail without a number arrived: {taken.content.decode(errors='replace')}")
         else:
             copies.setdefault(number, []).append(taken)
-    for number, tries in sorted(driver.replies.items()):
-        if tries[-1:] == [Reply.ACCEPTED] and number not in {*copies, *found.reported}:
-            found.faults.append(f"{number} was accepted and is lost")
-    if found.reported and not any(act.what.startswith("clock") for act in acts):
-        found.faults.append(f"refused, and reported to the sender, though no certificate had a reason: {sorted(found.reported)}")
-    for number, mails in copies.items():
-        found.arrived += 1
-        found.faults += [f"{number} arrived changed" for mail in mails if not _whole(world, number, mail)]
-        ordered = sorted(mails, key=lambda mail: mail.at)
-        for copy, earlier in zip(ordered[1:], ordered, strict=False):
-            cause = _cause(driver.replies.get(number, []), earlier, copy, acts)
-            found.duplicates[cause or "unexplained"] += 1
-            if cause is None:
-                found.faults.append(f"{number} arrived twice and nothing explains it: {earlier.trace} {copy.trace}")
-    found.faults += [f"in clear: {place}" for place in world.in_clear()]
-    for site in world.sites:
-        found.faults += _left(site)
-    return found
+    return copies
+
+
+def _look(world: World, number: int, mail: Taken, found: Balance) -> None:
+    if _whole(world, number, mail):
+        return
+    if _doubted(number, mail):
+        found.doubted.add(number)
+    else:
+        found.faults.append(f"{number} arrived changed: {_mark(mail)}")
 
 
 def _cause(tries: Iterable[Reply], earlier: Taken, copy: Taken, acts: Sequence[Act]) -> str | None:
@@ -83,12 +104,19 @@ def _cause(tries: Iterable[Reply], earlier: Taken, copy: Taken, acts: Sequence[A
     repeated = "hospital" if earlier.trace.get("laboratory") != copy.trace.get("laboratory") else "laboratory"
     if "laboratory" not in copy.trace:
         repeated = "hospital"
-    for act in acts:
+    possible = [
+        act
+        for act in acts
         # The hop that was repeated has two ends: that of the first gateway is cut by a harm to either.
-        near = act.where == repeated or repeated == "hospital"
-        if near and act.what.startswith(_BETWEEN) and act.begin <= copy.at and act.end >= earlier.at - _AFTERMATH:
-            return f"{act.what.partition(' -')[0]}: the row was not ended after the hop's 250"
-    return None
+        if (act.where == repeated or repeated == "hospital")
+        and act.what.startswith(_BETWEEN)
+        and act.begin <= copy.at
+        and act.end >= earlier.at - _AFTERMATH
+    ]
+    if not possible:
+        return None
+    nearest = min(possible, key=lambda act: max(act.begin - earlier.at, earlier.at - act.end, 0.0))
+    return f"{nearest.what.partition(' -')[0]}: the row was not ended after the hop's 250"
 
 
 def _whole(world: World, number: int, mail: Taken) -> bool:
@@ -97,6 +125,16 @@ def _whole(world: World, number: int, mail: Taken) -> bool:
     words = ["openssl", "cms", "-decrypt", "-inform", "SMIME", "-recip", str(world.reader), "-inkey", str(world.reader)]
     done = subprocess.run(words, input=mail.content, capture_output=True, check=False)
     return done.returncode == 0 and body(number) in done.stdout
+
+
+def _doubted(number: int, mail: Taken) -> bool:
+    """Whether the mail is whole inside a signature that the second gateway left on, and marked as not verified."""
+    return "verdict=signed-unverified" in _mark(mail) and body(number) in mail.content
+
+
+def _mark(mail: Taken) -> str:
+    found = _MARK.search(mail.content.partition(b"\r\n\r\n")[0])
+    return found[1].decode() if found else "no mark"
 
 
 def _left(site: Site) -> list[str]:

@@ -42,7 +42,7 @@ class Report:
         found = self.balance
         return [
             f"seed {self.plan.seed}, {self.seconds:.0f} s, {found.numbers} mails, {found.arrived} arrived, "
-            f"{len(found.reported)} were reported to their sender",
+            f"{len(found.reported)} were reported to their sender, {len(found.doubted)} are marked as not verified",
             *(f"  {count:4} x {what}" for what, count in sorted(Counter(act.what for act in self.acts).items())),
             f"duplicates: {found.duplicates.total()}",
             *(f"  {count:4} x {cause}" for cause, count in sorted(found.duplicates.items())),
