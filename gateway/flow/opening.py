@@ -16,9 +16,10 @@ from gateway.flow.peel import EncryptedLayer, Entity, Layer, Peeled, Peeler, Sig
 from gateway.flow.protect import in_thread
 from gateway.flow.tell import encrypted_verdict, part_verdict, signed_algorithms, signer_verdict
 from gateway.mail.address import Address
+from gateway.mail.author import shown_author
 from gateway.mail.body import Bodies, Body
 from gateway.mail.form import SIGNATURE, is_structure
-from gateway.mail.message import Field, Header, from_address, head_of
+from gateway.mail.message import Field, Header, head_of
 from gateway.mail.slice import Slice
 from gateway.mail.verdict import UNOPENED, Judged, LayerVerdict, SignerVerdict, Verdict, marks, without_marks
 from gateway.mail.walk import Head, walk
@@ -154,7 +155,7 @@ def _judged(peeled: Peeled, verified: bool, parts: bool) -> Judged:
 
 def _author(header: Header) -> Address | None:
     try:
-        return from_address(header)
+        return shown_author(header)
     except GatewayError:
         return None
 
