@@ -33,8 +33,10 @@ class Address:
 
     @property
     def key(self) -> str:
-        """For comparing: the local part folded too. Mailboxes that differ by case alone are one mailbox in practice."""
-        return f"{self.local.casefold()}@{self.domain}"
+        """For comparing: the local part in lower case too. Mailboxes that differ by case alone are one mailbox in practice; those
+        that ``casefold`` makes one (``ß`` and ``ss``, LONG S and ``s``) are not.
+        """
+        return f"{self.local.lower()}@{self.domain}"
 
     @property
     def needs_smtputf8(self) -> bool:

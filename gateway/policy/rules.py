@@ -74,12 +74,12 @@ def _pattern(text: str) -> tuple[str, str]:
     """The local part (folded; "" for any) and the domain (with a leading dot for any domain below it) of an address pattern."""
     local, _, domain = text.rpartition("@")
     below = domain.startswith("*.")
-    return local.casefold(), ("." if below else "") + normal_domain(domain.removeprefix("*."))
+    return local.lower(), ("." if below else "") + normal_domain(domain.removeprefix("*."))
 
 
 def matches(pattern: str, address: Address) -> bool:
     """Whether ``address`` is the one, or among those, that ``pattern`` (local@domain, @domain, @*.domain) names."""
     local, domain = _pattern(pattern)
-    if local and local != address.local.casefold():
+    if local and local != address.local.lower():
         return False
     return address.domain.endswith(domain) if domain.startswith(".") else address.domain == domain

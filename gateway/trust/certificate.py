@@ -137,7 +137,7 @@ def binds(facts: CertificateFacts, address: Address, bound_domains: Collection[s
 
 def organisation_domains(facts: CertificateFacts) -> frozenset[str]:
     """The domains the certificate names as a whole. It speaks for them only where they are bound; see :func:`binds`."""
-    authorities = frozenset(email.domain for email in facts.emails if email.local.casefold() in ORGANISATION_NAMES)
+    authorities = frozenset(email.domain for email in facts.emails if email.local.lower() in ORGANISATION_NAMES)
     return authorities.union(facts.dns_names)
 
 

@@ -58,6 +58,27 @@ def test_binds_mailbox() -> None:
     assert binds(found, parse_address("results@laboratory.example.evil.example"), BOUND) is None
 
 
+@pytest.mark.parametrize(
+    ("named", "author"),
+    [
+        ("results@laboratory.example", "re\u017fult\u017f@laboratory.example"),  # LATIN SMALL LETTER LONG S
+        ("strasse@laboratory.example", "straße@laboratory.example"),
+        ("office@laboratory.example", "o\ufb03ce@laboratory.example"),  # LATIN SMALL LIGATURE FFI
+    ],
+)
+def test_letters_that_only_look_or_sound_alike_are_not_one_mailbox(named: str, author: str) -> None:
+    """What Unicode folds into one (CaseFolding.txt, status F) are two local parts for every mail server."""
+    assert binds(facts(CA.signer(named).der), parse_address(author)) is None
+    assert binds(facts(CA.leaf(utf8_emails=[author]).der), parse_address(named)) is None
+
+
+@pytest.mark.parametrize("name", ["*@laboratory.example", "@laboratory.example", "laboratory.example", "results@*.example"])
+def test_a_wildcard_names_nobody(name: str) -> None:
+    """RFC 5280 4.2.1.6: an rfc822Name is a mailbox. The forms of name constraints bind no address."""
+    assert binds(facts(CA.leaf(emails=[name]).der), parse_address("results@laboratory.example"), BOUND) is None
+    assert binds(facts(CA.leaf(dns=["*.example"]).der), parse_address("results@laboratory.example"), BOUND) is None
+
+
 def test_binds_organisation() -> None:
     """An organisation certificate speaks for its domain only where an administrator bound that domain."""
     address = parse_address("results@laboratory.example")
