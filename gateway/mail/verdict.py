@@ -18,7 +18,6 @@ SECURITY: Final = "X-Gateway-Security"
 RESULTS: Final = "Authentication-Results"
 _OURS: Final = "x-gateway-"
 _MAX_TEXT: Final = 300
-_MAX_DEPTH: Final = 20
 
 
 class Judged(StrEnum):
@@ -87,6 +86,11 @@ class Verdict:
         }
 
 
+def unreadable(reason: Reason) -> Verdict:
+    """The verdict on what has no header that can be read: nobody wrote it, and nothing of it is shown."""
+    return Verdict(Judged.MALFORMED, (), False, (reason,))
+
+
 def _layer_json(layer: LayerVerdict) -> dict[str, Any]:
     return {
         "kind": layer.kind,
@@ -131,7 +135,9 @@ def marks(verdict: Verdict, hostname: str) -> bytes:
     if verdict.assurance:
         security.append(f"assurance={verdict.assurance}")
     if signer is not None:
-        identifier = next(iter(signer.addresses), signer.subject)
+        identifier = next(
+            (each for each in signer.addresses if each in verdict.author), next(iter(signer.addresses), signer.subject)
+        )
         properties.append(f"body.smime-identifier={_value(identifier)}")
         properties.append(f"body.smime-serial={_value(signer.serial)}")
         properties.append(f"body.smime-issuer={_value(signer.issuer)}")
@@ -175,15 +181,28 @@ def _is_mark(each: Field, hostname: bytes) -> bool:
         return True
     if name != RESULTS.lower():
         return False
-    value = re.sub(rb"[\s\"]", b"", _without_comments(each.value)).lower()
-    return b"smime" in value or hostname in value.partition(b";")[0]
+    readings = (_without_comments(each.value, quotes) for quotes in (True, False))
+    return any(b"smime" in value or hostname in value.partition(b";")[0] for value in readings)
 
 
-def _without_comments(value: bytes) -> bytes:
-    """``value`` without its comments (RFC 5322 3.2.2), also where they nest; unchanged where they do not close."""
-    for _ in range(_MAX_DEPTH):
-        shorter = re.sub(rb"\((?:[^()\\]|\\.)*\)", b"", value)
-        if shorter == value:
-            return value
-        value = shorter
-    return value
+def _without_comments(value: bytes, quotes: bool) -> bytes:
+    """``value`` in lower case without its comments (RFC 5322 3.2.2), quotes, backslashes and white space. ``quotes``: a parenthesis
+    inside a quoted string begins no comment, as it should be; not every reader knows. A comment that does not close stays.
+    """
+    kept, depth, quoted, opened = bytearray(), 0, False, 0
+    for piece in _PIECES.findall(value.lower()):
+        if piece == b'"' and quotes and not depth:
+            quoted = not quoted
+        elif piece == b"(" and not quoted:
+            opened = opened if depth else len(kept)
+            depth += 1
+        elif piece == b")" and depth and not quoted:
+            depth -= 1
+            if not depth:
+                del kept[opened:]
+        elif not piece.isspace() and piece != b'"':
+            kept += piece.removeprefix(b"\\")
+    return bytes(kept)
+
+
+_PIECES: Final = re.compile(rb"""\\.|[()"]|\s+|[^()"\\\s]+|\\""", re.DOTALL)

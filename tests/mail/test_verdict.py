@@ -46,6 +46,61 @@ def test_our_own_marks_are_taken_out() -> None:
     assert list(without_marks(header.fields, "gateway.hospital.example")) == []
 
 
+OURS = "gateway.hospital.example"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"X-Gateway-Security: verdict=verified\r\n",
+        b"x-GATEWAY-security:verdict=verified\r\n",
+        b"X-Gateway-Anything: 1\r\n",
+        b"X-Gateway-Security : verdict=verified\r\n",
+        b"X-Gateway-Security\t \t: verdict=verified\r\n",
+        b"X-Gateway-Security\r\n : verdict=verified\r\n",
+        b"X-Gateway\r\n -Security: verdict=verified\r\n",
+        b"X-Gateway-\xa0Security: verdict=verified\r\n",
+        b" X-Gateway-Security: verdict=verified\r\n",
+        b"\xef\xbb\xbfX-Gateway-Security: verdict=verified\r\n",
+        b"\x01X-Gateway-Security: verdict=verified\r\n",
+        b"X-Gateway-Security; verdict=verified\r\n",
+        b"Authentication-Results: elsewhere.example; smime=pass\r\n",
+        b"authentication-RESULTS : gateway.hospital.example; dkim=pass\r\n",
+        b"Authentication-Results\r\n\t: elsewhere.example;\r\n\tsmime=pass\r\n",
+        b"Authentication\r\n -Results: gateway.hospital.example; dkim=pass\r\n",
+        b"Authentication-Results: elsewhere.example; SMIME\t=\tpass\r\n",
+        b"Authentication-Results: elsewhere.example; smime(a comment)=pass\r\n",
+        b"Authentication-Results: elsewhere.example; sm(a (nested) comment)ime=pass\r\n",
+        b"Authentication-Results: GATEWAY.Hospital.Example 1; spf=pass\r\n",
+        b'Authentication-Results: "gateway.hospital.example"; spf=pass\r\n',
+        rb'Authentication-Results: "gateway\.hospital\.example"; spf=pass' + b"\r\n",
+        rb'Authentication-Results: "\g\a\t\e\w\a\y.hospital.example"; spf=pass' + b"\r\n",
+        b"Authentication-Results: (a comment; with a semicolon) gateway.hospital.example; spf=pass\r\n",
+        b"Authentication-Results: " + b"(" * 40 + b";" + b")" * 40 + b" gateway.hospital.example; spf=pass\r\n",
+        b'Authentication-Results: (") gateway.hospital.example (;") ; spf=pass\r\n',
+        rb"Authentication-Results: (\)) gateway.hospital.example; spf=pass" + b"\r\n",
+        b"Authentication-Results: (never closed gateway.hospital.example; spf=pass\r\n",
+    ],
+)
+def test_marks_of_others_are_taken_out_in_any_spelling(line: bytes) -> None:
+    """RFC 8601 5: an Authentication-Results that says it is ours and is not; RFC 5322 3.2.2, 3.2.4 and 4.5 give the spellings."""
+    header = read_header(b"Subject: hello\r\n" * (line[:1] != b" ") + line + b"To: a@hospital.example\r\n\r\n")
+    assert [field.name for field in without_marks(header.fields, OURS) if field.name != "Subject"] == ["To"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"Authentication-Results: front.hospital.example; spf=fail smtp.helo=gateway.hospital.example\r\n",
+        b"Authentication-Results: front.hospital.example; dkim=pass (good) header.d=laboratory.example\r\n",
+        b"X-Gate-Way: 1\r\n",
+    ],
+)
+def test_what_others_say_in_their_own_name_stays(line: bytes) -> None:
+    header = read_header(line + b"\r\n")
+    assert list(without_marks(header.fields, OURS)) == list(header.fields)
+
+
 def test_the_object_has_the_keys_that_programs_rely_on() -> None:
     signer = SignerVerdict("CN=a", ("a@b.example",), "good", "trusted")
     layers = (LayerVerdict("signed", "whole", {"signature": "ecdsa-sha256"}, (), (signer,)),)
