@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -17,6 +17,7 @@ from gateway.mail.clean import LineCheck, entity_header, with_crlf
 from gateway.mail.form import SIGNATURE, Form, NotTwoError, decoded, form_of, signed_parts
 from gateway.mail.message import Header, head_of
 from gateway.mail.mime import MimeError, parse_content_type
+from gateway.mail.noise import is_clean
 from gateway.mail.slice import Slice
 from gateway.outcome import GatewayError, Reason
 from gateway.smime.cms import Enveloped, Kind, SignedData
@@ -24,7 +25,7 @@ from gateway.smime.decrypt import integrity
 from gateway.smime.keys import Unwrapper
 from gateway.smime.limits import MAX_LAYERS, MAX_SIGNATURE_PART, MAX_UNWRAPS
 from gateway.smime.reader import CmsReader
-from gateway.smime.verify import Checked, check, needed
+from gateway.smime.verify import Checked, Signature, check, needed
 
 # Not about this message but about us: the whole mail is tried again.
 OURS: Final = frozenset({Reason.KEY_UNAVAILABLE, Reason.SPOOL_FULL, Reason.SPOOL_UNAVAILABLE})
@@ -94,23 +95,48 @@ class Peeler:
     async def peel(self, message: Entity) -> Peeled:
         """Every layer that opens. Raises :class:`GatewayError` only for the reasons in ``OURS``.
 
-        Once a private key was used, INTEGRITY is all that is said of what does not open (RFC 3218).
+        Once a private key was used, one thing is said of what does not open, whatever the fault and however deep (RFC 3218).
         """
         fault: GatewayError | None = None
         shared = False
         try:
-            inside: Entity | None = message
-            while inside is not None:
-                inside = await self._one(inside)
-                if inside is not None:
-                    self._entities.append(inside)
-        except NotTwoError:
-            shared = True
+            try:
+                inside: Entity | None = message
+                while inside is not None:
+                    inside = await self._one(inside)
+                    if inside is not None:
+                        self._entities.append(inside)
+            except NotTwoError:
+                shared = True
+            await self._without_noise()
         except GatewayError as error:
             if error.reason in OURS:
                 raise
-            fault = integrity() if self._unwraps else error
+            if self._unwraps:
+                return self._unopened()
+            fault = error
         return Peeled(tuple(self._layers), tuple(self._entities), fault, shared)
+
+    def _unopened(self) -> Peeled:
+        """As if the first encryption had not opened: nothing of what is behind it is told."""
+        told: list[Layer] = []
+        for layer in self._layers:
+            if isinstance(layer, EncryptedLayer):
+                told.append(replace(layer, key=None))
+                break
+            told.append(layer)
+        return Peeled(tuple(told), tuple(self._entities[: len(told) - 1]), integrity())
+
+    async def _without_noise(self) -> None:
+        """Content that was encrypted in CBC, and that no signature inside holds together, has to be clean. Raises INTEGRITY."""
+        content: Body | None = None
+        for layer, entity in zip(self._layers, self._entities, strict=False):
+            if isinstance(layer, EncryptedLayer):
+                content = entity.body if layer.kind is Kind.ENVELOPED else None
+            elif any(each.signature is Signature.GOOD for each in layer.checked):
+                content = None
+        if content is not None and not await in_thread(content, partial(_is_clean, content)):
+            raise integrity()
 
     async def _one(self, entity: Entity) -> Entity | None:
         """What is inside the layer that ``entity`` is; None where it is none."""
@@ -127,7 +153,11 @@ class Peeler:
         first, second = signed_parts(entity.body, entity.header)
         content = Slice(entity.body, first.start, first.end)
         signed = _detached_signature(Slice(entity.body, second.start, second.end))
-        self._layers.append(SignedLayer(signed, self._check(signed, content)))
+        checked = self._check(signed, content)
+        if not signed.detached:
+            # RFC 8551 3.5.3.2 forbids a second content in the signature; programs differ in which of the two they show and check.
+            checked = tuple(replace(each, signature=Signature.BAD, reason=Reason.BAD_SIGNATURE) for each in checked)
+        self._layers.append(SignedLayer(signed, checked))
         return Entity(content, head_of(content))
 
     async def _opaque(self, entity: Entity) -> Entity | None:
@@ -144,9 +174,8 @@ class Peeler:
             raise
         layer = step.reader.layer
         if isinstance(layer, Enveloped):
-            inside = await self._entity(content, step.lines)
             self._layers.append(EncryptedLayer(layer.kind, layer, key))
-            return inside
+            return await self._entity(content, step.lines)
         if not isinstance(layer, SignedData) or (layer.detached and layer.signers):
             raise MimeError(Reason.MALFORMED, "a signature without its content")
         if layer.detached:
@@ -220,6 +249,10 @@ class _Pass:
         self._writer.write(data)
 
 
+def _is_clean(body: Body) -> bool:
+    return is_clean(body.chunks())
+
+
 def _detached_signature(part: Slice) -> SignedData:
     """The SignedData in the second part of a multipart/signed."""
     if part.size > MAX_SIGNATURE_PART:
@@ -234,4 +267,4 @@ def _detached_signature(part: Slice) -> SignedData:
     layer = reader.finalize()
     if not isinstance(layer, SignedData):
         raise MimeError(Reason.MALFORMED, "a signature part that is no signature")
-    return layer  # were there content inside, it would not count: what is digested is the part that is shown
+    return layer

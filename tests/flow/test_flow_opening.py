@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from gateway.edge.keyfile import FileKeys
 from gateway.mail.message import read_header
 from gateway.mail.verdict import Judged
 from gateway.outcome import Reason
+from gateway.smime.keys import WrappedKey
 from tests.doubles import MemoryBodies
 from tests.flow.opened import (
     ENTITY,
@@ -138,14 +140,25 @@ async def test_layers_have_an_end(ca: Ca, signer: Issued, tmp_path: Path) -> Non
     assert result.verdict.reasons == (Reason.LIMIT,)
 
 
-async def test_private_keys_are_used_four_times_at_most(ca: Ca, reader: Issued, tmp_path: Path) -> None:
+async def test_private_keys_are_used_four_times_at_most(
+    ca: Ca, reader: Issued, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[str] = []
+    unwrap = FileKeys.unwrap
+
+    async def counted(keys: FileKeys, key: str, wrapped: WrappedKey, /) -> bytes:
+        used.append(key)
+        return await unwrap(keys, key, wrapped)
+
+    monkeypatch.setattr(FileKeys, "unwrap", counted)
     entity = PLAIN
     for _ in range(5):
         entity = encrypt(tmp_path, entity, reader)
     result = await opened(as_message(entity), {"d": reader}, believing(ca), AT)
     assert result.verdict.judged is Judged.UNDECRYPTABLE
     assert result.verdict.reasons == (Reason.INTEGRITY,)
-    assert result.keys == ("d",) * 4
+    assert used == ["d"] * 4
+    assert result.keys == ()
 
 
 async def test_encrypted_alone_is_unsigned(ca: Ca, reader: Issued, tmp_path: Path) -> None:
