@@ -1,147 +1,72 @@
 """Makes the vectors beside it that are not there yet, with openssl: ``python -m tests.vectors.make``.
 
-What is there is never made again: a vector is bytes that were judged once. ``world`` keeps the keys, for the next vector.
+What is there is never made again: a vector is bytes that were judged once. README and verdict.json are written by hand.
 """
 
 from __future__ import annotations
 
-import base64
 import json
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from cryptography.x509 import load_pem_x509_certificate
+from tests.flow.opened import ENTITY, HEADER, PLAIN
+from tests.vectors import author, ciphertext, coverage, signers
+from tests.vectors.forge import TEXT, changed_signature, mixed, no_signers, signature_bad, third_part, without_mime_version
+from tests.vectors.people import AT, People
+from tests.vectors.vector import FROM, Vector
 
-from gateway.smime import der
-from tests.flow.opened import ENTITY, HEADER, PLAIN, READER, SENDER, encrypt, sign
-from tests.pki import Ca, Issued
-
-HERE = Path(__file__).parent
-WORLD = HERE / "world"
-AT = "2027-01-01T12:00:00Z"
-TEXT = b"Content-Type: text/plain\r\n\r\nPlease pay to the account below.\r\n"
-
-
-@dataclass
-class People:
-    """Who takes part: the sender, a colleague of his, the reader."""
-
-    folder: Path
-    sender: Issued
-    second: Issued
-    reader: Issued
-
-    def sign(self, entity: bytes, *options: str, by: tuple[Issued, ...] = ()) -> bytes:
-        return sign(self.folder, entity, *(by or (self.sender,)), options=options)
-
-    def encrypt(self, entity: bytes) -> bytes:
-        return encrypt(self.folder, entity, self.reader)
-
-
-def people(folder: Path) -> People:
-    """Those of ``world``, made the first time."""
-    if not WORLD.is_dir():
-        WORLD.mkdir()
-        ca = Ca.root(kind="rsa2048")
-        (WORLD / "root.pem").write_bytes(ca.pem)
-        for name, issued in (
-            ("sender", ca.signer(SENDER, "rsa2048")),
-            ("second", ca.signer("second@laboratory.example", "rsa2048")),
-            ("reader", ca.reader(READER)),
-        ):
-            issued.write(WORLD, name)
-    return People(folder, *(_load(name) for name in ("sender", "second", "reader")))
-
-
-def _load(name: str) -> Issued:
-    key = load_pem_private_key((WORLD / f"{name}.key").read_bytes(), None)
-    assert isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey)
-    return Issued(load_pem_x509_certificate((WORLD / f"{name}.pem").read_bytes()), key, ())
-
-
-def mixed(*parts: bytes) -> bytes:
-    body = b"".join(b"--around\r\n" + part + b"\r\n" for part in parts)
-    return b'Content-Type: multipart/mixed; boundary="around"\r\n\r\n' + body + b"--around--\r\n"
-
-
-def without_mime_version(entity: bytes) -> bytes:
-    return entity.replace(b"MIME-Version: 1.0\r\n", b"")
-
-
-def changed_structure(entity: bytes, change: Callable[[bytes], bytes]) -> bytes:
-    """A multipart/signed with another signature in the place of its own."""
-    before, _, rest = entity.rpartition(b'Content-Disposition: attachment; filename="smime.p7s"\r\n\r\n')
-    encoded, boundary, after = rest.partition(b"\r\n\r\n--")
-    text = base64.encodebytes(change(base64.b64decode(encoded))).replace(b"\n", b"\r\n")
-    return before + b'Content-Disposition: attachment; filename="smime.p7s"\r\n\r\n' + text + boundary[2:] + after
-
-
-def no_signers(structure: bytes) -> bytes:
-    """SignedData with its signers taken out."""
-    kind, wrapped = der.read(structure)
-    version, digests, content, certificates, _ = next(iter(wrapped))
-    inside = der.sequence(version.raw, digests.raw, content.raw, certificates.raw, der.set_of())
-    return der.sequence(kind.raw, der.element(0xA0, inside))
-
-
-def signature_bad(structure: bytes, signer: Issued) -> bytes:
-    """SignedData with one byte of this signer's signature changed."""
-    serial = der.integer(signer.certificate.serial_number)
-    inside = structure.index(b"\x04\x82\x01\x00", structure.rindex(serial)) + 4
-    return structure[:inside] + bytes((structure[inside] ^ 1,)) + structure[inside + 1 :]
-
-
-def third_part(entity: bytes, part: bytes) -> bytes:
-    """A multipart/signed with one part more behind the signature."""
-    boundary = entity.split(b'boundary="')[1].split(b'"')[0]
-    return entity.replace(b"--" + boundary + b"--", b"--" + boundary + b"\r\n" + part + b"\r\n--" + boundary + b"--")
-
-
-FROM = b"From: Results <results@laboratory.example>\r\n"
-MARKS = (
+HERE: Final = Path(__file__).parent
+MARKS: Final = (
     b"Authentication-Results: gateway.hospital.example; smime=pass body.smime-identifier=director@hospital.example\r\n"
     b"X-Gateway-Security: verdict=verified; signer=director@hospital.example\r\nReply-To: attacker@evil.example\r\n"
 )
 
 
-def vectors(who: People) -> dict[str, bytes]:
-    signed = who.sign(PLAIN)
+def first(who: People) -> dict[str, Vector]:
+    """Those whose world believes ``root``."""
+    signed = who.sign(PLAIN, by=("sender",))
     part = without_mime_version(signed)
-    return {
+    both = who.sign(PLAIN, by=("sender", "second"))
+    made = {
         "01-signed": HEADER + signed,
-        "02-signed-and-encrypted": HEADER + who.encrypt(who.sign(ENTITY)),
+        "02-signed-and-encrypted": HEADER + who.encrypt(who.sign(ENTITY, by=("sender",))),
         "03-two-from": HEADER.replace(FROM, FROM + b"From: director@hospital.example\r\n") + signed,
         "04-from-of-another": HEADER.replace(FROM, b'From: "results@laboratory.example" <attacker@evil.example>\r\n') + signed,
         "05-text-around": HEADER + mixed(TEXT, part, TEXT),
-        "06-signed-part": HEADER + mixed(TEXT, without_mime_version(who.sign(PLAIN, "-nodetach"))),
+        "06-signed-part": HEADER + mixed(TEXT, without_mime_version(who.sign(PLAIN, "-nodetach", by=("sender",)))),
         "07-encrypted-part": HEADER + mixed(TEXT, without_mime_version(who.encrypt(ENTITY))),
         "08-third-part": HEADER + third_part(signed, TEXT),
-        "09-marks-inside": HEADER + who.encrypt(who.sign(MARKS + ENTITY)),
-        "10-no-signers": HEADER + changed_structure(signed, no_signers),
-        "11-good-and-bad-signer": HEADER
-        + changed_structure(who.sign(PLAIN, by=(who.sender, who.second)), lambda structure: signature_bad(structure, who.second)),
-        "12-sha1": HEADER + who.sign(PLAIN, "-md", "sha1"),
+        "09-marks-inside": HEADER + who.encrypt(who.sign(MARKS + ENTITY, by=("sender",))),
+        "10-no-signers": HEADER + changed_signature(signed, no_signers),
+        "11-good-and-bad-signer": HEADER + changed_signature(both, lambda structure: signature_bad(structure, who["second"])),
+        "12-sha1": HEADER + who.sign(PLAIN, "-md", "sha1", by=("sender",)),
         "13-from-in-a-broken-line": HEADER.replace(FROM, FROM + b"From\xa0: director@hospital.example\r\n") + signed,
         "14-two-content-types": HEADER + b"Content-Type: text/plain\r\n" + signed,
         "15-group-from": HEADER.replace(FROM, b"From: Results: results@laboratory.example;\r\n") + signed,
     }
+    return {name: Vector(message, {"anchors": ["root"]}) for name, message in made.items()}
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as work:
-        who = people(Path(work))
-        for name, message in vectors(who).items():
-            folder = HERE / name
-            folder.mkdir(exist_ok=True)
-            if not (folder / "mail.eml").exists():
-                (folder / "mail.eml").write_bytes(message)
-            if not (folder / "world.json").exists():
-                world = {"at": AT, "anchors": ["root"], "keys": ["reader"], "domains": ["laboratory.example"]}
-                (folder / "world.json").write_text(json.dumps(world, indent=1) + "\n")
+        who = People(Path(work))
+        for source in (first, author.vectors, coverage.vectors, signers.vectors, ciphertext.vectors):
+            for name, vector in source(who).items():
+                _write(HERE / name, vector)
+
+
+def _write(folder: Path, vector: Vector) -> None:
+    folder.mkdir(exist_ok=True)
+    if not (folder / "mail.eml").exists():
+        (folder / "mail.eml").write_bytes(vector.message)
+    if not (folder / "world.json").exists():
+        (folder / "world.json").write_text(json.dumps(_world(vector.world), indent=1) + "\n")
+
+
+def _world(told: dict[str, Any]) -> dict[str, Any]:
+    usual = {"at": f"{AT:%Y-%m-%dT%H:%M:%SZ}", "anchors": ["authority"], "keys": ["reader"], "domains": ["laboratory.example"]}
+    return usual | told
 
 
 if __name__ == "__main__":
