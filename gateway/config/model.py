@@ -142,6 +142,7 @@ class Inbound(Section):
 
     unopened: Unopened = Unopened.HOLD
     signature: Literal["strip", "keep"] = "strip"
+    legacy: Literal["refuse", "read"] = "refuse"
 
 
 class Organisation(Section):

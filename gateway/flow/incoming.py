@@ -30,6 +30,7 @@ from gateway.outcome import GatewayError, Reason, Refuse
 from gateway.policy import Known, Plan, Undecided, plan
 from gateway.policy.rules import matches
 from gateway.smime.keys import Unwrapper
+from gateway.smime.known import Strength
 
 
 class SignerEvidence(Protocol):
@@ -165,6 +166,7 @@ class Incoming:
 
     async def _open(self, mail: Mail, config: Config, recipients: Sequence[Recipient], bodies: Bodies) -> Opened:
         organisation, evidence = mail.arrival.organisation, self._evidence()
+        inbound = config.organisation[organisation].inbound
 
         async def judge(certificate: bytes, others: Sequence[bytes], at: int, /) -> Signed:
             return await evidence.signer(organisation, certificate, others, at)
@@ -177,7 +179,8 @@ class Incoming:
             judge=judge,
             at=self._now(),
             hostname=config.hostname,
-            keep_signature=config.organisation[organisation].inbound.signature == "keep",
+            keep_signature=inbound.signature == "keep",
+            strength=Strength.LEGACY if inbound.legacy == "read" else Strength.MODERN,
         )
 
     def _keys(self, config: Config, organisation: str, recipients: Sequence[Recipient]) -> dict[str, bytes]:

@@ -25,6 +25,7 @@ from gateway.mail.verdict import UNOPENED, Judged, LayerVerdict, SignerVerdict, 
 from gateway.mail.walk import Head, walk
 from gateway.outcome import GatewayError, Reason
 from gateway.smime.keys import Unwrapper
+from gateway.smime.known import Strength, content_of
 from gateway.smime.verify import Checked, Signature
 from gateway.trust.certificate import binds, facts
 from gateway.trust.judgement import Trusted
@@ -62,9 +63,11 @@ async def open_message(
     at: int,
     hostname: str,
     keep_signature: bool = False,
+    strength: Strength = Strength.MODERN,
 ) -> Opened:
     """Open the message in ``body``. ``keys`` maps our keys' names to certificates (DER), best first; ``at`` is in us UTC.
 
+    ``strength``: how weak its algorithms may be to be read; what is weak verifies nothing, whatever it is.
     A signature that verifies the message is taken off unless ``keep_signature``; another always stays where it can.
     Raises :class:`GatewayError`: MALFORMED or LIMIT for a header that cannot be read, KEY_UNAVAILABLE, SPOOL_FULL,
     SPOOL_UNAVAILABLE. What is written to ``bodies`` on the way is discarded.
@@ -72,7 +75,7 @@ async def open_message(
     message = Entity(body, await in_thread(body, partial(head_of, body)))
     between = Kept(bodies)
     try:
-        peeled = await Peeler(between, unwrapper, keys, at).peel(message)
+        peeled = await Peeler(between, unwrapper, keys, at, strength).peel(message)
         verdict = await _judge(message, peeled, judge, at)
         shown = _shown(message, peeled, verdict, keep_signature)
         written, eight_bit = await in_thread(body, partial(_write, bodies, message, shown, verdict, hostname))
@@ -137,9 +140,16 @@ def _about_the_whole(peeled: Peeled, author: Address | None, covering: int, part
         reasons.append(Reason.FROM_AMBIGUOUS)
     if peeled.shared or (max(signed) < covering and peeled.fault is None if signed else parts):
         reasons.append(Reason.PARTIAL_COVERAGE)
+    if any(isinstance(layer, EncryptedLayer) and _is_weak(layer) for layer in peeled.layers):
+        reasons.append(Reason.WEAK_ALGORITHM)
     if peeled.fault is not None:
         reasons.append(peeled.fault.reason)
     return reasons
+
+
+def _is_weak(layer: EncryptedLayer) -> bool:
+    """Whether it was opened by the legacy allowance."""
+    return layer.key is not None and layer.enveloped is not None and content_of(layer.enveloped.content, Strength.LEGACY).weak
 
 
 def _judged(peeled: Peeled, verified: bool, parts: bool) -> Judged:
@@ -168,7 +178,7 @@ async def _signer(
     checked: Checked, certificates: Sequence[bytes], author: Address | None, judge: JudgeSigner, at: int
 ) -> tuple[SignerVerdict, Signed | None]:
     """What is said of one signer, and who vouches for it where it verifies the message."""
-    if checked.certificate is None or checked.signature is not Signature.GOOD:
+    if checked.certificate is None or checked.reason is not None:
         return signer_verdict(checked, "unknown", []), None
     others = [each for each in certificates if each != checked.certificate]
     vouched = await judge(checked.certificate, others, at)

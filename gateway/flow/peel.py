@@ -23,6 +23,7 @@ from gateway.outcome import GatewayError, Reason
 from gateway.smime.cms import Enveloped, Kind, SignedData
 from gateway.smime.decrypt import integrity
 from gateway.smime.keys import Unwrapper
+from gateway.smime.known import Strength
 from gateway.smime.limits import MAX_LAYERS, MAX_SIGNATURE_PART, MAX_UNWRAPS
 from gateway.smime.reader import CmsReader
 from gateway.smime.verify import Checked, Signature, check, needed
@@ -83,11 +84,14 @@ class Peeler:
     ``bodies`` gets every intermediate content: the caller discards them all once he has read ``Peeled``.
     """
 
-    def __init__(self, bodies: Bodies, unwrapper: Unwrapper, keys: Mapping[str, bytes], at: int) -> None:
+    def __init__(
+        self, bodies: Bodies, unwrapper: Unwrapper, keys: Mapping[str, bytes], at: int, strength: Strength = Strength.MODERN
+    ) -> None:
         self._bodies = bodies
         self._unwrapper = unwrapper
         self._keys = keys
         self._at = at
+        self._strength = strength
         self._unwraps = 0
         self._layers: list[Layer] = []
         self._entities: list[Entity] = []
@@ -161,7 +165,7 @@ class Peeler:
         return Entity(content, head_of(content))
 
     async def _opaque(self, entity: Entity) -> Entity | None:
-        step = _Pass(CmsReader(self._keys), decoded(entity.content, entity.header), self._bodies.create())
+        step = _Pass(CmsReader(self._keys, self._strength), decoded(entity.content, entity.header), self._bodies.create())
         key: str | None = None
         try:
             while await in_thread(entity.body, step.run):
@@ -201,13 +205,13 @@ class Peeler:
             self._layers.append(EncryptedLayer(reader.kind, layer, None))
 
     def _check(self, signed: SignedData, content: Body) -> tuple[Checked, ...]:
-        hashes = {digest: hashlib.new(digest) for digest in needed(signed)}
+        hashes = {digest: hashlib.new(digest) for digest in needed(signed, self._strength)}
         first = b""
         for chunk in content.chunks():
             first = first or chunk[:1]
             for each in hashes.values():
                 each.update(chunk)
-        return check(signed, {digest: each.digest() for digest, each in hashes.items()}, first, self._at)
+        return check(signed, {digest: each.digest() for digest, each in hashes.items()}, first, self._at, self._strength)
 
     async def _entity(self, content: Body, lines: LineCheck) -> Entity:
         if lines.bare:

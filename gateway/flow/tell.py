@@ -13,7 +13,7 @@ from gateway.mail.verdict import LayerVerdict, SignerVerdict
 from gateway.outcome import GatewayError, Reason
 from gateway.smime import der
 from gateway.smime.cms import Agreed, CertificateId, Enveloped, Kind, RecipientInfo, Transported
-from gateway.smime.known import content_of, dotted, is_oaep, is_pkcs1
+from gateway.smime.known import Strength, content_of, dotted, is_oaep, is_pkcs1
 from gateway.smime.limits import MAX_NAME
 from gateway.smime.verify import Checked
 from gateway.trust.certificate import facts
@@ -52,7 +52,7 @@ def encrypted_verdict(kind: Kind, enveloped: Enveloped | None) -> LayerVerdict:
     if enveloped is None:
         return LayerVerdict(kind, "whole")
     try:
-        content = content_of(enveloped.content).name
+        content = content_of(enveloped.content, Strength.LEGACY).name
     except GatewayError:
         content = dotted(enveloped.content.oid)
     keys = ", ".join(dict.fromkeys(_key_name(each) for each in enveloped.recipients[:MAX_TOLD]))

@@ -26,6 +26,7 @@ from gateway.operate.given import read_given, read_keys, read_trust
 from gateway.operate.messageoptions import FILE, passphrase_in, read_message, shared, taken
 from gateway.operate.output import Exit, Settings, answer, command_options, say
 from gateway.outcome import REASONS
+from gateway.smime.known import Strength
 from gateway.trust.certificate import facts
 from gateway.trust.judgement import Distrusted, Purpose, Revocation
 
@@ -41,6 +42,7 @@ def message() -> None:
     "--key", "keys", multiple=True, type=FILE, help="A private key (PEM, PKCS#12), or its certificate. May be given again."
 )
 @shared
+@click.option("--legacy", is_flag=True, help="Read SHA-1, MD5, DSA, 3DES and RC2 too. They verify nothing.")
 @click.option("--organisation", help="With a configuration: for whom.  [default: the first]")
 @command_options
 @click.pass_context
@@ -54,21 +56,22 @@ def open_(
     revocation: str,
     passphrase: Path | None,
     at: int,
+    legacy: bool,
     organisation: str | None,
     output: Path | None,
 ) -> None:
     """Say what the inbound flow makes of the message in FILE ("-" is standard input)."""
-    body = read_message(file)
+    body, strength = read_message(file), Strength.LEGACY if legacy else Strength.MODERN
     if keys or trust or crls:
         believed = taken(read_trust, trust, crls, Revocation(revocation))
         held = taken(read_keys, keys, taken(passphrase_in, passphrase))
-        opened = asyncio.run(oneshot.open_given(body, held, believed, at))
+        opened = asyncio.run(oneshot.open_given(body, held, believed, at, strength))
     else:
         config = load(settings.config)
         name = organisation or next(iter(config.organisation))
         if name not in config.organisation:
             raise click.UsageError(f"no organisation {name!r}; there are: {', '.join(config.organisation)}", context)
-        opened = asyncio.run(oneshot.open_configured(config, body, name, at))
+        opened = asyncio.run(oneshot.open_configured(config, body, name, at, strength))
     if output is not None:
         _write(output, opened.body)
     answer(settings, opened.verdict.to_json(), _lines(opened.verdict))

@@ -23,6 +23,7 @@ from gateway.operate.given import GivenKey, GivenTrust
 from gateway.operate.live import Silent, parts
 from gateway.operate.memory import MemoryBodies
 from gateway.outcome import GatewayError, Reason
+from gateway.smime.known import Strength
 from gateway.smime.recipients import Reader
 from gateway.supervise import Kind, agent_sockets
 from gateway.trust.judgement import Assurance, Purpose, Trusted
@@ -42,7 +43,7 @@ class Outbound:
     client: str
 
 
-async def open_given(body: Body, keys: Sequence[GivenKey], trust: GivenTrust, at: int) -> Opened:
+async def open_given(body: Body, keys: Sequence[GivenKey], trust: GivenTrust, at: int, strength: Strength) -> Opened:
     """What ``keys`` open and ``trust`` believes. Raises :class:`GatewayError` for a message that cannot be read."""
 
     async def judge(certificate: bytes, others: Sequence[bytes], moment: int, /) -> Signed:
@@ -57,11 +58,16 @@ async def open_given(body: Body, keys: Sequence[GivenKey], trust: GivenTrust, at
         judge=judge,
         at=at,
         hostname=HOSTNAME,
+        strength=strength,
     )
 
 
-async def open_configured(config: Config, body: Body, organisation: str, at: int) -> Opened:
-    """What ``organisation`` would make of it. Raises :class:`GatewayError`: KEY_UNAVAILABLE without the running agents."""
+async def open_configured(config: Config, body: Body, organisation: str, at: int, strength: Strength) -> Opened:
+    """What ``organisation`` would make of it; by its own legacy allowance, or that of ``strength``.
+
+    Raises :class:`GatewayError`: KEY_UNAVAILABLE without the running agents.
+    """
+    inbound = config.organisation[organisation].inbound
     unwrapper = AgentUnwrapper(agent_sockets(config, Kind.UNWRAP_AGENT))
     try:
         async with parts(config) as live:
@@ -80,7 +86,8 @@ async def open_configured(config: Config, body: Body, organisation: str, at: int
                 judge=judge,
                 at=at,
                 hostname=config.hostname,
-                keep_signature=config.organisation[organisation].inbound.signature == "keep",
+                keep_signature=inbound.signature == "keep",
+                strength=Strength.LEGACY if inbound.legacy == "read" else strength,
             )
     finally:
         await unwrapper.close()

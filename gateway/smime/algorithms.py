@@ -32,6 +32,9 @@ SHA384: Final = "2.16.840.1.101.3.4.2.2"
 SHA512: Final = "2.16.840.1.101.3.4.2.3"
 DIGESTS: Final = {Digest.SHA256: SHA256, Digest.SHA384: SHA384, Digest.SHA512: SHA512}
 HASHES: Final[dict[Digest, hashes.HashAlgorithm]] = {
+    Digest.MD5: hashes.MD5(),  # noqa: S303 - to read old mail, under the legacy allowance
+    Digest.SHA1: hashes.SHA1(),  # noqa: S303
+    Digest.SHA224: hashes.SHA224(),
     Digest.SHA256: hashes.SHA256(),
     Digest.SHA384: hashes.SHA384(),
     Digest.SHA512: hashes.SHA512(),

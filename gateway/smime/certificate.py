@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa, x25519
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
 from gateway.outcome import GatewayError, Reason
 from gateway.smime import der
-from gateway.smime.algorithms import check_key
+from gateway.smime.algorithms import CURVES, MAX_EXPONENT, MAX_RSA, MIN_RSA, check_key
+from gateway.smime.known import Strength
+
+MIN_LEGACY_RSA: Final = 1024  # what mail of the time before 2010 was signed with and encrypted to
+_BRAINPOOL: Final = frozenset({"brainpoolP256r1", "brainpoolP384r1", "brainpoolP512r1"})
+
+ReadableKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | x25519.X25519PublicKey | dsa.DSAPublicKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +28,6 @@ class Identified:
     issuer: bytes
     serial: bytes
     spki: bytes
-    key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 
     @property
     def issuer_and_serial(self) -> bytes:
@@ -30,16 +37,54 @@ class Identified:
 
 @lru_cache(maxsize=4096)
 def identified(certificate: bytes) -> Identified:
-    """What CMS needs of ``certificate`` (DER). Raises :class:`GatewayError` (MALFORMED, WEAK_ALGORITHM, UNSUPPORTED)."""
+    """Who ``certificate`` (DER) says it is. Raises :class:`GatewayError` (MALFORMED)."""
     # Cut out, because printing a Name anew may change its string types, and readers compare bytes.
     tbs = next(iter(der.read(certificate)), ())
     fields = [field for field in tbs if field.tag != der.CONTEXT_CONSTRUCTED + 0]
     if len(fields) < 6:
         raise GatewayError(Reason.MALFORMED, "not a certificate")
+    return Identified(fields[2].raw, fields[0].raw, fields[5].raw)
+
+
+@lru_cache(maxsize=4096)
+def own_key(certificate: bytes) -> rsa.RSAPublicKey | ec.EllipticCurvePublicKey:
+    """The public key of ``certificate`` (DER), where we sign by such keys and encrypt to them.
+
+    Raises :class:`GatewayError` (MALFORMED, WEAK_ALGORITHM, UNSUPPORTED).
+    """
+    return check_key(_key(certificate))
+
+
+@lru_cache(maxsize=4096)
+def readable_key(certificate: bytes, strength: Strength) -> ReadableKey:
+    """The public key of ``certificate`` (DER), where we check what others signed by such keys and open what they encrypted to them.
+
+    Raises :class:`GatewayError` (MALFORMED, WEAK_ALGORITHM, UNSUPPORTED).
+    """
+    key = _key(certificate)
+    if isinstance(key, rsa.RSAPublicKey):
+        least = MIN_RSA if strength is Strength.MODERN else MIN_LEGACY_RSA
+        if not least <= key.key_size <= MAX_RSA or not 2 < key.public_numbers().e < MAX_EXPONENT:
+            raise GatewayError(Reason.WEAK_ALGORITHM, f"RSA key of {key.key_size} bits")
+    elif isinstance(key, ec.EllipticCurvePublicKey):
+        if key.curve.name not in CURVES and key.curve.name not in _BRAINPOOL:
+            raise GatewayError(Reason.WEAK_ALGORITHM, f"curve {key.curve.name}")
+    elif isinstance(key, dsa.DSAPublicKey):
+        if strength is Strength.MODERN:
+            raise GatewayError(Reason.WEAK_ALGORITHM, "DSA key")
+    elif not isinstance(key, ed25519.Ed25519PublicKey | x25519.X25519PublicKey):
+        raise GatewayError(Reason.UNSUPPORTED, "key of another kind")
+    return key
+
+
+def is_weak(key: ReadableKey) -> bool:
+    """Whether ``key`` is one that only the legacy allowance reads."""
+    return isinstance(key, dsa.DSAPublicKey) or (isinstance(key, rsa.RSAPublicKey) and key.key_size < MIN_RSA)
+
+
+def _key(certificate: bytes) -> CertificatePublicKeyTypes:
+    identified(certificate)
     try:
-        key = check_key(x509.load_der_x509_certificate(certificate).public_key())
-    except GatewayError:
-        raise
+        return x509.load_der_x509_certificate(certificate).public_key()
     except Exception as error:  # the library raises a dozen kinds, and hostile bytes find each of them
         raise GatewayError(Reason.UNSUPPORTED, "certificate whose key cannot be read") from error
-    return Identified(fields[2].raw, fields[0].raw, fields[5].raw, key)

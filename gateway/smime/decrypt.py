@@ -5,15 +5,16 @@ Whatever goes wrong behind the private key (padding, tag, structure) is one reas
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.decrepit.ciphers.algorithms import RC2, TripleDES
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext
+from cryptography.hazmat.primitives.ciphers import BlockCipherAlgorithm, Cipher, CipherContext
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC, GCM
 from cryptography.hazmat.primitives.padding import PKCS7
@@ -21,14 +22,15 @@ from cryptography.hazmat.primitives.padding import PKCS7
 from gateway.outcome import GatewayError, Reason
 from gateway.smime import der
 from gateway.smime.ber import CmsError, malformed
-from gateway.smime.certificate import identified
+from gateway.smime.certificate import identified, readable_key
 from gateway.smime.cms import Agreed, Algorithm, CertificateId, Kind, RecipientInfo, Transported, parts_of
 from gateway.smime.keys import Ecdh, Oaep, Pkcs1, WrappedKey
-from gateway.smime.known import Content, agreement_of, content_of, is_oaep, is_pkcs1, oaep_of, unknown
+from gateway.smime.known import BlockCipher, Content, Strength, agreement_of, content_of, is_oaep, is_pkcs1, oaep_of, unknown
 
 BLOCK: Final = 16
 NONCE: Final = 12  # RFC 5084 3.2
 MIN_TAG: Final = 12
+RC2_128: Final = 58  # the version that stands for 128 effective bits (RFC 2268 6)
 MAX_WRAPPED: Final = 2048  # bytes of a wrapped key: more than the largest RSA modulus
 
 
@@ -40,23 +42,25 @@ class NeedUnwrap:
     wrapped: WrappedKey
 
 
-def need_unwrap(recipients: tuple[RecipientInfo, ...], keys: Mapping[str, bytes], content: Algorithm, kind: Kind) -> NeedUnwrap:
+def need_unwrap(
+    recipients: tuple[RecipientInfo, ...], keys: Mapping[str, bytes], content: Algorithm, kind: Kind, strength: Strength
+) -> NeedUnwrap:
     """The first recipient that is one of ours. ``keys`` maps the names of our keys to their certificates (DER), best first.
 
     Raises :class:`CmsError`: NO_KEY, or what is wrong with the content encryption or with the one recipient that is ours.
     """
-    length = _content(content, kind).bits // 8
+    length = _content(content, kind, strength).bits // 8
     fault: GatewayError | None = None
     for name, certificate, recipient in _ours(recipients, keys):
         try:
-            return NeedUnwrap(name, _wrapped(recipient, certificate, length))
+            return NeedUnwrap(name, _wrapped(recipient, certificate, length, strength))
         except GatewayError as error:
             fault = error
     raise fault or CmsError(Reason.NO_KEY, "encrypted to no key of ours")
 
 
-def _content(content: Algorithm, kind: Kind) -> Content:
-    algorithm = content_of(content)
+def _content(content: Algorithm, kind: Kind, strength: Strength) -> Content:
+    algorithm = content_of(content, strength)
     if algorithm.authenticated != (kind is Kind.AUTHENVELOPED):
         raise malformed("a content encryption of the other kind")
     return algorithm
@@ -83,9 +87,12 @@ def names_of(certificate: bytes) -> tuple[CertificateId, ...]:
     return (by_serial, CertificateId(key_identifier=identifier))
 
 
-def _wrapped(recipient: Transported | Agreed, certificate: bytes, length: int) -> WrappedKey:
-    """The wrapped key in the form the key agent takes. Raises :class:`gateway.outcome.GatewayError` (UNSUPPORTED, MALFORMED)."""
-    key = identified(certificate).key
+def _wrapped(recipient: Transported | Agreed, certificate: bytes, length: int, strength: Strength) -> WrappedKey:
+    """The wrapped key in the form the key agent takes.
+
+    Raises :class:`gateway.outcome.GatewayError` (WEAK_ALGORITHM, UNSUPPORTED, MALFORMED).
+    """
+    key = readable_key(certificate, strength)
     if len(recipient.wrapped) > MAX_WRAPPED:
         raise malformed("a wrapped key longer than any key")
     if isinstance(recipient, Agreed):
@@ -112,12 +119,19 @@ def _agreed(recipient: Agreed, point: bytes, spki: bytes, length: int) -> Ecdh:
     return Ecdh(recipient.wrapped, length, der.sequence(parameters.raw, point), digest, shared_info, wrap_length)
 
 
-class CbcDecryptor:
-    """AES-CBC with PKCS #7 padding. ``tag`` of :meth:`finalize` does not exist here."""
+_CIPHERS: Final[dict[BlockCipher, Callable[[bytes], BlockCipherAlgorithm]]] = {
+    BlockCipher.AES: AES,
+    BlockCipher.TRIPLE_DES: TripleDES,
+    BlockCipher.RC2: RC2,
+}
 
-    def __init__(self, key: bytes, vector: bytes) -> None:
-        self._cipher: CipherContext = Cipher(AES(key), CBC(vector)).decryptor()
-        self._padding = PKCS7(BLOCK * 8).unpadder()
+
+class CbcDecryptor:
+    """A block cipher in CBC with PKCS #7 padding. ``tag`` of :meth:`finalize` does not exist here."""
+
+    def __init__(self, content: Content, key: bytes, vector: bytes) -> None:
+        self._cipher: CipherContext = Cipher(_CIPHERS[content.cipher](key), CBC(vector)).decryptor()
+        self._padding = PKCS7(content.block * 8).unpadder()
 
     def update(self, data: bytes) -> bytes:
         """Plaintext that is ready."""
@@ -158,7 +172,8 @@ class GcmDecryptor:
 class Unopened:
     """Takes encrypted content for which there is no key, and only measures it: what no cipher could have written is found out."""
 
-    def __init__(self, tag_length: int) -> None:
+    def __init__(self, block: int, tag_length: int) -> None:
+        self._block = block
         self._tag_length = tag_length
         self._size = 0
 
@@ -169,7 +184,7 @@ class Unopened:
 
     def finalize(self, tag: bytes | None) -> bytes:
         """Nothing. Raises :class:`CmsError` (MALFORMED) for a length that is none of this cipher."""
-        whole = self._size > 0 and (self._tag_length > 0 or self._size % BLOCK == 0)  # CBC pads to whole blocks
+        whole = self._size > 0 and (self._tag_length > 0 or self._size % self._block == 0)  # CBC pads to whole blocks
         if not whole or len(tag or b"") != self._tag_length:
             raise malformed("encrypted content of a length that cannot be")
         return b""
@@ -183,15 +198,19 @@ def integrity() -> CmsError:
     return CmsError(Reason.INTEGRITY, "the content does not open")
 
 
-def check_parameters(content: Algorithm) -> tuple[bytes, int]:
-    """The vector or nonce of a content encryption, and the length of its tag (0 for CBC). Raises :class:`CmsError` (MALFORMED)."""
-    if content.parameters is None:
+def check_parameters(algorithm: Algorithm, content: Content) -> tuple[bytes, int]:
+    """The vector or nonce of a content encryption, and the length of its tag (0 for CBC).
+
+    Raises :class:`CmsError` (MALFORMED, UNSUPPORTED).
+    """
+    if algorithm.parameters is None:
         raise malformed("a content encryption without parameters")
-    parameters = der.read(content.parameters)
-    if not content_of(content).authenticated:
-        if parameters.tag != der.OCTET_STRING or len(parameters.content) != BLOCK:
+    parameters = der.read(algorithm.parameters)
+    if not content.authenticated:
+        vector = _rc2_vector(parameters) if content.cipher is BlockCipher.RC2 else parameters
+        if vector.tag != der.OCTET_STRING or len(vector.content) != content.block:
             raise malformed("an initialization vector")
-        return parameters.content, 0
+        return vector.content, 0
     nonce, *length = parts_of(parameters, der.SEQUENCE, 1, 2)
     tag_length = int.from_bytes(length[0].content[:2]) if length else MIN_TAG
     if nonce.tag != der.OCTET_STRING or len(nonce.content) != NONCE or not MIN_TAG <= tag_length <= BLOCK:
@@ -199,15 +218,24 @@ def check_parameters(content: Algorithm) -> tuple[bytes, int]:
     return nonce.content, tag_length
 
 
-def unopened(content: Algorithm, kind: Kind) -> Unopened:
+def _rc2_vector(parameters: der.Element) -> der.Element:
+    """The vector in RC2CBCParameter (RFC 2268 6), which must say that all bits of a 128-bit key count."""
+    version, vector = parts_of(parameters, der.SEQUENCE, 2, 2)
+    if int.from_bytes(version.content[:2]) != RC2_128:
+        raise CmsError(Reason.UNSUPPORTED, "RC2 with a key of less than 128 bits")
+    return vector
+
+
+def unopened(content: Algorithm, kind: Kind, strength: Strength) -> Unopened:
     """What takes ``content`` where nobody wants to open it. Raises :class:`CmsError` (WEAK_ALGORITHM, UNSUPPORTED, MALFORMED)."""
-    _content(content, kind)
-    return Unopened(check_parameters(content)[1])
+    known = _content(content, kind, strength)
+    return Unopened(known.block, check_parameters(content, known)[1])
 
 
-def decryptor(content: Algorithm, key: bytes) -> Decryptor:
+def decryptor(content: Algorithm, key: bytes, strength: Strength) -> Decryptor:
     """A decryptor for ``content`` under the unwrapped ``key``. Raises :class:`CmsError` (MALFORMED, INTEGRITY)."""
-    vector, tag_length = check_parameters(content)
-    if len(key) * 8 != content_of(content).bits:
+    known = content_of(content, strength)
+    vector, tag_length = check_parameters(content, known)
+    if len(key) * 8 != known.bits:
         raise integrity()
-    return GcmDecryptor(key, vector, tag_length) if tag_length else CbcDecryptor(key, vector)
+    return GcmDecryptor(key, vector, tag_length) if tag_length else CbcDecryptor(known, key, vector)

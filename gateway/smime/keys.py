@@ -11,7 +11,9 @@ from typing import Protocol
 class Digest(StrEnum):
     """Digest algorithms, by the name ``hashlib`` knows."""
 
+    MD5 = "md5"
     SHA1 = "sha1"
+    SHA224 = "sha224"
     SHA256 = "sha256"
     SHA384 = "sha384"
     SHA512 = "sha512"

@@ -20,22 +20,16 @@ from gateway.smime.algorithms import (
     ECDH_SHA256,
     ECDH_SHA384,
     ECDH_SHA512,
-    ECDSA_SHA256,
-    ECDSA_SHA384,
-    ECDSA_SHA512,
     MGF1,
     RSA_ENCRYPTION,
     RSA_OAEP,
-    RSA_PSS,
-    RSA_SHA256,
-    RSA_SHA384,
-    RSA_SHA512,
 )
 from gateway.smime.ber import CmsError, malformed
 from gateway.smime.cms import CONTEXT_0, CONTEXT_1, CONTEXT_2, Algorithm, parts_of, read_algorithm
 from gateway.smime.keys import Digest
 
 SHA1: Final = "1.3.14.3.2.26"
+SHA224: Final = "2.16.840.1.101.3.4.2.4"
 P_SPECIFIED: Final = "1.2.840.113549.1.1.9"
 
 _WEAK: Final = {
@@ -50,6 +44,8 @@ _WEAK: Final = {
         ("1.2.840.10045.4.1", "ecdsa-sha1"),
         ("1.2.840.10040.4.3", "dsa-sha1"),
         ("1.2.840.10040.4.1", "dsa"),
+        ("2.16.840.1.101.3.4.3.1", "dsa-sha224"),
+        ("2.16.840.1.101.3.4.3.2", "dsa-sha256"),
         ("1.2.840.113549.3.7", "des-ede3-cbc"),
         ("1.2.840.113549.3.2", "rc2-cbc"),
         ("1.3.14.3.2.7", "des-cbc"),
@@ -57,54 +53,49 @@ _WEAK: Final = {
 }
 
 
-class Family(StrEnum):
-    """How a signature is checked."""
+class Strength(StrEnum):
+    """How weak what others sent may be to be read at all. However it is read, what is weak proves nothing."""
 
-    RSA_PKCS1 = "rsa-pkcs1"
-    RSA_PSS = "rsa-pss"
-    ECDSA = "ecdsa"
+    MODERN = "modern"
+    LEGACY = "legacy"
+
+
+class BlockCipher(StrEnum):
+    """A block cipher of content."""
+
+    AES = "aes"
+    TRIPLE_DES = "des-ede3"
+    RC2 = "rc2"
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A content encryption: ``bits`` of AES; ``authenticated`` is GCM, else CBC."""
+    """A content encryption: ``bits`` of its key, which must be its effective ones; ``authenticated`` is GCM, else CBC."""
 
     bits: int
     authenticated: bool
+    cipher: BlockCipher = BlockCipher.AES
+
+    @property
+    def weak(self) -> bool:
+        """Whether only the legacy allowance opens it."""
+        return self.cipher is not BlockCipher.AES
+
+    @property
+    def block(self) -> int:
+        """Bytes of a block, and of the vector of CBC."""
+        return 8 if self.weak else 16
 
     @property
     def name(self) -> str:
         """As in a verdict."""
-        return f"aes{self.bits}-{'gcm' if self.authenticated else 'cbc'}"
+        bits = "" if self.weak else self.bits
+        return f"{self.cipher}{bits}-{'gcm' if self.authenticated else 'cbc'}"
 
 
-@dataclass(frozen=True, slots=True)
-class Scheme:
-    """A signature algorithm. ``mask`` and ``salt`` (bytes) are those of PSS."""
+SHA2: Final = {der.oid(dotted): digest for digest, dotted in DIGESTS.items()} | {der.oid(SHA224): Digest.SHA224}
+"""The digests of RFC 5754, by identifier."""
 
-    family: Family
-    digest: Digest
-    mask: Digest | None = None
-    salt: int = 0
-
-    @property
-    def name(self) -> str:
-        """As in a verdict."""
-        return f"{self.family}-{self.digest}"
-
-
-_DIGEST_OF: Final = {der.oid(dotted): digest for digest, dotted in DIGESTS.items()}
-_SIGNATURES: Final = {
-    der.oid(dotted): Scheme(family, digest)
-    for dotted, family, digest in (
-        (RSA_SHA256, Family.RSA_PKCS1, Digest.SHA256),
-        (RSA_SHA384, Family.RSA_PKCS1, Digest.SHA384),
-        (RSA_SHA512, Family.RSA_PKCS1, Digest.SHA512),
-        (ECDSA_SHA256, Family.ECDSA, Digest.SHA256),
-        (ECDSA_SHA384, Family.ECDSA, Digest.SHA384),
-        (ECDSA_SHA512, Family.ECDSA, Digest.SHA512),
-    )
-}
 _CONTENTS: Final = {
     der.oid(dotted): Content(bits, authenticated)
     for dotted, bits, authenticated in (
@@ -115,6 +106,10 @@ _CONTENTS: Final = {
         ("2.16.840.1.101.3.4.1.26", 192, True),
         (AES256_GCM, 256, True),
     )
+}
+_LEGACY_CONTENTS: Final = {
+    der.oid("1.2.840.113549.3.7"): Content(192, authenticated=False, cipher=BlockCipher.TRIPLE_DES),
+    der.oid("1.2.840.113549.3.2"): Content(128, authenticated=False, cipher=BlockCipher.RC2),
 }
 # Standard and cofactor Diffie-Hellman agree on the curves we allow, whose cofactor is 1 (RFC 5753 7.1.4). SHA-1 is not used
 # for its resistance to collisions here, and is what `openssl cms` uses unless told otherwise.
@@ -154,34 +149,14 @@ def unknown(algorithm: Algorithm, use: str) -> CmsError:
     return CmsError(Reason.UNSUPPORTED, f"{use} {dotted(algorithm.oid)}")
 
 
-def digest_of(algorithm: Algorithm) -> Digest:
-    """A digest for signatures. Raises :class:`CmsError` (WEAK_ALGORITHM, UNSUPPORTED)."""
-    if algorithm.oid not in _DIGEST_OF:
-        raise unknown(algorithm, "digest")
-    return _DIGEST_OF[algorithm.oid]
-
-
-def scheme_of(digest: Algorithm, signature: Algorithm) -> Scheme:
-    """How a signature is checked. Raises :class:`CmsError` (WEAK_ALGORITHM, UNSUPPORTED, MALFORMED).
-
-    A signature algorithm that names a digest must name that of the SignerInfo.
-    """
-    content_digest = digest_of(digest)
-    if signature.oid == der.oid(RSA_ENCRYPTION):
-        return Scheme(Family.RSA_PKCS1, content_digest)
-    scheme = _pss(signature) if signature.oid == der.oid(RSA_PSS) else _SIGNATURES.get(signature.oid)
-    if scheme is None:
-        raise unknown(signature, "signature")
-    if scheme.digest is not content_digest:
-        raise CmsError(Reason.UNSUPPORTED, "content and attributes digested in two ways")
-    return scheme
-
-
-def content_of(algorithm: Algorithm) -> Content:
+def content_of(algorithm: Algorithm, strength: Strength) -> Content:
     """A content encryption. Raises :class:`CmsError` (WEAK_ALGORITHM, UNSUPPORTED)."""
-    if algorithm.oid not in _CONTENTS:
+    found = _CONTENTS.get(algorithm.oid)
+    if found is None and strength is Strength.LEGACY:
+        found = _LEGACY_CONTENTS.get(algorithm.oid)
+    if found is None:
         raise unknown(algorithm, "content encryption")
-    return _CONTENTS[algorithm.oid]
+    return found
 
 
 def agreement_of(algorithm: Algorithm) -> tuple[Digest, int, bytes]:
@@ -201,14 +176,14 @@ def agreement_of(algorithm: Algorithm) -> tuple[Digest, int, bytes]:
 
 def oaep_of(algorithm: Algorithm) -> tuple[Digest, Digest, bytes]:
     """Of RSAES-OAEP (RFC 8017 A.2.1): digest, digest of the mask, label. Raises :class:`CmsError` (UNSUPPORTED, MALFORMED)."""
-    fields = _fields(algorithm)
+    fields = fields_of(algorithm)
     label = b""
     if CONTEXT_2 in fields:
         source = read_algorithm(fields[CONTEXT_2])
         if source.oid != der.oid(P_SPECIFIED) or source.parameters is None:
             raise malformed("a label of OAEP")
         label = der.read(source.parameters).content
-    return _oaep_digest(fields.get(CONTEXT_0)), _mask(fields.get(CONTEXT_1), _oaep_digest), label
+    return _oaep_digest(fields.get(CONTEXT_0)), mask_of(fields.get(CONTEXT_1), _oaep_digest), label
 
 
 def is_oaep(algorithm: Algorithm) -> bool:
@@ -221,21 +196,7 @@ def is_pkcs1(algorithm: Algorithm) -> bool:
     return algorithm.oid == der.oid(RSA_ENCRYPTION)
 
 
-def _pss(algorithm: Algorithm) -> Scheme:
-    """RSASSA-PSS (RFC 4056 2.2). Its defaults are SHA-1, and so too weak."""
-    fields = _fields(algorithm)
-    digest, mask, salt = fields.get(CONTEXT_0), fields.get(CONTEXT_1), fields.get(CONTEXT_2)
-    if digest is None or mask is None:
-        raise CmsError(Reason.WEAK_ALGORITHM, "signature rsa-pss-sha1")
-    length = 20 if salt is None else int.from_bytes(salt.content[:4], signed=True)
-    if not 0 <= length <= 512:
-        raise malformed("a salt of PSS")
-    return Scheme(
-        Family.RSA_PSS, digest_of(read_algorithm(digest)), _mask(mask, lambda item: digest_of(read_algorithm(item))), length
-    )
-
-
-def _fields(algorithm: Algorithm) -> dict[int, der.Element]:
+def fields_of(algorithm: Algorithm) -> dict[int, der.Element]:
     """Parameters that are a SEQUENCE of fields [n] EXPLICIT, each at most once: identifier to the element inside."""
     if algorithm.parameters is None:
         return {}
@@ -248,7 +209,7 @@ def _fields(algorithm: Algorithm) -> dict[int, der.Element]:
     return fields
 
 
-def _mask(item: der.Element | None, read: Callable[[der.Element], Digest]) -> Digest:
+def mask_of(item: der.Element | None, read: Callable[[der.Element], Digest]) -> Digest:
     """The digest of MGF1."""
     if item is None:
         return Digest.SHA1
@@ -263,4 +224,8 @@ def _oaep_digest(item: der.Element | None) -> Digest:
     if item is None:
         return Digest.SHA1
     algorithm = read_algorithm(item)
-    return Digest.SHA1 if algorithm.oid == der.oid(SHA1) else digest_of(algorithm)
+    if algorithm.oid == der.oid(SHA1):
+        return Digest.SHA1
+    if algorithm.oid not in SHA2:
+        raise unknown(algorithm, "digest")
+    return SHA2[algorithm.oid]

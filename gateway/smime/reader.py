@@ -32,6 +32,7 @@ from gateway.smime.cms import (
     read_signer,
 )
 from gateway.smime.decrypt import Decryptor, NeedUnwrap, check_parameters, decryptor, integrity, need_unwrap, unopened
+from gateway.smime.known import Strength, content_of
 from gateway.smime.limits import MAX_CERTIFICATES, MAX_CRLS, MAX_DIGESTS, MAX_RECIPIENTS, MAX_SET, MAX_SIGNERS
 from gateway.smime.normal import to_der
 
@@ -49,16 +50,17 @@ Layer = SignedData | Enveloped
 
 class CmsReader:
     """One ContentInfo. ``keys`` maps the names of our keys to their certificates (DER), best first; None: nothing is to be opened,
-    and what is encrypted is read to its end all the same.
+    and what is encrypted is read to its end all the same. ``strength``: how weak an encryption may be to be opened.
 
     ``kind`` and ``layer`` tell what is known so far, also after an error. Methods raise :class:`gateway.outcome.GatewayError`.
     """
 
-    def __init__(self, keys: Mapping[str, bytes] | None) -> None:
+    def __init__(self, keys: Mapping[str, bytes] | None, strength: Strength = Strength.MODERN) -> None:
         self.kind: Kind | None = None
         self.layer: Layer | None = None
         self.wants: NeedUnwrap | None = None
         self._keys = keys
+        self._strength = strength
         self._key: bytes | None = None
         self._source = Source()
         self._grammar = self._content_info()
@@ -159,14 +161,14 @@ class CmsReader:
     def _opener(self, layer: Enveloped) -> Generator[None, None, Decryptor]:
         """What takes the encrypted content: with keys, once the right one was given."""
         if self._keys is None:
-            return unopened(layer.content, layer.kind)
-        need = need_unwrap(layer.recipients, self._keys, layer.content, layer.kind)
-        check_parameters(layer.content)
+            return unopened(layer.content, layer.kind, self._strength)
+        need = need_unwrap(layer.recipients, self._keys, layer.content, layer.kind, self._strength)
+        check_parameters(layer.content, content_of(layer.content, self._strength))
         self.wants = need
         yield None
         if self._key is None:
             raise integrity()
-        return decryptor(layer.content, self._key)
+        return decryptor(layer.content, self._key, self._strength)
 
     def _tail(self, enveloped: Scope, kind: Kind, opener: Decryptor) -> Step:
         """What follows the encrypted content: the authentication tag, attributes that are not protected."""

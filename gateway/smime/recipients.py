@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from gateway.outcome import GatewayError, Reason
 from gateway.smime import der
 from gateway.smime.algorithms import AES256_WRAP, CURVES, ECDH_OF_CURVE, HASHES, RSA_ENCRYPTION, KeyTransport, oaep_identifier
-from gateway.smime.certificate import Identified, identified
+from gateway.smime.certificate import Identified, identified, own_key
 from gateway.smime.keys import Digest
 
 WRAP_LENGTH: Final = 32
@@ -44,7 +44,7 @@ def recipient_infos(readers: Sequence[Reader], key: bytes) -> bytes:
 
 def version(readers: Sequence[Reader]) -> int:
     """The CMSVersion of EnvelopedData (RFC 5652 6.1): 2 as soon as a key is agreed on."""
-    return 2 if any(isinstance(identified(reader.certificate).key, ec.EllipticCurvePublicKey) for reader in readers) else 0
+    return 2 if any(isinstance(own_key(reader.certificate), ec.EllipticCurvePublicKey) for reader in readers) else 0
 
 
 def read_readers(infos: bytes) -> list[bytes]:
@@ -65,10 +65,10 @@ def read_readers(infos: bytes) -> list[bytes]:
 
 
 def _recipient_info(reader: Reader, key: bytes) -> bytes:
-    person = identified(reader.certificate)
-    if isinstance(person.key, rsa.RSAPublicKey):
-        return _transported(person, person.key, reader.transport, key)
-    return _agreed(person, person.key, key)
+    person, public = identified(reader.certificate), own_key(reader.certificate)
+    if isinstance(public, rsa.RSAPublicKey):
+        return _transported(person, public, reader.transport, key)
+    return _agreed(person, public, key)
 
 
 def _transported(person: Identified, public: rsa.RSAPublicKey, transport: KeyTransport, key: bytes) -> bytes:

@@ -35,7 +35,7 @@ from gateway.smime.algorithms import (
     mechanism_for,
     signature_identifier,
 )
-from gateway.smime.certificate import identified
+from gateway.smime.certificate import identified, own_key
 from gateway.smime.keys import Digest, Mechanism, digest_of
 
 _DIRECTORY_NAME: Final = der.CONTEXT_CONSTRUCTED + 4  # GeneralName, RFC 5280 4.2.1.6
@@ -61,8 +61,8 @@ class SignatureWriter:
         if not certificates:
             raise GatewayError(Reason.KEY_UNAVAILABLE, "no certificate to sign with")
         self._certificates = tuple(certificates)
-        self._signer = identified(certificates[0])
-        self.mechanism = mechanism or mechanism_for(self._signer.key)
+        self._key = own_key(certificates[0])
+        self.mechanism = mechanism or mechanism_for(self._key)
         self._at = at
         self._hash = hashlib.new(self.digest)
         self._attributes = b""
@@ -102,7 +102,7 @@ class SignatureWriter:
         digest = digest_identifier(self.digest)
         signer_info = der.sequence(
             der.integer(1),
-            self._signer.issuer_and_serial,
+            identified(self._certificates[0]).issuer_and_serial,
             digest,
             bytes((der.CONTEXT_CONSTRUCTED + 0,)) + self._attributes[1:],  # signed as a SET, written as [0] IMPLICIT
             signature_identifier(self.mechanism),
@@ -125,7 +125,7 @@ class SignatureWriter:
         *_, signer_infos = next(iter(wrapped))
         _, _, _, attributes, _, signature = next(iter(signer_infos))
         as_set = bytes((der.SET,)) + attributes.raw[1:]
-        verify(self._signer.key, as_set, signature.content, self.mechanism)
+        verify(self._key, as_set, signature.content, self.mechanism)
         if written_digest(as_set) != self._hash.digest():
             raise GatewayError(Reason.OWN_WORK_WRONG, "messageDigest is not the digest of the content")
 

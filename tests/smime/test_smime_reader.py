@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from gateway.edge.keyfile import FileKey, FileKeys
 from gateway.outcome import GatewayError, Reason
 from gateway.smime.cms import Enveloped, SignedData
+from gateway.smime.known import Strength
 from gateway.smime.reader import CmsReader, Layer
 from gateway.smime.verify import Signature, check, needed
 from tests.pki import NOW, Ca, Issued, microseconds, short_rsa
@@ -140,7 +141,7 @@ async def test_3des_is_weak(readers: dict[str, Issued], tmp_path: Path) -> None:
 
 def checked(content: bytes, signed: Layer, at: int = NOW_US + 365 * 86400 * 10**6) -> list[tuple[Signature, Reason | None]]:
     assert isinstance(signed, SignedData)
-    digests = {digest: hashlib.new(digest, content).digest() for digest in needed(signed)}
+    digests = {digest: hashlib.new(digest, content).digest() for digest in needed(signed, Strength.MODERN)}
     return [(found.signature, found.reason) for found in check(signed, digests, content[:1], at)]
 
 
