@@ -12,6 +12,7 @@ from gateway.edge.keyfile import FileKey, FileKeys
 from gateway.flow.evidence import Signed
 from gateway.flow.opening import Opened, open_message
 from gateway.outcome import Reason
+from gateway.smime.known import Strength
 from gateway.trust.judgement import Assurance, Distrusted, Trusted
 from tests.doubles import MemoryBodies, MemoryBody
 from tests.pki import Ca, Issued
@@ -94,6 +95,7 @@ async def opened(
     keep_signature: bool = False,
     bodies: MemoryBodies | None = None,
     piece: int = 64 * 1024,
+    strength: Strength = Strength.MODERN,
 ) -> Opened:
     return await open_message(
         MemoryBody(message, piece),
@@ -104,6 +106,7 @@ async def opened(
         at=at,
         hostname=HOSTNAME,
         keep_signature=keep_signature,
+        strength=strength,
     )
 
 

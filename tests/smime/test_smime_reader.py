@@ -36,8 +36,10 @@ def readers(ca: Ca) -> dict[str, Issued]:
     return {kind: ca.reader(f"{kind}@laboratory.example", kind) for kind in KINDS}
 
 
-async def read(structure: bytes, issued: Issued | None = None, piece: int = 4096) -> tuple[bytes, Layer]:
-    reader = CmsReader({"ours": issued.der} if issued else {})
+async def read(
+    structure: bytes, issued: Issued | None = None, piece: int = 4096, strength: Strength = Strength.MODERN
+) -> tuple[bytes, Layer]:
+    reader = CmsReader({"ours": issued.der} if issued else {}, strength)
     keys = FileKeys({"ours": FileKey(issued.key)} if issued else {})
     out = b""
     for start in range(0, len(structure), piece):
@@ -133,10 +135,35 @@ async def test_a_changed_byte_is_integrity(readers: dict[str, Issued], tmp_path:
     assert caught.value.reason is Reason.INTEGRITY
 
 
-async def test_3des_is_weak(readers: dict[str, Issued], tmp_path: Path) -> None:
+LEGACY = ("-provider", "legacy", "-provider", "default")  # of openssl, for RC2
+
+
+@pytest.mark.parametrize("options", [("-des3",), ("-rc2-128", *LEGACY)], ids=["3des", "rc2"])
+async def test_what_is_weak_is_opened_by_allowance_alone(
+    readers: dict[str, Issued], tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    structure = encrypt(tmp_path, readers["rsa2048"], *options)
     with pytest.raises(GatewayError) as caught:
-        await read(encrypt(tmp_path, readers["rsa2048"], "-des3"), readers["rsa2048"])
+        await read(structure, readers["rsa2048"])
     assert caught.value.reason is Reason.WEAK_ALGORITHM
+    for piece in (1, 4096):
+        assert (await read(structure, readers["rsa2048"], piece, Strength.LEGACY))[0] == CONTENT
+
+
+async def test_rc2_of_40_bits_is_opened_by_nobody(readers: dict[str, Issued], tmp_path: Path) -> None:
+    with pytest.raises(GatewayError) as caught:
+        await read(encrypt(tmp_path, readers["rsa2048"], "-rc2-40", *LEGACY), readers["rsa2048"], strength=Strength.LEGACY)
+    assert caught.value.reason is Reason.UNSUPPORTED
+
+
+async def test_an_old_key_of_ours_opens_by_allowance_alone(ca: Ca, tmp_path: Path) -> None:
+    """RSA of 1024 bits."""
+    reader = short_rsa(ca)
+    structure = encrypt(tmp_path, reader, "-aes-128-cbc")
+    with pytest.raises(GatewayError) as caught:
+        await read(structure, reader)
+    assert caught.value.reason is Reason.WEAK_ALGORITHM
+    assert (await read(structure, reader, strength=Strength.LEGACY))[0] == CONTENT
 
 
 def checked(content: bytes, signed: Layer, at: int = NOW_US + 365 * 86400 * 10**6) -> list[tuple[Signature, Reason | None]]:
