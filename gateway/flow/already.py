@@ -15,7 +15,7 @@ from gateway.mail.openpgp import TYPE, encrypted_to
 from gateway.mail.slice import Slice
 from gateway.mail.walk import Content, Head, walk
 from gateway.outcome import GatewayError
-from gateway.smime.cms import CertificateId, Enveloped, OtherReader
+from gateway.smime.cms import CertificateId, Enveloped, OtherReader, SignedData
 from gateway.smime.limits import MAX_SIGNATURE_PART
 from gateway.smime.reader import CmsReader
 
@@ -80,7 +80,7 @@ def _structure(chunks: Iterator[bytes]) -> Already:
         readers = (each for each in layer.recipients if not isinstance(each, OtherReader))
         named = frozenset(each.reader for each in readers if len(each.wrapped) >= MIN_WRAPPED)
         return Encrypted(named) if named else Clear()
-    return Signed() if layer.signers else Clear()
+    return Signed() if isinstance(layer, SignedData) and layer.signers else Clear()
 
 
 def _detached(entity: MessageEntity) -> Already:

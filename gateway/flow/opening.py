@@ -12,7 +12,7 @@ from typing import Protocol
 
 from gateway.flow.evidence import Signed
 from gateway.flow.kept import Kept
-from gateway.flow.peel import EncryptedLayer, Entity, Layer, Peeled, Peeler, SignedLayer
+from gateway.flow.peel import CompressedLayer, EncryptedLayer, Entity, Layer, Peeled, Peeler, SignedLayer
 from gateway.flow.protect import in_thread
 from gateway.flow.tell import encrypted_verdict, part_verdict, signed_algorithms, signer_verdict
 from gateway.mail.address import Address
@@ -100,6 +100,9 @@ async def _judge(message: Entity, peeled: Peeled, judge: JudgeSigner, at: int) -
         if isinstance(layer, EncryptedLayer):
             layers.append(encrypted_verdict(layer.kind, layer.enveloped))
             continue
+        if isinstance(layer, CompressedLayer):
+            layers.append(LayerVerdict("compressed", "whole"))
+            continue
         told = [await _signer(each, layer.signed.certificates, author, judge, at) for each in layer.checked]
         layers.append(LayerVerdict("signed", "whole", signed_algorithms(layer.checked), (), tuple(each for each, _ in told)))
         reasons += [reason for each, _ in told for reason in each.reasons] or ([] if told else [Reason.NO_SIGNER])
@@ -127,7 +130,7 @@ def _covering(layers: Sequence[Layer]) -> int:
 
 def _denies(layer: Layer) -> bool:
     """Whether this layer says that something is wrong, whatever others say."""
-    if isinstance(layer, EncryptedLayer):
+    if not isinstance(layer, SignedLayer):
         return False
     return not layer.checked or any(each.signature is Signature.BAD for each in layer.checked)
 
@@ -212,19 +215,15 @@ def _parts(message: Entity, peeled: Peeled) -> tuple[LayerVerdict, ...]:
 
 
 def _shown(message: Entity, peeled: Peeled, verdict: Verdict, keep_signature: bool) -> Entity:
-    """The entity the mailbox gets. Encryption is always taken off; a signature inside it where it verifies the message and is
-    not to be kept, because one that does not may still tell somebody something.
+    """The entity the mailbox gets. Encryption and compression are always taken off; a signature inside them where it verifies the
+    message and is not to be kept, because one that does not may still tell somebody something.
     """
     if verdict.judged in UNOPENED or not peeled.entities:
         return message
     if verdict.judged is Judged.VERIFIED and not keep_signature:
         return peeled.entities[-1]
     opened = list(zip(peeled.layers, peeled.entities, strict=False))
-    return next((entity for layer, entity in reversed(opened) if _is_encrypted(layer)), message)
-
-
-def _is_encrypted(layer: Layer) -> bool:
-    return not isinstance(layer, SignedLayer)
+    return next((entity for layer, entity in reversed(opened) if not isinstance(layer, SignedLayer)), message)
 
 
 def _write(bodies: Bodies, message: Entity, shown: Entity, verdict: Verdict, hostname: str) -> tuple[Body, bool]:

@@ -20,7 +20,7 @@ from gateway.mail.mime import MimeError, parse_content_type
 from gateway.mail.noise import is_clean
 from gateway.mail.slice import Slice
 from gateway.outcome import GatewayError, Reason
-from gateway.smime.cms import Enveloped, Kind, SignedData
+from gateway.smime.cms import Compressed, Enveloped, Kind, SignedData
 from gateway.smime.decrypt import integrity
 from gateway.smime.keys import Unwrapper
 from gateway.smime.known import Strength
@@ -62,7 +62,12 @@ class EncryptedLayer:
     key: str | None
 
 
-Layer = SignedLayer | EncryptedLayer
+@dataclass(frozen=True, slots=True)
+class CompressedLayer:
+    """A compression around everything inside it. It proves nothing, and hides nothing."""
+
+
+Layer = SignedLayer | EncryptedLayer | CompressedLayer
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +142,8 @@ class Peeler:
         for layer, entity in zip(self._layers, self._entities, strict=False):
             if isinstance(layer, EncryptedLayer):
                 content = entity.body if layer.kind is Kind.ENVELOPED else None
+            elif isinstance(layer, CompressedLayer):
+                content = content and entity.body
             elif any(each.signature is Signature.GOOD for each in layer.checked):
                 content = None
         if content is not None and not await in_thread(content, partial(_is_clean, content)):
@@ -180,6 +187,9 @@ class Peeler:
         if isinstance(layer, Enveloped):
             self._layers.append(EncryptedLayer(layer.kind, layer, key))
             return await self._entity(content, step.lines)
+        if isinstance(layer, Compressed):
+            self._layers.append(CompressedLayer())
+            return await self._entity(content, step.lines)
         if not isinstance(layer, SignedData) or (layer.detached and layer.signers):
             raise MimeError(Reason.MALFORMED, "a signature without its content")
         if layer.detached:
@@ -200,7 +210,9 @@ class Peeler:
 
     def _closed(self, reader: CmsReader) -> None:
         """Remember a layer that did not open, so that it can be shown."""
-        if reader.kind in (Kind.ENVELOPED, Kind.AUTHENVELOPED, Kind.COMPRESSED):
+        if reader.kind is Kind.COMPRESSED:
+            self._layers.append(CompressedLayer())
+        if reader.kind in (Kind.ENVELOPED, Kind.AUTHENVELOPED):
             layer = reader.layer if isinstance(reader.layer, Enveloped) else None
             self._layers.append(EncryptedLayer(reader.kind, layer, None))
 

@@ -17,7 +17,7 @@ from gateway.outcome import Reason
 OPAQUE: Final = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime"})
 SIGNATURE: Final = frozenset({"application/pkcs7-signature", "application/x-pkcs7-signature"})
 _BY_NAME: Final = "application/octet-stream"
-_FILE: Final = re.compile(rb"""filename\s*=\s*"?[^";]*\.p7m["\s;]*""", re.IGNORECASE)
+_FILE: Final = re.compile(rb"""filename\s*=\s*"?[^";]*\.p7[mz]["\s;]*""", re.IGNORECASE)
 _MAX_DELIMITER: Final = 1000  # bytes of a delimiter line with the white space behind it
 _IDENTITY: Final = frozenset({"7bit", "8bit", "binary"})
 
@@ -63,7 +63,9 @@ def is_structure(kind: ContentType, header: Header) -> bool:
     if kind.type != _BY_NAME:
         return False
     disposition = header.first("Content-Disposition")
-    return kind.params.get("name", "").lower().endswith(".p7m") or bool(disposition and _FILE.search(disposition.value[:2000]))
+    if disposition is not None and _FILE.search(disposition.value[:2000]):
+        return True
+    return kind.params.get("name", "").lower().endswith((".p7m", ".p7z"))
 
 
 def _hints(value: bytes) -> bool:

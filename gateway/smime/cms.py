@@ -114,6 +114,13 @@ class Enveloped:
     content: Algorithm
 
 
+@dataclass(frozen=True, slots=True)
+class Compressed:
+    """CompressedData (RFC 3274 1.1)."""
+
+    algorithm: Algorithm
+
+
 def read_algorithm(item: der.Element) -> Algorithm:
     """AlgorithmIdentifier."""
     parts = parts_of(item, der.SEQUENCE, 1, 2)

@@ -24,6 +24,7 @@ from gateway.smime.cms import (
     CONTEXT_1,
     CONTEXT_2,
     IMPLICIT_0,
+    Compressed,
     Enveloped,
     Kind,
     SignedData,
@@ -31,6 +32,7 @@ from gateway.smime.cms import (
     read_recipients,
     read_signer,
 )
+from gateway.smime.compress import inflater
 from gateway.smime.decrypt import Decryptor, NeedUnwrap, check_parameters, decryptor, integrity, need_unwrap, unopened
 from gateway.smime.known import Strength, content_of
 from gateway.smime.limits import MAX_CERTIFICATES, MAX_CRLS, MAX_DIGESTS, MAX_RECIPIENTS, MAX_SET, MAX_SIGNERS
@@ -45,7 +47,7 @@ _KINDS: Final = {
 }
 _DATA: Final = der.oid(DATA)
 
-Layer = SignedData | Enveloped
+Layer = SignedData | Enveloped | Compressed
 
 
 class CmsReader:
@@ -94,12 +96,18 @@ class CmsReader:
         info = Scope(source, head, "ContentInfo")
         kind = yield from self._oid(info)
         self.kind = _KINDS.get(kind)
-        if self.kind is None or self.kind is Kind.COMPRESSED:
-            raise CmsError(Reason.UNSUPPORTED, "a content type that is neither signed nor enveloped")
+        if self.kind is None:
+            raise CmsError(Reason.UNSUPPORTED, "a content type that is neither signed, enveloped nor compressed")
         wrapped = yield from info.enter(CONTEXT_0, "ContentInfo")
         inside = yield from wrapped.enter(der.SEQUENCE, self.kind)
         yield from self._small(inside, der.INTEGER)
-        yield from self._signed(inside) if self.kind is Kind.SIGNED else self._enveloped(inside, self.kind)
+        match self.kind:
+            case Kind.SIGNED:
+                yield from self._signed(inside)
+            case Kind.COMPRESSED:
+                yield from self._compressed(inside)
+            case _:
+                yield from self._enveloped(inside, self.kind)
         yield from wrapped.done()
         yield from info.done()
         if not (yield from source.finished()):
@@ -136,6 +144,26 @@ class CmsReader:
         octets = yield from wrapped.want(der.OCTET_STRING, der.OCTET_STRING | CONSTRUCTED)
         yield from self._source.octets(octets)
         yield from wrapped.done()
+
+    def _compressed(self, compressed: Scope) -> Step:
+        """CompressedData (RFC 3274 1.1) behind its version."""
+        algorithm = read_algorithm(der.read((yield from self._small(compressed, der.SEQUENCE))))
+        self.layer = Compressed(algorithm)
+        encapsulated = yield from compressed.enter(der.SEQUENCE, "encapContentInfo")
+        if (yield from self._oid(encapsulated)) != _DATA:
+            raise CmsError(Reason.UNSUPPORTED, "compressed content that is not a MIME entity")
+        opener = inflater(algorithm)
+        wrapped = yield from encapsulated.enter(CONTEXT_0, "eContent")
+        octets = yield from wrapped.want(der.OCTET_STRING, der.OCTET_STRING | CONSTRUCTED)
+        for piece in self._source.octets(octets):
+            if piece is None:
+                yield None
+            else:
+                yield from opener.update(piece)
+        opener.finalize()
+        yield from wrapped.done()
+        yield from encapsulated.done()
+        yield from compressed.done()
 
     def _enveloped(self, enveloped: Scope, kind: Kind) -> Step:
         """EnvelopedData (RFC 5652 6.1) or AuthEnvelopedData (RFC 5083 2.1) behind its version."""

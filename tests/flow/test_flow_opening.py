@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import pytest
 
 from gateway.edge.keyfile import FileKeys
 from gateway.mail.message import read_header
+from gateway.mail.mime import wrap
 from gateway.mail.verdict import Judged
 from gateway.outcome import Reason
 from gateway.smime.keys import WrappedKey
@@ -26,6 +28,7 @@ from tests.flow.opened import (
     sign,
 )
 from tests.pki import NOW, Ca, Issued, foreign, microseconds
+from tests.smime.test_smime_compress import compressed
 
 # openssl signs with the time of this machine, which may lie years from the certificates' NOW
 AT = microseconds(NOW) + 10 * 365 * 86400 * 10**6
@@ -288,3 +291,31 @@ async def test_a_large_message_goes_through_bodies(ca: Ca, signer: Issued, reade
     result = await opened(message, {"d": reader}, believing(ca), AT)
     assert result.verdict.judged is Judged.VERIFIED
     assert entity_in(bytes_of(result)) == content
+
+
+def compressed_entity(stream: bytes) -> bytes:
+    """An application/pkcs7-mime entity of CompressedData (RFC 8551 3.6)."""
+    kind = b"Content-Type: application/pkcs7-mime; smime-type=compressed-data; name=smime.p7z\r\n"
+    return kind + b"Content-Transfer-Encoding: base64\r\n\r\n" + wrap(compressed(stream))
+
+
+async def test_compression_hides_nothing_and_proves_nothing(ca: Ca, signer: Issued, reader: Issued, tmp_path: Path) -> None:
+    """Outside the signature, inside it, and without one."""
+    inside = sign(tmp_path, compressed_entity(zlib.compress(PLAIN)), signer)
+    outside = compressed_entity(zlib.compress(sign(tmp_path, PLAIN, signer)))
+    for entity, judged in (
+        (inside, Judged.VERIFIED),
+        (outside, Judged.VERIFIED),
+        (encrypt(tmp_path, outside, reader), Judged.VERIFIED),
+        (compressed_entity(zlib.compress(PLAIN)), Judged.UNSIGNED),
+    ):
+        result = await opened(as_message(entity), {"decrypt": reader}, believing(ca), AT)
+        assert result.verdict.judged is judged
+        assert entity_in(bytes_of(result)) == PLAIN
+        assert "compressed" in [layer.kind for layer in result.verdict.layers]
+
+
+async def test_a_signature_over_compression_that_is_cut_verifies_nothing(ca: Ca, signer: Issued, tmp_path: Path) -> None:
+    message = as_message(sign(tmp_path, compressed_entity(zlib.compress(PLAIN)[:-1]), signer))
+    result = await opened(message, {}, believing(ca), AT)
+    assert (result.verdict.judged, result.verdict.reasons) == (Judged.MALFORMED, (Reason.MALFORMED,))
