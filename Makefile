@@ -1,10 +1,12 @@
 # Two commands for a newcomer: make demo, make test. Each installs by itself what it needs and says so first.
-.PHONY: help demo test check format bench torture soak lock clean
+.PHONY: help demo test check format bench fuzz torture soak lock clean
 .DEFAULT_GOAL := help
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 KEEP ?=
+FUZZ_SECONDS ?= 600
+TARGETS ?=
 PYTEST_ARGS ?=
 
 help:            ## this list
@@ -32,6 +34,11 @@ bench:           ## every figure we quote, into bench/RESULTS.md
 	@deploy/setup test
 	@$(PYTHON) -m bench
 
+fuzz:            ## ten minutes of bytes nobody sends, guided by coverage; FUZZ_SECONDS= sets another time, TARGETS= names some
+	@deploy/setup check
+	@$(PYTHON) -m pip install -q --disable-pip-version-check --require-hashes -r fuzz/requirements.lock
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) $(PYTHON) -m fuzz $(TARGETS)
+
 torture:         ## ten thousand mails while processes, disks, clocks and peers fail; SEED= repeats its acts, MAILS= sets how many
 	@deploy/setup test
 	@$(PYTHON) -m torture
@@ -45,4 +52,4 @@ lock:            ## resolve the dependencies anew (needs uv)
 	uv pip compile -q --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --extra dev pyproject.toml -c requirements.lock -o requirements-dev.lock
 
 clean:           ## remove what the above made, Debian packages aside
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis fuzz/corpus fuzz/found build *.egg-info
