@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bench.contest import growing, protecting, relaying
 from bench.crowd import crowding
+from bench.engine import engine
 from bench.gatewayside import PROTECT, RELAY
 from bench.parts import profile
 from bench.results import Figures, page
@@ -32,7 +33,9 @@ def main() -> None:
     crowd = crowding(CROWD, CROWD_MEGABYTES)
     print("(e) parts", flush=True)
     parts = (profile(PROTECT, MESSAGES), profile(RELAY, MESSAGES))
-    text = page(Figures(protect, relay, growth, crowd, parts), MEGABYTES, f"BENCH_ROUNDS={rounds} make bench")
+    print(f"(f) the S/MIME engine, {rounds} rounds", flush=True)
+    smime = engine(rounds)
+    text = page(Figures(protect, relay, growth, crowd, parts, smime), MEGABYTES, f"BENCH_ROUNDS={rounds} make bench")
     RESULTS.write_text(text)
     print(f"\n{text}\n{RESULTS} is written")
 

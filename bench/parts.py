@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -51,38 +50,46 @@ LOOP: Final = "event loop, sockets, the rest"
 # Where a thread can only wait; py-spy takes some of them for busy
 _WAITING: Final = ("_worker (concurrent/", "end_with_supervisor.", "ThreadedChildWatcher.", "Condition.wait (")
 
-_FILE: Final = re.compile(r"\((gateway/[\w/]+)\.py")
+Parts = Sequence[tuple[str, str]]
 
 
 class NotAllowed(Exception):
     """The system does not let us look into a process (ptrace)."""
 
 
-def part_of(stack: str) -> str:
-    """The part a sample belongs to: that of its innermost frame in a file of ours. ``stack`` is a line of py-spy's raw form."""
-    for file in reversed(_FILE.findall(stack)):
-        for beginning, part in PARTS:
-            if file.startswith(beginning):
+def part_of(stack: str, parts: Parts = PARTS, rest: str = LOOP) -> str:
+    """The part a sample belongs to: that of its innermost frame that has one. ``stack`` is a line of py-spy's raw form, in which
+    a frame is ``function (file:line)``; ``parts`` are beginnings of it, from the function or from the file on.
+    """
+    for frame in reversed(stack.split(";")):
+        for beginning, part in parts:
+            if beginning in frame:
                 return part
-    return LOOP
+    return rest
 
 
-def shares(lines: Iterable[str]) -> dict[str, float]:
+def shares(lines: Iterable[str], parts: Parts = PARTS, rest: str = LOOP) -> dict[str, float]:
     """The share of each part, largest first, of what py-spy wrote in its raw form."""
     samples: Counter[str] = Counter()
     for line in lines:
         stack, _, count = line.rpartition(" ")
         if not stack.rpartition(";")[2].startswith(_WAITING):
-            samples[part_of(stack)] += int(count)
+            samples[part_of(stack, parts, rest)] += int(count)
     whole = samples.total()
     return {part: count / whole for part, count in samples.most_common()}
 
 
 def profile(rule: str, messages: int) -> dict[str, float]:
     """The shares while ``messages`` pass by ``rule``. Raises :class:`NotAllowed`."""
-    with tempfile.NamedTemporaryFile(prefix="gateway-profile-") as out, sink() as far, gateway(far.port, rule) as site:
+    with sink() as far, gateway(far.port, rule) as site:
         pid = pid_of(site)
         measure(pid, site.inside, far, messages=min(messages, WARM_UP), size=SIZE, sessions=SESSIONS)
+        return sampled(pid, lambda: measure(pid, site.inside, far, messages=messages, size=SIZE, sessions=SESSIONS))
+
+
+def sampled(pid: int, work: Callable[[], object], parts: Parts = PARTS, rest: str = LOOP) -> dict[str, float]:
+    """The shares of a process and its children while ``work`` is done. Raises :class:`NotAllowed`."""
+    with tempfile.NamedTemporaryFile(prefix="gateway-profile-") as out:
         spy = subprocess.Popen(
             [
                 str(Path(sys.executable).with_name("py-spy")),
@@ -102,11 +109,11 @@ def profile(rule: str, messages: int) -> dict[str, float]:
             text=True,
         )
         said = spy.stdout.readline() if spy.stdout else ""
-        measure(pid, site.inside, far, messages=messages, size=SIZE, sessions=SESSIONS)
+        work()
         if spy.poll() is None:
             spy.send_signal(signal.SIGINT)
         said += spy.communicate(timeout=PATIENCE)[0]
         lines = Path(out.name).read_text().splitlines()
         if not lines:
             raise NotAllowed(said)
-        return shares(lines)
+        return shares(lines, parts, rest)

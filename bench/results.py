@@ -17,19 +17,11 @@ import psutil
 
 from bench.contest import MEGABYTE, SESSIONS, SIZE, Contest, Growth
 from bench.crowd import Crowd
+from bench.engine import Engine
+from bench.enginetable import engine_goals, engine_lines
+from bench.goal import Goal
 from bench.load import Run
 from bench.pipefilter import Filter
-
-
-@dataclass(frozen=True)
-class Goal:
-    """What a figure is to reach."""
-
-    words: str
-    reached: bool
-
-    def __str__(self) -> str:
-        return f"{self.words}: {'reached' if self.reached else 'missed'}"
 
 
 def median(runs: Sequence[Run], figure: Callable[[Run], float]) -> float:
@@ -114,6 +106,7 @@ class Figures:
     growth: Growth
     crowd: Crowd
     parts: tuple[Mapping[str, float], Mapping[str, float]]
+    engine: Engine
 
 
 def parted(protect: Mapping[str, float], relay: Mapping[str, float]) -> list[str]:
@@ -165,6 +158,9 @@ def page(figures: Figures, megabytes: int, command: str) -> str:
         "Samples of all processes of the gateway (py-spy), each counted for the innermost of our files in it. SMTP in is our own",
         "frame; decision 0003 has what aiosmtpd's would cost in its place.",
         *("", *parted(*figures.parts)),
-        *("", "## Goals", "", *(f"- {goal}" for goal in goals(documented, relay, growth, crowd)), ""),
+        *("", *engine_lines(figures.engine)),
+        *("", "## Goals", ""),
+        *(f"- {goal}" for goal in (*goals(documented, relay, growth, crowd), *engine_goals(figures.engine))),
+        "",
     ]
     return "\n".join(lines)

@@ -11,38 +11,54 @@ _PIECE: Final = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class MemoryBody:
-    """A :class:`gateway.mail.body.Body`."""
+    """A :class:`gateway.mail.body.Body`, in the pieces in which it was written. None is longer than 64 KiB."""
 
-    data: bytes
+    pieces: tuple[bytes, ...]
+    size: int
 
-    @property
-    def size(self) -> int:
-        """Length in bytes."""
-        return len(self.data)
+    @classmethod
+    def of(cls, data: bytes) -> MemoryBody:
+        """One that holds ``data``."""
+        writer = MemoryWriter()
+        writer.write(data)
+        return writer.close()
 
     def chunks(self) -> Iterator[bytes]:
         """The bytes from the start, in pieces."""
-        for start in range(0, len(self.data), _PIECE):
-            yield self.data[start : start + _PIECE]
+        return iter(self.pieces)
 
 
 class MemoryWriter:
-    """A :class:`gateway.mail.body.BodyWriter`."""
+    """A :class:`gateway.mail.body.BodyWriter`. Small pieces are put together, large ones are kept as they come."""
 
     def __init__(self) -> None:
-        self._data = bytearray()
+        self._pieces: list[bytes] = []
+        self._small = bytearray()
+        self._size = 0
 
     def write(self, data: bytes, /) -> None:
         """Append ``data``."""
-        self._data += data
+        self._size += len(data)
+        if len(self._small) + len(data) <= _PIECE // 2:
+            self._small += data
+            return
+        self._flush()
+        self._pieces += (data[start : start + _PIECE] for start in range(0, len(data), _PIECE))
 
     def close(self) -> MemoryBody:
         """Everything is written."""
-        return MemoryBody(bytes(self._data))
+        self._flush()
+        return MemoryBody(tuple(self._pieces), self._size)
 
     def discard(self) -> None:
         """Forget what was written."""
-        self._data.clear()
+        self._pieces.clear()
+        self._small.clear()
+
+    def _flush(self) -> None:
+        if self._small:
+            self._pieces.append(bytes(self._small))
+            self._small.clear()
 
 
 class MemoryBodies:

@@ -65,4 +65,4 @@ def read_message(file: BinaryIO) -> MemoryBody:
     data = file.read(MAX_MESSAGE + 1)
     if len(data) > MAX_MESSAGE:
         raise click.UsageError(f"a message over {MAX_MESSAGE} bytes")
-    return MemoryBody(wire_form(data))
+    return MemoryBody.of(wire_form(data))

@@ -6,6 +6,9 @@ import pytest
 
 from bench.contest import MEGABYTE, growing, protecting, relaying
 from bench.crowd import crowding
+from bench.engine import SMALL, engine
+from bench.engineside import Task
+from bench.enginetable import engine_goals, growths
 from bench.gatewayside import PROTECT
 from bench.parts import NotAllowed, profile, shares
 from bench.pipefilter import Filter
@@ -31,7 +34,12 @@ def test_every_measurement_yields_its_figures() -> None:
     assert crowd.peak < 200 * MEGABYTE
     assert crowd.waits
     assert 0 < crowd.waits[0] <= crowd.p99
-    text = page(Figures(protect, relay, growth, crowd, ({"SMTP in": 1.0}, {"SMTP in": 1.0})), 10, "a test")
+    smime = engine(1, {SMALL: 2}, 10 * MEGABYTE, {SMALL: 100})
+    assert set(smime.turns) == {(what, SMALL) for what in Task}
+    assert growths(smime).keys() == {Task.OPEN, Task.PROTECT}
+    assert max(growths(smime).values()) <= 8 * MEGABYTE
+    assert str(engine_goals(smime)[-1]).endswith("reached")
+    text = page(Figures(protect, relay, growth, crowd, ({"SMTP in": 1.0}, {"SMTP in": 1.0}), smime), 10, "a test")
     for part in (
         "(a) Sign and encrypt",
         "(b) Relay",
@@ -39,6 +47,7 @@ def test_every_measurement_yields_its_figures() -> None:
         "sign-agent",
         "(d) 4 mails of 5 MB",
         "| SMTP in | 100%",
+        "(f) The S/MIME engine",
     ):
         assert part in text
 
