@@ -13,7 +13,7 @@ from typing import Final
 
 from gateway.outcome import GatewayError, Reason
 from gateway.smime.der import OCTET_STRING
-from gateway.smime.limits import MAX_DEPTH, MAX_PIECES, MAX_STRUCTURE, MAX_STRUCTURE_ELEMENTS
+from gateway.smime.limits import MAX_DEPTH, MAX_ELEMENTS, MAX_PIECES, MAX_STRUCTURE, MAX_STRUCTURE_ELEMENTS
 
 CONSTRUCTED: Final = 0x20
 _PIECE: Final = 64 * 1024
@@ -30,7 +30,7 @@ def malformed(detail: str) -> CmsError:
     return CmsError(Reason.MALFORMED, detail)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen for the reason that der.Element is not
 class Head:
     """Identifier and length of an element. ``length`` None is the indefinite form. ``raw`` is both as they were written."""
 
@@ -47,19 +47,25 @@ class Head:
 class Source:
     """Bytes that arrive in pieces, and where in them the reader stands."""
 
-    __slots__ = ("_buffer", "_ended", "_position", "offset")
+    __slots__ = ("_buffer", "_ended", "_heads", "_position", "offset")
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._buffer: bytes | bytearray = b""
         self._position = 0
         self._ended = False
+        self._heads = 0
         self.offset = 0
 
     def feed(self, data: bytes) -> None:
         """More bytes."""
-        del self._buffer[: self._position]
+        if self._position == len(self._buffer):
+            self._buffer = data  # as it came: content is handed on without a copy
+        else:
+            if isinstance(self._buffer, bytes):
+                self._buffer = bytearray(self._buffer)
+            del self._buffer[: self._position]
+            self._buffer += data
         self._position = 0
-        self._buffer += data
 
     def end(self) -> None:
         """No more bytes will come."""
@@ -89,18 +95,19 @@ class Source:
         self.offset += count
         return taken
 
-    def byte(self, ahead: int) -> int:
-        """One byte, not taken."""
-        return self._buffer[self._position + ahead]
-
     def head(self) -> Generator[None, None, Head]:
         """The next identifier and length. The end-of-contents octets are the head with tag 0 and length 0."""
-        yield from self.need(2)
-        first = self.byte(1)
+        if len(self._buffer) - self._position < 2:
+            yield from self.need(2)
+        first = self._buffer[self._position + 1]
         count = first & 0x7F if first & 0x80 else 0
         if count > 8:
             raise malformed("length of length")
-        yield from self.need(2 + count)
+        self._heads += 1
+        if self._heads > MAX_ELEMENTS:
+            raise CmsError(Reason.LIMIT, f"more than {MAX_ELEMENTS} elements")
+        if count:
+            yield from self.need(2 + count)
         raw = self.take(2 + count)
         tag = raw[0]
         if tag & 0x1F == 0x1F:
@@ -118,7 +125,8 @@ class Source:
         if head.length is not None:
             if head.length > limit:
                 raise CmsError(Reason.LIMIT, f"a structure of more than {limit} bytes")
-            yield from self.need(head.length)
+            if self.available() < head.length:
+                yield from self.need(head.length)
             return head.raw + self.take(head.length)
         pieces, size, depth = [head.raw], len(head.raw), 1
         while depth:
@@ -144,7 +152,7 @@ class Source:
         budget = MAX_PIECES
         while ends:
             batch, count = self._whole_pieces(ends[-1])
-            budget -= count + 1
+            budget -= count
             if budget < 0:
                 raise CmsError(Reason.LIMIT, f"an octet string of more than {MAX_PIECES} pieces")
             if batch:
@@ -156,11 +164,15 @@ class Source:
                 continue
             inner = yield from self.head()
             if inner.tag == OCTET_STRING:
+                budget -= 1
+                self._heads -= 1  # a piece, not an element
                 yield from self._stream(inner.length or 0)
             elif inner.tag == 0 and ends[-1] is None:
                 ends.pop()
-            elif inner.tag == OCTET_STRING | CONSTRUCTED and len(ends) < MAX_DEPTH:
+            elif inner.tag == OCTET_STRING | CONSTRUCTED:
                 ends.append(self._end_of(inner))
+                if len(ends) > MAX_DEPTH:
+                    raise CmsError(Reason.LIMIT, f"pieces more than {MAX_DEPTH} deep")
             else:
                 raise malformed("a piece of an octet string that is none")
 
@@ -168,20 +180,22 @@ class Source:
         return None if head.length is None else self.offset + head.length
 
     def _whole_pieces(self, end: int | None) -> tuple[bytes, int]:
-        """The contents of the short pieces that stand whole in the buffer and before ``end``, and how many they are."""
-        buffer, position, first, count = self._buffer, self._position, self._position, 0
+        """The contents of the pieces that stand whole in the buffer and before ``end``, and how many they are."""
+        buffer, position, first = self._buffer, self._position, self._position
         last = len(buffer) if end is None else min(len(buffer), position + end - self.offset)
         out = []
-        while position + 2 <= last and buffer[position] == OCTET_STRING and buffer[position + 1] < 0x80:
-            after = position + 2 + buffer[position + 1]
-            if after > last:
+        while position + 2 <= last and buffer[position] == OCTET_STRING:
+            length, inside = buffer[position + 1], position + 2
+            if length > 0x7F:
+                inside += length - 0x80
+                length = int.from_bytes(buffer[position + 2 : inside])
+            if inside + length > last or inside - position > 10:
                 break
-            out.append(buffer[position + 2 : after])
-            position = after
-            count += 1
+            position = inside + length
+            out.append(buffer[inside:position])
         self._position = position
         self.offset += position - first
-        return b"".join(out), count
+        return b"".join(out), len(out)
 
     def _stream(self, length: int) -> Step:
         """Hands on the next ``length`` bytes as they come."""

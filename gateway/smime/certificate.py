@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import Final
 
 from cryptography import x509
@@ -15,6 +16,7 @@ from gateway.smime import der
 from gateway.smime.algorithms import CURVES, MAX_EXPONENT, MAX_RSA, MIN_RSA, check_key
 from gateway.smime.known import Strength
 
+_FIELDS: Final = 10  # of a TBSCertificate (RFC 5280 4.1)
 MIN_LEGACY_RSA: Final = 1024  # what mail of the time before 2010 was signed with and encrypted to
 _BRAINPOOL: Final = frozenset({"brainpoolP256r1", "brainpoolP384r1", "brainpoolP512r1"})
 
@@ -40,7 +42,7 @@ def identified(certificate: bytes) -> Identified:
     """Who ``certificate`` (DER) says it is. Raises :class:`GatewayError` (MALFORMED)."""
     # Cut out, because printing a Name anew may change its string types, and readers compare bytes.
     tbs = next(iter(der.read(certificate)), ())
-    fields = [field for field in tbs if field.tag != der.CONTEXT_CONSTRUCTED + 0]
+    fields = [field for field in islice(tbs, _FIELDS) if field.tag != der.CONTEXT_CONSTRUCTED + 0]
     if len(fields) < 6:
         raise GatewayError(Reason.MALFORMED, "not a certificate")
     return Identified(fields[2].raw, fields[0].raw, fields[5].raw)

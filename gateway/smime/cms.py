@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 from typing import Final
 
 from gateway.outcome import Reason
 from gateway.smime import der
 from gateway.smime.ber import CmsError, malformed
-from gateway.smime.limits import MAX_ATTRIBUTES, MAX_RECIPIENTS
+from gateway.smime.limits import MAX_ATTRIBUTES, MAX_ELEMENTS, MAX_RECIPIENTS
 
 CONTEXT_0: Final = der.CONTEXT_CONSTRUCTED
 CONTEXT_1: Final = der.CONTEXT_CONSTRUCTED + 1
@@ -133,7 +134,7 @@ def parts_of(item: der.Element, tag: int, least: int, most: int) -> tuple[der.El
     """The elements inside ``item``, which must have this identifier and this many elements."""
     if item.tag != tag:
         raise malformed(f"identifier {item.tag:#04x} where {tag:#04x} is wanted")
-    parts = tuple(item)
+    parts = tuple(islice(item, most + 1))
     if not least <= len(parts) <= most:
         raise malformed("a structure with too few or too many elements")
     return parts
@@ -207,7 +208,7 @@ def _agreed(item: der.Element) -> list[Agreed]:
     point = _point(originator)
     algorithm = read_algorithm(parts[0])
     readers = []
-    for one in parts_of(parts[1], der.SEQUENCE, 1, MAX_RECIPIENTS):
+    for one in parts_of(parts[1], der.SEQUENCE, 1, MAX_ELEMENTS):
         reader, wrapped = parts_of(one, der.SEQUENCE, 2, 2)
         if wrapped.tag != der.OCTET_STRING:
             raise malformed("a recipient by key agreement")

@@ -7,22 +7,76 @@ from typing import Final
 from gateway.outcome import Reason
 from gateway.smime import der
 from gateway.smime.ber import CONSTRUCTED, CmsError, malformed
-from gateway.smime.limits import MAX_DEPTH, MAX_STRUCTURE_ELEMENTS
+from gateway.smime.limits import MAX_DEPTH, MAX_ELEMENTS, MAX_STRUCTURE_ELEMENTS
 
 # Universal types that BER may write in pieces and DER may not (X.690 10.2): the strings.
 _STRINGS: Final = frozenset({0x03, 0x04, 0x0C, 0x12, 0x13, 0x14, 0x15, 0x16, 0x19, 0x1A, 0x1B, 0x1C, 0x1E})
 
+# End of contents, strings in pieces, and numbers over 30: nothing of DER that we read
+_NOT_DER: Final = frozenset({0, *(kind | CONSTRUCTED for kind in _STRINGS), *range(0x1F, 0x100, 0x20)})
 
-def to_der(data: bytes) -> bytes:
+
+class Budget:
+    """How many elements may still be made DER, of all the structures of one layer."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = MAX_ELEMENTS
+
+    def spend(self, count: int) -> None:
+        """``count`` more were. Raises :class:`CmsError` (LIMIT)."""
+        self.left -= count
+        if self.left < 0 or count > MAX_STRUCTURE_ELEMENTS:
+            raise CmsError(Reason.LIMIT, "too many elements in one structure, or in all of them")
+
+
+def to_der(data: bytes, budget: Budget | None = None) -> bytes:
     """The one element of BER that ``data`` is, in DER but for sets, which keep their order.
 
-    Raises :class:`CmsError` (MALFORMED, LIMIT).
+    ``budget`` is shared by the structures of a layer. Raises :class:`CmsError` (MALFORMED, LIMIT).
     """
-    budget = [MAX_STRUCTURE_ELEMENTS]
-    written, position = _element(data, 0, budget, 0)
+    budget = budget or Budget()
+    if count := _count_of_der(data):
+        budget.spend(count)
+        return data
+    most = min(MAX_STRUCTURE_ELEMENTS, budget.left)
+    left = [most]
+    written, position = _element(data, 0, left, 0)
+    budget.spend(most - left[0])
     if position != len(data):
         raise malformed("bytes behind an element")
     return written
+
+
+def _count_of_der(data: bytes) -> int:
+    """How many elements ``data`` is, itself included, if it is one element in DER, as nearly everything is; else 0."""
+    position, count, whole = 0, 0, len(data)
+    ends = [whole]  # of the elements that stand open
+    while position + 2 <= whole:
+        tag, length = data[position], data[position + 1]
+        position += 2
+        if length > 0x7F:
+            inside = position + length - 0x80
+            length = int.from_bytes(data[position:inside])
+            if length < 0x80 or not data[position] or inside - position > 8:
+                return 0
+            position = inside
+        end = position + length
+        count += 1
+        if end > ends[-1] or (count == 1 and end != whole) or tag in _NOT_DER or len(ends) > MAX_DEPTH + 1:
+            return 0
+        if count > MAX_STRUCTURE_ELEMENTS:
+            return count
+        if tag & CONSTRUCTED:
+            ends.append(end)
+        else:
+            position = end
+        while position == ends[-1]:
+            ends.pop()
+            if not ends:
+                return count
+    return 0
 
 
 def _element(data: bytes, position: int, budget: list[int], depth: int) -> tuple[bytes, int]:

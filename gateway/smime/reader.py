@@ -36,7 +36,7 @@ from gateway.smime.compress import inflater
 from gateway.smime.decrypt import Decryptor, NeedUnwrap, check_parameters, decryptor, integrity, need_unwrap, unopened
 from gateway.smime.known import Strength, content_of
 from gateway.smime.limits import MAX_CERTIFICATES, MAX_CRLS, MAX_DIGESTS, MAX_RECIPIENTS, MAX_SET, MAX_SIGNERS
-from gateway.smime.normal import to_der
+from gateway.smime.normal import Budget, to_der
 
 _COMPRESSED_DATA: Final = "1.2.840.113549.1.9.16.1.9"
 _KINDS: Final = {
@@ -65,6 +65,7 @@ class CmsReader:
         self._strength = strength
         self._key: bytes | None = None
         self._source = Source()
+        self._budget = Budget()
         self._grammar = self._content_info()
 
     def update(self, data: bytes) -> bytes:
@@ -134,7 +135,9 @@ class CmsReader:
         signers = yield from self._set(Scope(self._source, following, "signerInfos"), MAX_SIGNERS)
         yield from signed.done()
         believable = tuple(item for item in certificates if item[0] == der.SEQUENCE)  # not the other CertificateChoices
-        self.layer = SignedData(content_type, head is None, believable, tuple(read_signer(to_der(item)) for item in signers))
+        self.layer = SignedData(
+            content_type, head is None, believable, tuple(read_signer(to_der(item, self._budget)) for item in signers)
+        )
 
     def _attached(self, head: Head) -> Step:
         """The content inside SignedData: [0] EXPLICIT OCTET STRING."""
@@ -175,7 +178,7 @@ class CmsReader:
         encrypted = yield from enveloped.enter(der.SEQUENCE, "encryptedContentInfo")
         content_type = yield from self._oid(encrypted)
         algorithm = read_algorithm(der.read((yield from self._small(encrypted, der.SEQUENCE))))
-        layer = Enveloped(kind, read_recipients([to_der(item) for item in recipients]), algorithm)
+        layer = Enveloped(kind, read_recipients([to_der(item, self._budget) for item in recipients]), algorithm)
         self.layer = layer
         if content_type != _DATA:
             raise CmsError(Reason.UNSUPPORTED, "encrypted content that is not a MIME entity")
@@ -206,7 +209,7 @@ class CmsReader:
             if head.tag == CONTEXT_1:
                 # They come behind the content and would have to be known before it (RFC 5083 2.2); nobody sends them with mail.
                 raise CmsError(Reason.UNSUPPORTED, "authenticated attributes")
-            tag = der.read(to_der((yield from self._source.capture(head)))).content
+            tag = der.read(to_der((yield from self._source.capture(head)), self._budget)).content
         yield opener.finalize(tag)
         head_left = yield from enveloped.next()
         if head_left is not None:
@@ -221,7 +224,7 @@ class CmsReader:
     def _small(self, scope: Scope, tag: int) -> Generator[bytes | None, None, bytes]:
         """The next element, as DER."""
         head = yield from scope.want(tag)
-        return to_der((yield from self._source.capture(head)))
+        return to_der((yield from self._source.capture(head)), self._budget)
 
     def _set(self, scope: Scope, most: int) -> Generator[bytes | None, None, list[bytes]]:
         """All elements of a set, as written."""

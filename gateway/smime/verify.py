@@ -130,7 +130,8 @@ def _check_content(
     signed: SignedData, signer: SignerInfo, attributes: Attributes | None, digest: bytes, first: bytes, at: int
 ) -> int | None:
     """The signed attributes speak of this content (RFC 5652 5.3, 11.1, 11.2); the signing time, if they have one."""
-    if signer.unsigned is not None and any(der.oid(kind) in read_attributes(signer.unsigned) for kind in _ALWAYS_SIGNED):
+    unsigned = {} if signer.unsigned is None else read_attributes(signer.unsigned)
+    if any(der.oid(kind) in unsigned for kind in _ALWAYS_SIGNED):
         raise _BadError(Reason.BAD_SIGNATURE)
     if attributes is None:
         # Without attributes the signature is over the content itself. Content that begins like a SET could be the
@@ -169,7 +170,8 @@ def read_time(data: bytes) -> int | None:
     if not (text.isascii() and text[:14].isdigit() and text[14] == "Z"):
         return None
     try:
-        moment = datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
+        month, day, hour, minute, second = (int(text[at : at + 2]) for at in range(4, 14, 2))
+        moment = datetime(int(text[:4]), month, day, hour, minute, second, tzinfo=UTC)
     except ValueError:
         return None
     return int(moment.timestamp()) * 1_000_000

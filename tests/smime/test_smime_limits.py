@@ -1,0 +1,173 @@
+"""Every limit of reading CMS at its edge: as much as it says is read, one more is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from gateway.outcome import GatewayError, Reason
+from gateway.smime import der, limits
+from gateway.smime.cms import read_attributes
+from gateway.smime.normal import Budget, to_der
+from gateway.smime.reader import CmsReader
+from tests.smime import ber
+
+
+def read(structure: bytes) -> None:
+    reader = CmsReader({})
+    reader.update(structure)
+    reader.finalize()
+
+
+def digests(count: int) -> None:
+    read(ber.signed(digests=der.element(0x31, ber.SHA256 * count)))
+
+
+def certificates(count: int) -> None:
+    read(ber.signed(certificates=der.element(0xA0, der.sequence() * count)))
+
+
+def crls(count: int) -> None:
+    read(ber.signed(crls=der.element(0xA1, der.sequence() * count)))
+
+
+def signers(count: int) -> None:
+    read(ber.signed(signers=der.element(0x31, ber.signer() * count)))
+
+
+def recipients(count: int) -> None:
+    read_encrypted(der.element(0x31, ber.recipient() * count))
+
+
+def agreed_recipients(count: int) -> None:
+    """Many readers in one KeyAgreeRecipientInfo."""
+    originator = der.element(0xA0, der.element(0xA1, der.sequence(), der.element(der.BIT_STRING, bytes(2))))
+    each = der.sequence(ber.NAME, der.octet_string(bytes(8)))
+    info = der.element(0xA1, der.integer(3), originator, der.sequence(der.oid("1.2.3"), ber.SHA256), der.sequence(each * count))
+    read_encrypted(der.element(0x31, info))
+
+
+def read_encrypted(infos: bytes) -> None:
+    """Nobody's key is among them, which is found out behind the limits."""
+    with pytest.raises(GatewayError) as caught:
+        read(ber.enveloped(infos))
+    if caught.value.reason is not Reason.NO_KEY:
+        raise caught.value
+
+
+def attributes(count: int) -> None:
+    read_attributes(der.set_of(*(ber.attribute(number) for number in range(count))))
+
+
+def structure(size: int) -> None:
+    """One certificate of so many bytes, definite."""
+    read(ber.signed(certificates=der.element(0xA0, der.element(0x30, bytes(size)))))
+
+
+def indefinite_structure(size: int) -> None:
+    """One certificate of so many bytes with all its heads and ends."""
+    read(ber.signed(certificates=der.element(0xA0, b"\x30\x80" + sized(size - 4) + ber.END)))
+
+
+def whole_set(size: int) -> None:
+    """So many bytes of certificates, each as large as one may be."""
+    largest = der.element(0x30, bytes(limits.MAX_STRUCTURE - 8))
+    count, rest = divmod(size, len(largest))
+    made = largest * count + sized(rest)
+    assert len(made) == size
+    read(ber.signed(certificates=der.element(0xA0, made)))
+
+
+def sized(size: int) -> bytes:
+    """An element of exactly so many bytes."""
+    for length in range(max(size - 7, 0), size):
+        if len(made := der.element(0x30, bytes(length))) == size:
+            return made
+    return b""
+
+
+def elements(count: int) -> None:
+    """So many elements in one structure, itself among them."""
+    to_der(der.sequence(der.NULL * (count - 1)))
+
+
+def indefinite_elements(count: int) -> None:
+    to_der(b"\x30\x80" + der.NULL * (count - 1) + ber.END)
+
+
+def depth(count: int) -> None:
+    """So many elements around one that has none inside."""
+    to_der(deep(count))
+
+
+def deep(count: int) -> bytes:
+    made = der.NULL
+    for _ in range(count):
+        made = der.sequence(made)
+    return made
+
+
+def indefinite_depth(count: int) -> None:
+    read(ber.signed(certificates=der.element(0xA0, b"\x30\x80" * count + ber.END * count)))
+
+
+def octets_depth(count: int) -> None:
+    """Octet strings in pieces of pieces: the outermost is one of them."""
+    inside = b"\x24\x80" * (count - 1) + b"\x04\x01a" + ber.END * (count - 1)
+    read(ber.octets_head() + inside + ber.octets_tail())
+
+
+def elements_one_by_one(count: int) -> None:
+    """Seventeen stand around the content, which is of pieces without pieces."""
+    read(ber.octets_head() + b"\x24\x00" * (count - 17) + ber.octets_tail())
+
+
+def elements_of_all_structures(count: int) -> None:
+    """As few structures as may hold them."""
+    budget = Budget()
+    while count:
+        most = min(count, limits.MAX_STRUCTURE_ELEMENTS)
+        to_der(der.sequence(der.NULL * (most - 1)), budget)
+        count -= most
+
+
+def pieces(count: int) -> None:
+    read(ber.octets_head() + b"\x04\x01a" * count + ber.octets_tail())
+
+
+EDGES: list[tuple[str, Callable[[int], None]]] = [
+    ("MAX_DEPTH", depth),
+    ("MAX_DEPTH", indefinite_depth),
+    ("MAX_DEPTH", octets_depth),
+    ("MAX_STRUCTURE", structure),
+    ("MAX_STRUCTURE", indefinite_structure),
+    ("MAX_STRUCTURE_ELEMENTS", elements),
+    ("MAX_STRUCTURE_ELEMENTS", indefinite_elements),
+    ("MAX_ELEMENTS", elements_one_by_one),
+    ("MAX_ELEMENTS", elements_of_all_structures),
+    ("MAX_PIECES", pieces),
+    ("MAX_RECIPIENTS", recipients),
+    ("MAX_RECIPIENTS", agreed_recipients),
+    ("MAX_SIGNERS", signers),
+    ("MAX_DIGESTS", digests),
+    ("MAX_CERTIFICATES", certificates),
+    ("MAX_CRLS", crls),
+    ("MAX_SET", whole_set),
+    ("MAX_ATTRIBUTES", attributes),
+]
+# Of a message and not of a structure: tests/flow/test_flow_limits.py
+ELSEWHERE = {"MAX_NAME", "MAX_LAYERS", "MAX_UNWRAPS", "MAX_SIGNATURE_PART"}
+
+
+@pytest.mark.parametrize(("name", "read_so_much"), EDGES, ids=lambda value: getattr(value, "__name__", value))
+def test_as_much_as_the_limit_is_read_and_one_more_is_not(name: str, read_so_much: Callable[[int], None]) -> None:
+    most: int = getattr(limits, name)
+    read_so_much(most)
+    with pytest.raises(GatewayError) as caught:
+        read_so_much(most + 1)
+    assert caught.value.reason is Reason.LIMIT
+
+
+def test_every_limit_has_its_edge() -> None:
+    assert {name for name, _ in EDGES} | ELSEWHERE == {name for name in vars(limits) if name.startswith("MAX_")}
