@@ -21,9 +21,14 @@ _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+")
 # A bare value may also hold / [ ] ? = : @ (boundaries like ----=_Part_1 are common): there is only one way to read it.
 _BARE: Final = re.compile(rb"[!#$%&'*+\-./0-9:=?@A-Z\[\]^_`a-z{|}~]+")
 _QUOTED: Final = re.compile(rb'"((?:[^"\\\r\n\0]|\\[^\r\n\0])*)"')
+# What has no comments can be read at once. No character may stand in two places, so there is only one way to read it here too.
+_NAMED: Final = rb"[ \t]*;[ \t]*(%b)[ \t]*=[ \t]*" % _TOKEN.pattern
+_PARAMETER: Final = re.compile(rb"%b(?:(%b)|%b)" % (_NAMED, _BARE.pattern, _QUOTED.pattern))
+_PLAIN: Final = re.compile(rb"[ \t]*(%b)[ \t]*/[ \t]*(%b)((?:%b)*)[ \t]*" % (_TOKEN.pattern, _TOKEN.pattern, _PARAMETER.pattern))
 _PAIR: Final = re.compile(rb"\\(.)", re.DOTALL)
 _BOUNDARY: Final = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]*[0-9A-Za-z'()+_,\-./:=?]")
 _SPACE: Final = b" \t"
+_QUANTA: Final = re.compile(rb"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 
 
 class MimeError(GatewayError):
@@ -61,6 +66,8 @@ def parse_content_type(value: bytes) -> ContentType:
     """
     if len(value) > MAX_VALUE:
         raise MimeError(Reason.LIMIT, "Content-Type too long")
+    if plain := _PLAIN.fullmatch(value):
+        return _plain(plain)
     kind, at = _token(value, _skip(value, 0))
     at = _skip(value, at)
     if value[at : at + 1] != b"/":
@@ -84,6 +91,18 @@ def parse_content_type(value: bytes) -> ContentType:
     return ContentType(f"{kind}/{subtype}", params)
 
 
+def _plain(matched: re.Match[bytes]) -> ContentType:
+    """A value without comments, as nearly all are; the same reading, in a quarter of the time."""
+    kind, subtype, rest = matched.group(1, 2, 3)
+    params: dict[str, str] = {}
+    for name, bare, quoted in _PARAMETER.findall(rest):
+        key = name.decode("ascii").lower()
+        if key in params or len(params) == MAX_PARAMETERS:
+            raise MimeError(Reason.MALFORMED, "Content-Type parameter given twice, or too many of them")
+        params[key] = bare.decode("ascii") or _unquoted(quoted)
+    return ContentType(f"{kind.decode('ascii').lower()}/{subtype.decode('ascii').lower()}", params)
+
+
 def _token(value: bytes, at: int) -> tuple[str, int]:
     found = _TOKEN.match(value, at)
     if found is None:
@@ -95,8 +114,12 @@ def _value(value: bytes, at: int) -> tuple[str, int]:
     if found := _BARE.match(value, at):
         return found.group().decode("ascii"), found.end()
     if found := _QUOTED.match(value, at):
-        return _PAIR.sub(rb"\1", found.group(1)).decode("utf-8", "surrogateescape"), found.end()
+        return _unquoted(found.group(1)), found.end()
     raise MimeError(Reason.MALFORMED, "Content-Type parameter with a bad value")
+
+
+def _unquoted(quoted: bytes) -> str:
+    return (_PAIR.sub(rb"\1", quoted) if b"\\" in quoted else quoted).decode("utf-8", "surrogateescape")
 
 
 def _skip(value: bytes, at: int) -> int:
@@ -155,18 +178,51 @@ class Base64Lines:
 class Base64Bytes:
     """Base64 in lines in, bytes out, as a stream. Only the alphabet, padding at the very end, and white space are allowed.
 
-    Methods raise :class:`MimeError` (MALFORMED) for anything else: what one reader skips another may read.
+    What one reader skips another may read, so anything else is a fault: the bytes before it are given, and the next call raises
+    :class:`MimeError` (MALFORMED), whatever the pieces.
     """
 
-    __slots__ = ("_ended", "_rest")
+    __slots__ = ("_ended", "_fault", "_rest")
 
     def __init__(self) -> None:
         self._rest = b""
         self._ended = False
+        self._fault: MimeError | None = None
 
     def update(self, data: bytes) -> bytes:
         """The bytes that the next characters make."""
-        data = self._rest + data.translate(None, b"\r\n \t")
+        if self._fault is not None:
+            raise self._fault
+        data = self._rest + data
+        even = None if self._ended else self._of_even_lines(data)
+        return self._of_any_lines(data) if even is None else even
+
+    def _of_even_lines(self, data: bytes) -> bytes | None:
+        """The bytes of lines that all have one length, as nearly always, in half the time; None for others.
+
+        The decoder skips what is no base64. It skipped line ends alone where every other character gave its six bits.
+        """
+        first = data.find(b"\r\n")
+        step = data.find(b"\r\n", first + 2) - first
+        if first < 0 or step <= 0:
+            return None
+        returns, feeds = data[first::step], data[first + 1 :: step]
+        characters = len(data) - len(returns) - len(feeds)
+        whole = len(data) - characters % 4
+        rest = data[whole:]
+        if returns.strip(b"\r") or feeds.strip(b"\n") or rest.strip(b"\r\n") != rest:
+            return None
+        try:
+            decoded = pybase64.b64decode(data[:whole])
+        except binascii.Error:
+            return None
+        if len(decoded) != characters // 4 * 3:
+            return None
+        self._rest = rest
+        return decoded
+
+    def _of_any_lines(self, data: bytes) -> bytes:
+        data = data.translate(None, b"\r\n \t")
         if self._ended and data:
             raise MimeError(Reason.MALFORMED, "base64 behind its end")
         whole = len(data) - len(data) % 4
@@ -174,11 +230,15 @@ class Base64Bytes:
         self._ended = self._ended or data[:whole].endswith(b"=")
         try:
             return pybase64.b64decode(data[:whole], validate=True)
-        except binascii.Error as error:
-            raise MimeError(Reason.MALFORMED, "not base64") from error
+        except binascii.Error:
+            self._fault = MimeError(Reason.MALFORMED, "not base64")
+            found = _QUANTA.match(data)
+            return pybase64.b64decode(found[0], validate=True) if found else b""
 
     def finalize(self) -> None:
         """No more characters will come."""
+        if self._fault is not None:
+            raise self._fault
         if self._rest:
             raise MimeError(Reason.MALFORMED, "base64 that ends too early")
 
