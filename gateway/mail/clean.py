@@ -7,6 +7,7 @@ checking the whole, before anything is released, is what stands in for the integ
 from __future__ import annotations
 
 from collections.abc import Iterator
+from io import IncrementalNewlineDecoder
 from typing import Final
 
 from gateway.mail.body import Body
@@ -20,35 +21,36 @@ _ASCII_ONLY: Final = frozenset({"7bit", "base64", "quoted-printable"})
 class LineCheck:
     """Looks at every byte of an entity: how its lines end, whether it has NUL, whether it has 8-bit bytes."""
 
-    __slots__ = ("_after_cr", "_cr", "_crlf", "_lf", "_nul", "eight_bit")
+    __slots__ = ("_ends", "_nul", "eight_bit")
 
     def __init__(self) -> None:
-        self._cr = self._lf = self._crlf = 0
-        self._nul = self._after_cr = False
+        # Its purpose is to say which line ends it saw, in one pass; each byte is one character to it.
+        self._ends = IncrementalNewlineDecoder(None, translate=False)
+        self._nul = False
         self.eight_bit = False
 
     def update(self, data: bytes) -> None:
         """The next bytes."""
-        if not data:
-            return
         self.eight_bit = self.eight_bit or not data.isascii()
         self._nul = self._nul or b"\0" in data
-        self._cr += data.count(b"\r")
-        self._lf += data.count(b"\n")
-        self._crlf += data.count(b"\r\n") + (self._after_cr and data.startswith(b"\n"))
-        self._after_cr = data.endswith(b"\r")
+        self._ends.decode(data.decode("latin-1"))
 
     @property
     def clean(self) -> bool:
         """Every line ends with CRLF, and there is no NUL."""
-        return not self._nul and self._cr == self._lf == self._crlf
+        return not self._nul and self._seen() in (None, "\r\n")
 
     @property
     def bare(self) -> bool:
         """Every line ends with LF alone, and there is no NUL: the form of a Unix file, which some programs encrypt and sign as
         it is, though RFC 8551 3.1.1 asks for CRLF.
         """
-        return not self._nul and self._cr == 0 and self._lf > 0
+        return not self._nul and self._seen() == "\n"
+
+    def _seen(self) -> str | tuple[str, ...] | None:
+        """The kinds of line ends; a CR at the very end is one by itself."""
+        self._ends.decode("", final=True)
+        return self._ends.newlines
 
 
 def with_crlf(chunks: Iterator[bytes]) -> Iterator[bytes]:

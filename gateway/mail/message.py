@@ -22,7 +22,8 @@ MAX_FIELDS: Final = 4096
 MAX_FROM: Final = 2000
 
 _END: Final = b"\r\n\r\n"
-_LINE: Final = re.compile(rb"[^\r\n\0]*\r\n")
+# A line, with the lines that go on with it; what is between two of them is no line
+_RAW: Final = re.compile(rb"[^\r\n\0]*\r\n(?:[ \t][^\r\n\0]*\r\n)*")
 # RFC 5322 2.2 and 4.5.3: printable US-ASCII but the colon; white space (also a fold) may stand before the colon in old mail.
 _NAME: Final = re.compile(rb"([!-9;-~]+)(?:[ \t]|\r\n(?=[ \t]))*:")
 _FOLD: Final = re.compile(rb"\r\n(?=[ \t])")
@@ -83,15 +84,12 @@ def read_header(data: bytes) -> Header:
     end, size = _extent(data)
     if size > MAX_HEADER:
         raise MessageError(Reason.LIMIT, f"header over {MAX_HEADER} bytes")
-    lines: list[bytes] = []
-    position = 0
-    while position < end:
-        line = _LINE.match(data, position, end)
-        if line is None:
-            raise MessageError(Reason.MALFORMED, "bare CR or LF, NUL, or an unfinished line in the header")
-        lines.append(line[0])
-        position = line.end()
-    return Header(_fields(lines), size)
+    raws = _RAW.findall(data, 0, end)
+    if sum(map(len, raws)) != end:
+        raise MessageError(Reason.MALFORMED, "bare CR or LF, NUL, or an unfinished line in the header")
+    if len(raws) > MAX_FIELDS:
+        raise MessageError(Reason.LIMIT, f"over {MAX_FIELDS} header fields")
+    return Header(tuple(map(_field, raws)), size)
 
 
 def head_of(body: Body) -> Header:
@@ -141,19 +139,6 @@ def _extent(data: bytes) -> tuple[int, int]:
         return 0, 2
     end = data.find(_END)
     return (len(data), len(data)) if end < 0 else (end + 2, end + 4)
-
-
-def _fields(lines: list[bytes]) -> tuple[Field, ...]:
-    """Lines put together where they are folded."""
-    joined: list[list[bytes]] = []
-    for line in lines:
-        if joined and line[:1] in (b" ", b"\t"):
-            joined[-1].append(line)
-        else:
-            joined.append([line])
-    if len(joined) > MAX_FIELDS:
-        raise MessageError(Reason.LIMIT, f"over {MAX_FIELDS} header fields")
-    return tuple(_field(b"".join(pieces)) for pieces in joined)
 
 
 def _field(raw: bytes) -> Field:

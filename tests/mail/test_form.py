@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -131,6 +133,15 @@ def lines(data: bytes, piece: int) -> LineCheck:
 def test_lines_end_in_one_way(data: bytes, clean: bool, bare: bool, piece: int) -> None:
     check = lines(data, piece)
     assert (check.clean, check.bare) == (clean, bare)
+
+
+@given(st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"a", b"\0", b"\x85"])), st.integers(1, 5))
+def test_the_ends_of_any_lines_are_seen(parts: list[bytes], piece: int) -> None:
+    """As a regular expression sees them in the whole."""
+    data = b"".join(parts)
+    check = lines(data, piece)
+    assert check.clean is not bool(re.search(rb"\0|\r(?!\n)|(?<!\r)\n", data))
+    assert check.bare is (b"\n" in data and not re.search(rb"[\0\r]", data))
 
 
 @pytest.mark.parametrize(
