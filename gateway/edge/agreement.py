@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.kdf.x963kdf import X963KDF
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from gateway.smime.keys import Digest, Ecdh
-
-HASHES: Final[dict[Digest, hashes.HashAlgorithm]] = {
-    Digest.SHA1: hashes.SHA1(),  # noqa: S303 - in a KDF, and what `openssl cms` uses unless told otherwise
-    Digest.SHA256: hashes.SHA256(),
-    Digest.SHA384: hashes.SHA384(),
-    Digest.SHA512: hashes.SHA512(),
-}
+from gateway.smime.algorithms import HASHES
+from gateway.smime.keys import Ecdh
 
 
 def originator(wrapped: Ecdh, curve: ec.EllipticCurve) -> ec.EllipticCurvePublicKey:

@@ -18,8 +18,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 
-from gateway.edge.agreement import HASHES, open_agreed, originator
+from gateway.edge.agreement import open_agreed, originator
 from gateway.outcome import GatewayError, Reason
+from gateway.smime.algorithms import HASHES
 from gateway.smime.keys import Ecdh, Mechanism, Oaep, Pkcs1, WrappedKey, digest_of
 
 MAX_FILE: Final = 64 * 1024

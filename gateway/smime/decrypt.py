@@ -26,11 +26,11 @@ from gateway.smime.certificate import identified, readable_key
 from gateway.smime.cms import Agreed, Algorithm, CertificateId, Kind, RecipientInfo, Transported, parts_of
 from gateway.smime.keys import Ecdh, Oaep, Pkcs1, WrappedKey
 from gateway.smime.known import BlockCipher, Content, Strength, agreement_of, content_of, is_oaep, is_pkcs1, oaep_of, unknown
+from gateway.smime.rc2 import Rc2Cbc
 
 BLOCK: Final = 16
 NONCE: Final = 12  # RFC 5084 3.2
 MIN_TAG: Final = 12
-RC2_128: Final = 58  # the version that stands for 128 effective bits (RFC 2268 6)
 MAX_WRAPPED: Final = 2048  # bytes of a wrapped key: more than the largest RSA modulus
 
 
@@ -130,7 +130,11 @@ class CbcDecryptor:
     """A block cipher in CBC with PKCS #7 padding. ``tag`` of :meth:`finalize` does not exist here."""
 
     def __init__(self, content: Content, key: bytes, vector: bytes) -> None:
-        self._cipher: CipherContext = Cipher(_CIPHERS[content.cipher](key), CBC(vector)).decryptor()
+        self._cipher: CipherContext | Rc2Cbc
+        if content.cipher is BlockCipher.RC2 and content.bits < 128:
+            self._cipher = Rc2Cbc(key, content.bits, vector)
+        else:
+            self._cipher = Cipher(_CIPHERS[content.cipher](key), CBC(vector)).decryptor()
         self._padding = PKCS7(content.block * 8).unpadder()
 
     def update(self, data: bytes) -> bytes:
@@ -207,7 +211,8 @@ def check_parameters(algorithm: Algorithm, content: Content) -> tuple[bytes, int
         raise malformed("a content encryption without parameters")
     parameters = der.read(algorithm.parameters)
     if not content.authenticated:
-        vector = _rc2_vector(parameters) if content.cipher is BlockCipher.RC2 else parameters
+        # RC2CBCParameter has the vector behind the number of effective bits (RFC 2268 6)
+        vector = tuple(parameters)[1] if content.cipher is BlockCipher.RC2 else parameters
         if vector.tag != der.OCTET_STRING or len(vector.content) != content.block:
             raise malformed("an initialization vector")
         return vector.content, 0
@@ -216,14 +221,6 @@ def check_parameters(algorithm: Algorithm, content: Content) -> tuple[bytes, int
     if nonce.tag != der.OCTET_STRING or len(nonce.content) != NONCE or not MIN_TAG <= tag_length <= BLOCK:
         raise malformed("the parameters of GCM")
     return nonce.content, tag_length
-
-
-def _rc2_vector(parameters: der.Element) -> der.Element:
-    """The vector in RC2CBCParameter (RFC 2268 6), which must say that all bits of a 128-bit key count."""
-    version, vector = parts_of(parameters, der.SEQUENCE, 2, 2)
-    if int.from_bytes(version.content[:2]) != RC2_128:
-        raise CmsError(Reason.UNSUPPORTED, "RC2 with a key of less than 128 bits")
-    return vector
 
 
 def unopened(content: Algorithm, kind: Kind, strength: Strength) -> Unopened:

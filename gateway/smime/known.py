@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -111,6 +111,7 @@ _LEGACY_CONTENTS: Final = {
     der.oid("1.2.840.113549.3.7"): Content(192, authenticated=False, cipher=BlockCipher.TRIPLE_DES),
     der.oid("1.2.840.113549.3.2"): Content(128, authenticated=False, cipher=BlockCipher.RC2),
 }
+_RC2_VERSIONS: Final = {160: 40, 120: 64, 58: 128}
 # Standard and cofactor Diffie-Hellman agree on the curves we allow, whose cofactor is 1 (RFC 5753 7.1.4). SHA-1 is not used
 # for its resistance to collisions here, and is what `openssl cms` uses unless told otherwise.
 _AGREEMENTS: Final = {
@@ -118,9 +119,11 @@ _AGREEMENTS: Final = {
     for dotted, digest in (
         ("1.3.133.16.840.63.0.2", Digest.SHA1),
         ("1.3.133.16.840.63.0.3", Digest.SHA1),
+        ("1.3.132.1.11.0", Digest.SHA224),
         (ECDH_SHA256, Digest.SHA256),
         (ECDH_SHA384, Digest.SHA384),
         (ECDH_SHA512, Digest.SHA512),
+        ("1.3.132.1.14.0", Digest.SHA224),
         ("1.3.132.1.14.1", Digest.SHA256),
         ("1.3.132.1.14.2", Digest.SHA384),
         ("1.3.132.1.14.3", Digest.SHA512),
@@ -156,7 +159,18 @@ def content_of(algorithm: Algorithm, strength: Strength) -> Content:
         found = _LEGACY_CONTENTS.get(algorithm.oid)
     if found is None:
         raise unknown(algorithm, "content encryption")
-    return found
+    return replace(found, bits=_rc2_bits(algorithm)) if found.cipher is BlockCipher.RC2 else found
+
+
+def _rc2_bits(algorithm: Algorithm) -> int:
+    """The effective bits of the key, for which RC2CBCParameter has a number (RFC 2268 6)."""
+    if algorithm.parameters is None:
+        raise malformed("a content encryption without parameters")
+    version, _ = parts_of(der.read(algorithm.parameters), der.SEQUENCE, 2, 2)
+    bits = _RC2_VERSIONS.get(int.from_bytes(version.content[:4]))
+    if bits is None:
+        raise CmsError(Reason.UNSUPPORTED, "RC2 with a key of an unusual length")
+    return bits
 
 
 def agreement_of(algorithm: Algorithm) -> tuple[Digest, int, bytes]:

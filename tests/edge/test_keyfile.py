@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from gateway.edge.agreement import HASHES
 from gateway.edge.keyfile import FileKey, FileKeys, KeyFileError
 from gateway.outcome import GatewayError, Reason
+from gateway.smime.algorithms import HASHES
 from gateway.smime.keys import Digest, Ecdh, Mechanism, Oaep, Pkcs1
 from tests.edge.test_pkcs11 import agreed
 from tests.pki import Ca, Issued
@@ -80,7 +80,7 @@ async def test_keys_are_unwrapped(folder: Path, issued: dict[str, Issued]) -> No
     keys = FileKeys({kind: FileKey.load(folder / f"{kind}.key") for kind in issued})
     public = rsa_public(issued["rsa2048"])
     assert await keys.unwrap("rsa2048", Pkcs1(public.encrypt(CEK, padding.PKCS1v15()), 32)) == CEK
-    for digest in Digest:
+    for digest in set(Digest) - {Digest.MD5}:
         scheme = padding.OAEP(padding.MGF1(HASHES[Digest.SHA1]), HASHES[digest], b"label")
         assert await keys.unwrap("rsa2048", Oaep(public.encrypt(CEK, scheme), 32, digest, Digest.SHA1, b"label")) == CEK
     for kind in ("p256", "p384"):

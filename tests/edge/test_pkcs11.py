@@ -18,16 +18,16 @@ from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
 from gateway.config.model import Secret, Token
-from gateway.edge.agreement import HASHES
 from gateway.edge.pin import PinGuard, PinRefusedError
 from gateway.edge.pkcs11 import TokenKeys
 from gateway.edge.tokensession import TokenError
 from gateway.edge.tokensetup import KeyKind, KeyUse, administer
+from gateway.smime.algorithms import HASHES
 from gateway.smime.keys import Digest, Ecdh, Mechanism, Oaep, Pkcs1
 from tests.softhsm import PIN, generate, new_token
 
 CEK = bytes(range(32))
-SHA: dict[str, hashes.HashAlgorithm] = {str(digest): algorithm for digest, algorithm in HASHES.items()}
+SHA: dict[str, hashes.HashAlgorithm] = {str(digest): algorithm for digest, algorithm in HASHES.items() if digest is not Digest.MD5}
 
 
 @dataclass
@@ -123,7 +123,7 @@ def test_pkcs1_unwraps(world: World, keys: TokenKeys) -> None:
         assert keys.unwrap("decrypt", Pkcs1(wrapped, length)) == CEK[:length]
 
 
-@pytest.mark.parametrize("digest", list(Digest))
+@pytest.mark.parametrize("digest", [Digest(name) for name in SHA])
 @pytest.mark.parametrize("label", [b"", b"label"])
 def test_oaep_unwraps(world: World, keys: TokenKeys, digest: Digest, label: bytes) -> None:
     scheme = padding.OAEP(padding.MGF1(SHA[digest]), SHA[digest], label)

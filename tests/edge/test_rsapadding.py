@@ -8,8 +8,8 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from gateway.edge.agreement import HASHES
 from gateway.edge.rsapadding import mgf1, open_oaep, open_pkcs1
+from gateway.smime.algorithms import HASHES
 from gateway.smime.keys import Digest
 
 KEY = bytes(range(100, 132))
@@ -38,7 +38,7 @@ def test_pkcs1_made_by_cryptography_opens(private: rsa.RSAPrivateKey) -> None:
         assert open_pkcs1(block, b"\xaa" * length) == key
 
 
-@pytest.mark.parametrize("digest", list(HASHES))
+@pytest.mark.parametrize("digest", [digest for digest in HASHES if digest is not Digest.MD5])
 @pytest.mark.parametrize("mgf", [Digest.SHA1, Digest.SHA256])
 def test_oaep_made_by_cryptography_opens(private: rsa.RSAPrivateKey, digest: Digest, mgf: Digest) -> None:
     for label in (b"", b"a label"):
