@@ -72,6 +72,11 @@ class Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, place.summary) for name, place in COMMANDS.items()])
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Learn early who asks: what is wrong with the other options is said in JSON too."""
+        ctx.ensure_object(Settings).as_json = "--json" in args
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
         """Run the command. What it raises becomes words and an exit status."""
         settings = ctx.ensure_object(Settings)
@@ -88,6 +93,11 @@ class Commands(click.Group):
         except GatewayError as error:
             _complain(settings, {"error": str(error.reason), "detail": error.detail}, [f"{error.reason}: {error.detail}"])
             ctx.exit(Exit.UNAVAILABLE if error.reason in _UNAVAILABLE else Exit.WRONG)
+        except click.UsageError as error:
+            if not settings.as_json:
+                raise
+            _complain(settings, {"error": "usage", "detail": error.format_message()}, [])
+            ctx.exit(Exit.WRONG)
         except OSError as error:
             if isinstance(error, BrokenPipeError):
                 raise

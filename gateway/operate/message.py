@@ -7,25 +7,27 @@ read; without, keys are asked of the running gateway's agents, and policy and tr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import click
 
 from gateway.config.load import load
+from gateway.flow.opening import Opened
 from gateway.flow.result import Flowed
 from gateway.mail.address import Address
 from gateway.mail.body import Body
 from gateway.mail.envelope import Recipient
 from gateway.mail.message import from_address, head_of
-from gateway.mail.verdict import Judged, Verdict
+from gateway.mail.verdict import Judged, Verdict, unreadable
 from gateway.operate import oneshot
 from gateway.operate.explain import as_address
 from gateway.operate.given import read_given, read_keys, read_trust
 from gateway.operate.messageoptions import FILE, passphrase_in, read_message, shared, taken
 from gateway.operate.output import Exit, Settings, answer, command_options, say
-from gateway.outcome import REASONS
+from gateway.outcome import REASONS, GatewayError
 from gateway.smime.known import Strength
 from gateway.trust.certificate import facts
 from gateway.trust.judgement import Distrusted, Purpose, Revocation
@@ -61,21 +63,33 @@ def open_(
     output: Path | None,
 ) -> None:
     """Say what the inbound flow makes of the message in FILE ("-" is standard input)."""
-    body, strength = read_message(file), Strength.LEGACY if legacy else Strength.MODERN
+    strength = Strength.LEGACY if legacy else Strength.MODERN
     if keys or trust or crls:
         believed = taken(read_trust, trust, crls, Revocation(revocation))
         held = taken(read_keys, keys, taken(passphrase_in, passphrase))
-        opened = asyncio.run(oneshot.open_given(body, held, believed, at, strength))
+        opening = partial(oneshot.open_given, keys=held, trust=believed, at=at, strength=strength)
     else:
         config = load(settings.config)
         name = organisation or next(iter(config.organisation))
         if name not in config.organisation:
             raise click.UsageError(f"no organisation {name!r}; there are: {', '.join(config.organisation)}", context)
-        opened = asyncio.run(oneshot.open_configured(config, body, name, at, strength))
+        opening = partial(oneshot.open_configured, config, organisation=name, at=at, strength=strength)
+    verdict = _opened(opening, file, output)
+    answer(settings, verdict.to_json(), _lines(verdict))
+    context.exit(Exit.DONE if verdict.judged is Judged.VERIFIED else Exit.NO)
+
+
+def _opened(opening: Callable[..., Coroutine[None, None, Opened]], file: BinaryIO, output: Path | None) -> Verdict:
+    """The verdict; the message goes to ``output``, but for one whose header cannot be read: no mailbox would get it."""
+    try:
+        body = read_message(file)
+        head_of(body)
+    except GatewayError as error:
+        return unreadable(error.reason)
+    opened = asyncio.run(opening(body=body))
     if output is not None:
         _write(output, opened.body)
-    answer(settings, opened.verdict.to_json(), _lines(opened.verdict))
-    context.exit(Exit.DONE if opened.verdict.judged is Judged.VERIFIED else Exit.NO)
+    return opened.verdict
 
 
 @message.command()

@@ -14,6 +14,7 @@ from gateway.edge.clock import now
 from gateway.edge.secret import SecretError, read_secret
 from gateway.operate.given import MAX_MESSAGE, GivenError, wire_form
 from gateway.operate.memory import MemoryBody
+from gateway.outcome import GatewayError, Reason
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -61,8 +62,8 @@ def passphrase_in(file: Path | None) -> str | None:
 
 
 def read_message(file: BinaryIO) -> MemoryBody:
-    """The message in ``file``, in the form it has on the wire."""
+    """The message in ``file``, in the form it has on the wire. Raises :class:`GatewayError` (LIMIT)."""
     data = file.read(MAX_MESSAGE + 1)
     if len(data) > MAX_MESSAGE:
-        raise click.UsageError(f"a message over {MAX_MESSAGE} bytes")
+        raise GatewayError(Reason.LIMIT, f"a message over {MAX_MESSAGE} bytes")
     return MemoryBody.of(wire_form(data))

@@ -178,11 +178,6 @@ def test_a_file_that_is_something_else_is_wrong_usage(desk: Desk, option: str) -
     assert run("open", message, option, desk.path("none")).exit_code == 2
 
 
-def test_input_that_is_no_message_is_wrong_input(desk: Desk) -> None:
-    assert run("open", desk.path("m", b"From: a\rb\r\n\r\n"), "--trust", desk.path("ca.pem")).exit_code == 2
-    assert run("open", desk.path("none"), "--trust", desk.path("ca.pem")).exit_code == 2
-
-
 def test_what_protect_makes_openssl_opens_and_verifies(desk: Desk) -> None:
     given = ("--sign-key", desk.path("author.key"), "--encrypt-to", desk.path("reader.pem"))
     trust = ("--trust", desk.path("ca.pem"), "--crl", desk.path("ca.crl"))
