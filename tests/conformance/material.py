@@ -53,7 +53,7 @@ def read(structure: bytes, keys: Keys, strength: Strength = Strength.MODERN, pie
 
 def opened(data: bytes, keys: tuple[GivenKey, ...], trust: GivenTrust, at: int, strength: Strength = Strength.MODERN) -> Opened:
     """What ``message open`` makes of a message."""
-    return asyncio.run(open_given(MemoryBody(wire_form(data)), keys, trust, at, strength))
+    return asyncio.run(open_given(MemoryBody.of(wire_form(data)), keys, trust, at, strength))
 
 
 def believing(*anchors: Path) -> GivenTrust:
