@@ -124,21 +124,22 @@ def _unquoted(quoted: bytes) -> str:
 
 def _skip(value: bytes, at: int) -> int:
     """The place after white space and nested comments (RFC 5322 3.2.2)."""
-    depth = 0
-    while at < len(value):
-        byte = value[at : at + 1]
-        if byte == b"(":
+    depth, size = 0, len(value)
+    while at < size:
+        byte = value[at]
+        if byte == 0x28:  # (
             depth += 1
-        elif depth and byte == b")":
+        elif not depth:
+            if byte not in _SPACE:
+                return at
+        elif byte == 0x29:  # )
             depth -= 1
-        elif depth and byte == b"\\":
+        elif byte == 0x5C:  # backslash
             at += 1
-        elif not depth and byte not in _SPACE:
-            return at
         at += 1
     if depth:
         raise MimeError(Reason.MALFORMED, "comment without an end")
-    return len(value)
+    return size
 
 
 def parse_transfer_encoding(value: bytes | None) -> str:

@@ -14,6 +14,8 @@ from gateway.outcome import Reason
 MAX_DEPTH: Final = 50
 MAX_PARTS: Final = 10_000
 MAX_PART_HEADER: Final = 256 * 1024
+MAX_HEADERS: Final = 4 * 1024 * 1024  # bytes of the headers of all parts together
+MAX_ALL_FIELDS: Final = 100_000  # fields in them
 _LONGEST_DELIMITER: Final = 1000
 
 IDENTITY: Final = frozenset({"7bit", "8bit", "binary"})
@@ -73,6 +75,13 @@ class _Open:
     fixed: bool
 
 
+_Levels = dict[bytes, int]  # by boundary, the index of the multipart that stands open with it; the innermost of two
+
+
+def _levels(opened: list[_Open]) -> _Levels:
+    return {each.boundary: level for level, each in enumerate(opened)}
+
+
 class _Reader:
     """What was read and not yet given on."""
 
@@ -99,7 +108,8 @@ def walk(chunks: Iterable[bytes]) -> Iterator[Piece]:
     """The pieces of the entity in ``chunks``. Raises :class:`MimeError` or ``MessageError`` where there are two ways to read it."""
     reader = _Reader(chunks)
     opened: list[_Open] = []
-    parts, nested = 0, 0
+    levels: _Levels = {}
+    parts, nested, size, fields = 0, 0, 0, 0
     expecting_head = True
     fixed = False
     while True:
@@ -107,36 +117,41 @@ def walk(chunks: Iterable[bytes]) -> Iterator[Piece]:
             parts += 1
             if parts > MAX_PARTS or len(opened) + nested > MAX_DEPTH:
                 raise MimeError(Reason.LIMIT, "too many MIME parts")
-            head = _head(reader, opened, fixed)
+            head = _head(reader, opened, levels, fixed)
+            size, fields = size + len(head.raw), fields + len(head.header.fields)
+            if size > MAX_HEADERS or fields > MAX_ALL_FIELDS:
+                raise MimeError(Reason.LIMIT, "too much in the headers of MIME parts")
             yield head
             nested = nested + 1 if head.kind is Kind.MESSAGE else 0
             expecting_head = head.kind is Kind.MESSAGE
             if head.kind is Kind.MULTIPART or (head.kind is Kind.FIXED and head.type.type.startswith("multipart/")):
                 fixed = head.kind is Kind.FIXED
                 opened.append(_open(head, fixed))
+                levels = _levels(opened)
             if expecting_head:
                 continue
             aside = bool(opened) and head.type.type.startswith("multipart/")
         else:
             aside = True
-        yield from (Aside(piece) if aside and not fixed else Content(piece) for piece in _until_delimiter(reader, opened))
+        yield from (Aside(piece) if aside and not fixed else Content(piece) for piece in _until_delimiter(reader, levels))
         if not reader.data:
             return
-        line, level, closing = _delimiter(reader.data, opened)
+        line, level, closing = _delimiter(reader.data, levels)
         yield Delimiter(reader.take(line))
         del opened[level + (0 if closing else 1) :]
+        levels = _levels(opened)
         fixed = opened[-1].fixed if opened else False
         expecting_head = not closing
 
 
-def _head(reader: _Reader, opened: list[_Open], fixed: bool) -> Head:
+def _head(reader: _Reader, opened: list[_Open], levels: _Levels, fixed: bool) -> Head:
     while not (reader.ended or reader.data.startswith(b"\r\n") or b"\r\n\r\n" in reader.data):
         if len(reader.data) > MAX_PART_HEADER:
             raise MimeError(Reason.LIMIT, "header of a MIME part too long")
         reader.fill()
     header = read_header(reader.data)
     raw = reader.take(header.size)
-    if any(not field.name or _match(field.raw, opened) for field in header.fields):
+    if any(not field.name or _match(field.raw, 0, levels) for field in header.fields):
         raise MimeError(Reason.MALFORMED, "header of a MIME part has a line that is no field")
     default = _DIGEST_PART if opened and opened[-1].type == "multipart/digest" else TEXT_PLAIN
     types, encodings = header.all("Content-Type"), header.all("Content-Transfer-Encoding")
@@ -167,11 +182,11 @@ def _open(head: Head, fixed: bool) -> _Open:
     return _Open(boundary, head.type.type, fixed)
 
 
-def _until_delimiter(reader: _Reader, opened: list[_Open]) -> Iterator[bytes]:
+def _until_delimiter(reader: _Reader, levels: _Levels) -> Iterator[bytes]:
     """Content up to the next delimiter line, which is then at the start of ``reader.data``; to the end where there is none."""
     while not reader.ended and len(reader.data) < _LONGEST_DELIMITER:
         reader.fill()
-    if _match(reader.data[:_LONGEST_DELIMITER], opened):
+    if _match(reader.data, 0, levels):
         return
     at = 0
     while True:
@@ -182,7 +197,7 @@ def _until_delimiter(reader: _Reader, opened: list[_Open]) -> Iterator[bytes]:
             at = 0
             reader.fill()
         elif at >= 0:
-            if _match(reader.data[at + 2 : at + _LONGEST_DELIMITER], opened):
+            if _match(reader.data, at + 2, levels):
                 if at:
                     yield reader.take(at)
                 return
@@ -199,26 +214,27 @@ def _until_delimiter(reader: _Reader, opened: list[_Open]) -> Iterator[bytes]:
             reader.fill()
 
 
-def _delimiter(data: bytes, opened: list[_Open]) -> tuple[int, int, bool]:
+def _delimiter(data: bytes, levels: _Levels) -> tuple[int, int, bool]:
     """Length of the delimiter at the start of ``data``, the index of its multipart, and whether it closes it."""
     lead = 2 if data.startswith(b"\r\n") else 0
-    found = _match(data[lead : lead + _LONGEST_DELIMITER], opened)
+    found = _match(data, lead, levels)
     if found is None:
         raise MimeError(Reason.MALFORMED, "delimiter expected")
     length, level, closing = found
     return lead + length, level, closing
 
 
-def _match(data: bytes, opened: list[_Open]) -> tuple[int, int, bool] | None:
-    """The delimiter line ``data`` begins with: its length with CRLF, the index of its multipart, and whether it closes it."""
-    if not data.startswith(b"--"):
+def _match(data: bytes, at: int, levels: _Levels) -> tuple[int, int, bool] | None:
+    """The delimiter line at ``at``: its length with CRLF, the index of its multipart, and whether it closes it. Costs the same
+    however many multiparts are open.
+    """
+    if not data.startswith(b"--", at):
         return None
-    end = data.find(b"\r\n")
-    line = data if end < 0 else data[:end]
-    for level in range(len(opened) - 1, -1, -1):
-        boundary = opened[level].boundary
-        if line.startswith(boundary, 2):
-            rest = line[2 + len(boundary) :].rstrip(b" \t")
-            if rest in (b"", b"--"):
-                return len(line) + (0 if end < 0 else 2), level, rest == b"--"
-    return None
+    end = data.find(b"\r\n", at, at + _LONGEST_DELIMITER)
+    behind = min(len(data), at + _LONGEST_DELIMITER) if end < 0 else end
+    text = data[at + 2 : behind].rstrip(b" \t")
+    level = levels.get(text, -1)
+    closed = levels.get(text[:-2], -1) if text.endswith(b"--") else -1
+    if level < 0 and closed < 0:
+        return None
+    return behind - at + (0 if end < 0 else 2), max(level, closed), closed > level
