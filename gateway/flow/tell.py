@@ -90,6 +90,6 @@ def certificate_name(wanted: CertificateId) -> str:
     number = f"serial {int.from_bytes(serial.content[:64]):X}"
     try:
         text = Name.load(issuer.raw).human_friendly if len(issuer.raw) <= MAX_NAME else "?"
-    except (ValueError, TypeError, KeyError):
+    except Exception:  # the library raises a dozen kinds, and hostile bytes find each of them
         text = "?"
     return f"{number}, {text}"

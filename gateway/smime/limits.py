@@ -7,9 +7,9 @@ from typing import Final
 MAX_DEPTH: Final = 32  # elements inside elements; a certificate needs about 12
 MAX_STRUCTURE: Final = 1024 * 1024  # bytes of one small structure: a certificate, a CRL, a SignerInfo, a RecipientInfo
 MAX_STRUCTURE_ELEMENTS: Final = 100_000  # elements inside one small structure
-MAX_ELEMENTS: Final = 200_000  # elements of one layer outside its content, and as many inside its structures
-MAX_PIECES: Final = 1_000_000  # pieces of one octet string written in pieces
-MAX_NAME: Final = 64 * 1024  # bytes of a distinguished name
+MAX_ELEMENTS: Final = 150_000  # elements of one layer outside its content, and as many inside its structures
+MAX_PIECES: Final = 500_000  # pieces of one octet string written in pieces
+MAX_NAME: Final = 1024  # bytes of a distinguished name that is shown
 MAX_RECIPIENTS: Final = 5000
 MAX_SIGNERS: Final = 16
 MAX_DIGESTS: Final = 16

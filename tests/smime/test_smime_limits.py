@@ -158,6 +158,8 @@ EDGES: list[tuple[str, Callable[[int], None]]] = [
 ]
 # Of a message and not of a structure: tests/flow/test_flow_limits.py
 ELSEWHERE = {"MAX_NAME", "MAX_LAYERS", "MAX_UNWRAPS", "MAX_SIGNATURE_PART"}
+# Of what comes out: tests/smime/test_smime_compress.py
+INFLATED = {"MAX_INFLATED", "MAX_RATIO", "MAX_SMALL"}
 
 
 @pytest.mark.parametrize(("name", "read_so_much"), EDGES, ids=lambda value: getattr(value, "__name__", value))
@@ -170,4 +172,4 @@ def test_as_much_as_the_limit_is_read_and_one_more_is_not(name: str, read_so_muc
 
 
 def test_every_limit_has_its_edge() -> None:
-    assert {name for name, _ in EDGES} | ELSEWHERE == {name for name in vars(limits) if name.startswith("MAX_")}
+    assert {name for name, _ in EDGES} | ELSEWHERE | INFLATED == {name for name in vars(limits) if name.startswith("MAX_")}
