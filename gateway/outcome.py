@@ -51,6 +51,7 @@ class Reason(StrEnum):
     BAD_SIGNATURE = "BAD_SIGNATURE"
     BAD_DIGEST = "BAD_DIGEST"
     SIGNING_TIME = "SIGNING_TIME"
+    HEADER_TAMPERED = "HEADER_TAMPERED"
     # What could not be opened
     NO_KEY = "NO_KEY"
     INTEGRITY = "INTEGRITY"
@@ -163,6 +164,7 @@ REASONS: Final[dict[Reason, Explanation]] = {
     Reason.BAD_SIGNATURE: Explanation("7.7", "Signature does not verify", _PEER, "find what changed the mail on its way"),
     Reason.BAD_DIGEST: Explanation("7.7", "Signed content was changed", _PEER, "find what changed the mail on its way"),
     Reason.SIGNING_TIME: Explanation("7.7", "Signing time cannot be", _PEER, "check both clocks"),
+    Reason.HEADER_TAMPERED: Explanation("7.7", "Header was changed on its way", _PEER, "find what changed the mail on its way"),
     Reason.NO_KEY: Explanation("7.5", "Message could not be opened", _PEER, "encrypt to our current certificate"),
     Reason.INTEGRITY: Explanation("7.5", "Message could not be opened", _PEER, "encrypt and send the message again"),
     Reason.NOT_ADDRESSED: Explanation(

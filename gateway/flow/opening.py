@@ -12,11 +12,11 @@ from typing import Protocol
 
 from gateway.flow.evidence import Signed
 from gateway.flow.kept import Kept
+from gateway.flow.payload import Author, Payload, author_of, bare, payload_of, shown_fields, tampered
 from gateway.flow.peel import CompressedLayer, EncryptedLayer, Entity, Layer, Peeled, Peeler, SignedLayer
 from gateway.flow.protect import in_thread
 from gateway.flow.tell import encrypted_verdict, part_verdict, signed_algorithms, signer_verdict
 from gateway.mail.address import Address
-from gateway.mail.author import shown_author
 from gateway.mail.body import Bodies, Body
 from gateway.mail.form import SIGNATURE, is_structure
 from gateway.mail.message import Field, Header, head_of
@@ -76,22 +76,27 @@ async def open_message(
     between = Kept(bodies)
     try:
         peeled = await Peeler(between, unwrapper, keys, at, strength).peel(message)
-        verdict = await _judge(message, peeled, judge, at)
+        payload = await in_thread(body, partial(payload_of, message, peeled))
+        author = author_of(message.header, payload.protected)
+        verdict = await _judge(message, peeled, payload, author, judge, at)
         shown = _shown(message, peeled, verdict, keep_signature)
-        written, eight_bit = await in_thread(body, partial(_write, bodies, message, shown, verdict, hostname))
+        if peeled.entities and shown is peeled.entities[-1]:
+            shown = await in_thread(body, partial(bare, payload, between))
+        outer = shown_fields(message.header, payload, author)
+        fields = outer if shown is message else _merged(outer, shown.header)
+        written, eight_bit = await in_thread(body, partial(_write, bodies, fields, shown.content, verdict, hostname))
     finally:
         between.discard()
     used = tuple(layer.key for layer in peeled.layers if isinstance(layer, EncryptedLayer) and layer.key is not None)
     return Opened(verdict, written, used, eight_bit)
 
 
-async def _judge(message: Entity, peeled: Peeled, judge: JudgeSigner, at: int) -> Verdict:
+async def _judge(message: Entity, peeled: Peeled, payload: Payload, author: Author, judge: JudgeSigner, at: int) -> Verdict:
     """The verdict. ``verified`` needs one signature that covers everything shown, by a believed signer who is the From; another
     that is bad, or of nobody, denies it.
 
     A signature around encryption counts neither for nor against: it covers ciphertext, and anybody may put one there.
     """
-    author = _author(message.header)
     covering = _covering(peeled.layers)
     layers: list[LayerVerdict] = []
     reasons: list[Reason] = []
@@ -103,18 +108,20 @@ async def _judge(message: Entity, peeled: Peeled, judge: JudgeSigner, at: int) -
         if isinstance(layer, CompressedLayer):
             layers.append(LayerVerdict("compressed", "whole"))
             continue
-        told = [await _signer(each, layer.signed.certificates, author, judge, at) for each in layer.checked]
+        told = [await _signer(each, layer.signed.certificates, author.address, judge, at) for each in layer.checked]
         layers.append(LayerVerdict("signed", "whole", signed_algorithms(layer.checked), (), tuple(each for each, _ in told)))
         reasons += [reason for each, _ in told for reason in each.reasons] or ([] if told else [Reason.NO_SIGNER])
         if number >= covering:
             found += [(each, vouched) for each, vouched in told if vouched is not None]
     parts = await in_thread(message.body, partial(_parts, message, peeled))
-    reasons += _about_the_whole(peeled, author, covering, parts)
-    judged = _judged(peeled, bool(found) and not any(map(_denies, peeled.layers[covering:])), bool(parts))
+    reasons += _about_the_whole(peeled, author.address, covering, parts)
+    reasons += _about_the_header(message.header, payload, author)
+    believed = bool(found) and author.other is None and not any(map(_denies, peeled.layers[covering:]))
+    judged = _judged(peeled, believed, bool(parts))
     verified = judged is Judged.VERIFIED
     return Verdict(
         judged,
-        _said_authors(message.header, author),
+        author.said,
         any(isinstance(layer, EncryptedLayer) for layer in peeled.layers),
         tuple(dict.fromkeys(reasons)),
         (*layers, *parts),
@@ -150,6 +157,12 @@ def _about_the_whole(peeled: Peeled, author: Address | None, covering: int, part
     return reasons
 
 
+def _about_the_header(outer: Header, payload: Payload, author: Author) -> list[Reason]:
+    """What protected fields say of the outer ones."""
+    mismatch = [Reason.FROM_MISMATCH] if author.other is not None else []
+    return [*mismatch, *([Reason.HEADER_TAMPERED] if tampered(outer, payload) else [])]
+
+
 def _is_weak(layer: EncryptedLayer) -> bool:
     """Whether it was opened by the legacy allowance."""
     return layer.key is not None and layer.enveloped is not None and content_of(layer.enveloped.content, Strength.LEGACY).weak
@@ -164,17 +177,6 @@ def _judged(peeled: Peeled, verified: bool, parts: bool) -> Judged:
     if any(isinstance(layer, SignedLayer) for layer in peeled.layers):
         return Judged.VERIFIED if verified else Judged.SIGNED_UNVERIFIED
     return Judged.MIXED if parts else Judged.UNSIGNED
-
-
-def _author(header: Header) -> Address | None:
-    try:
-        return shown_author(header)
-    except GatewayError:
-        return None
-
-
-def _said_authors(header: Header, author: Address | None) -> tuple[str, ...]:
-    return (str(author),) if author is not None else tuple(each.text[:300] for each in header.all("From")[:10])
 
 
 async def _signer(
@@ -226,11 +228,10 @@ def _shown(message: Entity, peeled: Peeled, verdict: Verdict, keep_signature: bo
     return next((entity for layer, entity in reversed(opened) if not isinstance(layer, SignedLayer)), message)
 
 
-def _write(bodies: Bodies, message: Entity, shown: Entity, verdict: Verdict, hostname: str) -> tuple[Body, bool]:
+def _write(bodies: Bodies, fields: Iterable[Field], content: Slice, verdict: Verdict, hostname: str) -> tuple[Body, bool]:
     """The message the mailbox gets, and whether it has 8-bit bytes."""
-    fields = message.header.fields if shown is message else _merged(message.header, shown.header)
     head = marks(verdict, hostname) + b"".join(field.raw for field in without_marks(fields, hostname)) + b"\r\n"
-    return write_all(bodies, head, shown.content)
+    return write_all(bodies, head, content)
 
 
 def write_all(bodies: Bodies, head: bytes, content: Slice) -> tuple[Body, bool]:
@@ -252,13 +253,16 @@ def _pieces(head: bytes, content: Slice) -> Iterator[bytes]:
     yield from content.chunks()
 
 
-def _merged(outer: Header, inner: Header) -> Iterable[Field]:
-    """The outer fields with the inner ``Content-*`` in the place of theirs. Nothing else of the inner header is promoted, and a
-    line that is no field is not carried over: another reader might take it for a field we did not judge.
+def _merged(outer: Sequence[Field], inner: Header) -> Iterable[Field]:
+    """The outer fields with the inner ``Content-*`` in the place of theirs. Of the inner header only protected fields are promoted
+    besides, which are among the outer ones by now; and a line that is no field is not carried over: another reader might take it
+    for a field we did not judge.
     """
-    kept = [field for field in outer.fields if field.name and not _is_content(field)]
+    kept = [field for field in outer if field.name and not _is_content(field)]
     promoted = [field for field in inner.fields if _is_content(field)]
-    version = () if outer.first("MIME-Version") else (Field("MIME-Version", b"MIME-Version: 1.0\r\n"),)
+    version = (
+        () if any(field.name.lower() == "mime-version" for field in kept) else (Field("MIME-Version", b"MIME-Version: 1.0\r\n"),)
+    )
     return (*kept, *version, *promoted)
 
 

@@ -74,22 +74,24 @@ def open_(
         if name not in config.organisation:
             raise click.UsageError(f"no organisation {name!r}; there are: {', '.join(config.organisation)}", context)
         opening = partial(oneshot.open_configured, config, organisation=name, at=at, strength=strength)
-    verdict = _opened(opening, file, output)
-    answer(settings, verdict.to_json(), _lines(verdict))
+    verdict, subject = _opened(opening, file, output)
+    answer(settings, {**verdict.to_json(), "subject": subject}, _lines(verdict))
     context.exit(Exit.DONE if verdict.judged is Judged.VERIFIED else Exit.NO)
 
 
-def _opened(opening: Callable[..., Coroutine[None, None, Opened]], file: BinaryIO, output: Path | None) -> Verdict:
-    """The verdict; the message goes to ``output``, but for one whose header cannot be read: no mailbox would get it."""
+def _opened(
+    opening: Callable[..., Coroutine[None, None, Opened]], file: BinaryIO, output: Path | None
+) -> tuple[Verdict, str | None]:
+    """The verdict and the Subject; the message goes to ``output``, but for one whose header cannot be read: no mailbox would get it."""
     try:
         body = read_message(file)
         head_of(body)
     except GatewayError as error:
-        return unreadable(error.reason)
+        return unreadable(error.reason), None
     opened = asyncio.run(opening(body=body))
     if output is not None:
         _write(output, opened.body)
-    return opened.verdict
+    return opened.verdict, _subject(opened.body)
 
 
 @message.command()
@@ -192,6 +194,12 @@ def _give(settings: Settings, bodies: Sequence[Body], told: dict[str, Any], outp
                 click.echo(chunk, nl=False)
     if settings.as_json:
         answer(settings, told, ())
+
+
+def _subject(body: Body) -> str | None:
+    """The Subject the mailbox is shown: the protected one, where there is one."""
+    field = head_of(body).first("Subject")
+    return field.text if field is not None else None
 
 
 def _write(path: Path, body: Body) -> None:

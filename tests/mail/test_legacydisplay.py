@@ -1,0 +1,76 @@
+"""Legacy Display Elements: the examples of RFC 9788 5.2.2 and 5.2.3, and all that is left alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.mail.legacydisplay import legacy_display, without
+from tests.doubles import MemoryBody
+
+ELEMENT = "Subject: Thursday's meeting\nCc: alice@example.net\n\n"
+TEXT = "I think we should skip the meeting.\n"
+HTML = "<html><head><title></title></head><body>\n{}<p>I think we should skip the meeting.</p>\n</body></html>\n"
+DIV = '<div class="header-protection-legacy-display">\n<pre>Subject: Thursday\'s meeting\nCc: alice@example.net</pre></div>\n'
+MARKED = "Content-Type: text/plain; charset=UTF-8; hp-legacy-display=1\n"
+PLAIN = "Content-Type: text/plain; charset=UTF-8\n"
+MARKED_HTML = "Content-Type: text/html; charset=UTF-8; hp-legacy-display=1\n"
+PLAIN_HTML = "Content-Type: text/html; charset=UTF-8\n"
+
+
+def cut(text: str, piece: int = 64 * 1024) -> str:
+    body = MemoryBody(text.replace("\n", "\r\n").encode(), piece)
+    return b"".join(without(body.chunks(), legacy_display(body.chunks()))).decode().replace("\r\n", "\n")
+
+
+def parts(kind: str, *found: str) -> str:
+    return (
+        f'Content-Type: multipart/{kind}; boundary="{kind}"\n\n' + "".join(f"--{kind}\n{each}" for each in found) + f"--{kind}--\n"
+    )
+
+
+@pytest.mark.parametrize("piece", [1, 7, 64 * 1024])
+def test_the_examples_of_the_rfc(piece: int) -> None:
+    assert cut(MARKED + "\n" + ELEMENT + TEXT, piece) == PLAIN + "\n" + TEXT
+    assert cut(MARKED_HTML + "\n" + HTML.format(DIV), piece) == PLAIN_HTML + "\n" + HTML.format("")
+
+
+@pytest.mark.parametrize("piece", [1, 64 * 1024])
+def test_every_main_part_of_a_tree(piece: int) -> None:
+    def tree(plain: str, html: str) -> str:
+        return parts(
+            "mixed", parts("alternative", plain, parts("related", html, PLAIN + "\n" + ELEMENT + TEXT)), PLAIN + "\n" + TEXT
+        )
+
+    marked = tree(MARKED + "\n" + ELEMENT + TEXT, MARKED_HTML + "\n" + HTML.format(DIV))
+    assert cut(marked, piece) == tree(PLAIN + "\n" + TEXT, PLAIN_HTML + "\n" + HTML.format(""))
+
+
+def test_quoted_printable_lines_go_on_behind_an_equals_sign() -> None:
+    head = "Content-Transfer-Encoding: quoted-printable\n\n"
+    assert cut(MARKED + head + "Subject: =C3=A9=\n\nCc: x=\n y@z\n\n" + TEXT) == PLAIN + head + TEXT
+    assert cut(MARKED + head + "Subject: =C3=A9=\nmore\nCc: a@b.example\n\n" + TEXT) == PLAIN + head + TEXT
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PLAIN + "\n" + ELEMENT + TEXT,
+        MARKED.replace("=1", "=0") + "\n" + ELEMENT + TEXT,
+        MARKED.replace("UTF-8", "utf-16") + "\n" + ELEMENT + TEXT,
+        MARKED.replace("text/plain", "text/calendar") + "\n" + ELEMENT + TEXT,
+        MARKED + "Content-Transfer-Encoding: base64\n\n" + "U3ViamVjdDogeA0KDQo=\n",
+        MARKED + "Content-Disposition: attachment; filename=a.txt\n\n" + ELEMENT + TEXT,
+        MARKED + "\n" + TEXT + "\n" + TEXT,
+        MARKED + "\n" + ELEMENT.replace("Cc", "Bank") + TEXT,
+        MARKED + "\n" + ELEMENT.rstrip("\n"),
+        MARKED + "\n\n" + ELEMENT + TEXT,
+        MARKED_HTML + "\n" + HTML.format("<p>x</p>" + DIV),
+        MARKED_HTML + "\n" + HTML.format(DIV.replace("<pre>", "<pre><b>")),
+        MARKED_HTML + "\n" + HTML.format(DIV.replace("header-protection", "header")),
+        parts("mixed", PLAIN + "\n" + TEXT, MARKED + "\n" + ELEMENT + TEXT),
+        parts("mixed", "Content-Type: message/rfc822\n\n" + MARKED + "\n" + ELEMENT + TEXT),
+        "Content-Type: multipart/mixed; boundary=b\nContent-Type: multipart/mixed; boundary=c\n\n" + ELEMENT,
+    ],
+)
+def test_all_else_is_left_alone(text: str) -> None:
+    assert cut(text) == text
