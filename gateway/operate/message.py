@@ -82,7 +82,7 @@ def open_(
 def _opened(
     opening: Callable[..., Coroutine[None, None, Opened]], file: BinaryIO, output: Path | None
 ) -> tuple[Verdict, str | None]:
-    """The verdict and the Subject; the message goes to ``output``, but for one whose header cannot be read: no mailbox would get it."""
+    """The verdict and the Subject. The message goes to ``output``, but for one whose header cannot be read: nobody would get it."""
     try:
         body = read_message(file)
         head_of(body)
