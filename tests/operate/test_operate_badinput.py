@@ -83,6 +83,7 @@ def test_what_has_no_header_to_read_is_malformed(world: tuple[Path, Ca, Issued],
         "assurance": None,
         "reasons": ["LIMIT" if name in ("endless header", "too many fields") else "MALFORMED"],
         "layers": [],
+        "subject": None,
     }
     assert not (tmp_path / "out").exists(), "no mailbox would get it"
 
