@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.flow.opened import ENTITY, HEADER, PLAIN
-from tests.vectors import author, ciphertext, coverage, signers
+from tests.vectors import author, ciphertext, coverage, protected, signers
 from tests.vectors.forge import TEXT, changed_signature, mixed, no_signers, signature_bad, third_part, without_mime_version
 from tests.vectors.people import AT, People
 from tests.vectors.vector import FROM, Vector
@@ -51,7 +51,7 @@ def first(who: People) -> dict[str, Vector]:
 def main() -> None:
     with tempfile.TemporaryDirectory() as work:
         who = People(Path(work))
-        for source in (first, author.vectors, coverage.vectors, signers.vectors, ciphertext.vectors):
+        for source in (first, author.vectors, coverage.vectors, signers.vectors, ciphertext.vectors, protected.vectors):
             for name, vector in source(who).items():
                 _write(HERE / name, vector)
 

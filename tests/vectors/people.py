@@ -87,6 +87,7 @@ MAKERS: Final[dict[str, Callable[[People], Issued]]] = {
     "several": lambda who: who.authority.leaf(
         "CN=several", emails=["office@laboratory.example", SENDER, "x@evil.example"], ku=["digital_signature"], kind="rsa2048"
     ),
+    "same-key": lambda who: who.authority.signer("x@evil.example", key=who["results"].key),
     "wildcard": _signer("*@laboratory.example"),
     "wildcard-domain": lambda who: who.authority.leaf(
         "CN=*.example", dns=["*.example", "*.laboratory.example"], ku=["digital_signature"], kind="rsa2048"

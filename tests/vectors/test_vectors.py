@@ -26,7 +26,7 @@ from tests.flow.opened import HOSTNAME, bytes_of
 from tests.pki import microseconds
 
 HERE = Path(__file__).parent
-NAMES = sorted(path.parent.name for path in HERE.glob("[0-9][0-9]-*/mail.eml"))
+NAMES = sorted(path.parent.name for path in HERE.glob("[0-9]*-*/mail.eml"))
 
 
 def certificate(name: str) -> bytes:
