@@ -48,7 +48,13 @@ PARTS: Final = (
 LOOP: Final = "event loop, sockets, the rest"
 
 # Where a thread can only wait; py-spy takes some of them for busy
-_WAITING: Final = ("_worker (concurrent/", "end_with_supervisor.", "ThreadedChildWatcher.", "Condition.wait (")
+_WAITING: Final = (
+    "_worker (concurrent/",
+    "EpollSelector.select (",
+    "end_with_supervisor.",
+    "ThreadedChildWatcher.",
+    "Condition.wait (",
+)
 
 Parts = Sequence[tuple[str, str]]
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import binascii
 import re
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 import pybase64
@@ -16,6 +18,8 @@ MAX_VALUE: Final = 16 * 1024
 MAX_PARAMETERS: Final = 64
 MAX_BOUNDARY: Final = 70  # RFC 2046 5.1.1
 LINE: Final = 57  # octets that make a line of 76 characters, RFC 2045 6.8
+_WIDTH: Final = 76
+_LINES: Final = struct.Struct(f"{_WIDTH}s" * 64)  # cuts sixty-four lines at once
 
 _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+")
 # A bare value may also hold / [ ] ? = : @ (boundaries like ----=_Part_1 are common): there is only one way to read it.
@@ -246,7 +250,12 @@ class Base64Bytes:
 
 def wrap(data: bytes) -> bytes:
     """``data`` in base64, each line of at most 76 characters ended by CRLF."""
-    return pybase64.encodebytes(data).replace(b"\n", b"\r\n")
+    encoded = pybase64.b64encode(data)
+    whole = len(encoded) - len(encoded) % _LINES.size
+    lines = list(chain.from_iterable(_LINES.iter_unpack(memoryview(encoded)[:whole])))
+    lines += (encoded[at : at + _WIDTH] for at in range(whole, len(encoded), _WIDTH))
+    lines.append(b"")
+    return b"\r\n".join(lines)
 
 
 def wrapped_size(size: int) -> int:
