@@ -99,8 +99,12 @@ def head_of(body: Body) -> Header:
 
 def head_bytes(body: Body, limit: int) -> bytes:
     """The first bytes of ``body``: up to the end of the chunk that holds the empty line, or about ``limit`` bytes."""
-    data = bytearray()
-    for chunk in body.chunks():
+    chunks = body.chunks()
+    first = next(chunks, b"")
+    if first.startswith(b"\r\n") or _END in first or len(first) > limit:
+        return first  # nearly always, and without a copy
+    data = bytearray(first)
+    for chunk in chunks:
         searched = max(len(data) - len(_END), 0)
         data += chunk
         if data.startswith(b"\r\n") or data.find(_END, searched) >= 0 or len(data) > limit:

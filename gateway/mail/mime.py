@@ -7,7 +7,9 @@ import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
+from types import MappingProxyType
 from typing import Final
 
 import pybase64
@@ -16,6 +18,7 @@ from gateway.outcome import GatewayError, Reason
 
 MAX_VALUE: Final = 16 * 1024
 MAX_PARAMETERS: Final = 64
+_SHORT: Final = 300  # bytes of a value that is remembered
 MAX_BOUNDARY: Final = 70  # RFC 2046 5.1.1
 LINE: Final = 57  # octets that make a line of 76 characters, RFC 2045 6.8
 _WIDTH: Final = 76
@@ -60,7 +63,7 @@ class ContentType:
         return text.encode("ascii")
 
 
-TEXT_PLAIN: Final = ContentType("text/plain", {"charset": "us-ascii"})  # RFC 2045 5.2
+TEXT_PLAIN: Final = ContentType("text/plain", MappingProxyType({"charset": "us-ascii"}))  # RFC 2045 5.2
 
 
 def parse_content_type(value: bytes) -> ContentType:
@@ -70,6 +73,10 @@ def parse_content_type(value: bytes) -> ContentType:
     """
     if len(value) > MAX_VALUE:
         raise MimeError(Reason.LIMIT, "Content-Type too long")
+    return _remembered(value) if len(value) <= _SHORT else _parsed(value)
+
+
+def _parsed(value: bytes) -> ContentType:
     if plain := _PLAIN.fullmatch(value):
         return _plain(plain)
     kind, at = _token(value, _skip(value, 0))
@@ -92,7 +99,13 @@ def parse_content_type(value: bytes) -> ContentType:
         if name in params or len(params) == MAX_PARAMETERS:
             raise MimeError(Reason.MALFORMED, "Content-Type parameter given twice, or too many of them")
         params[name] = text
-    return ContentType(f"{kind}/{subtype}", params)
+    return ContentType(f"{kind}/{subtype}", MappingProxyType(params))
+
+
+@lru_cache(maxsize=1024)
+def _remembered(value: bytes) -> ContentType:
+    """Most are those of every mail, and that of a multipart is asked for several times."""
+    return _parsed(value)
 
 
 def _plain(matched: re.Match[bytes]) -> ContentType:
@@ -104,7 +117,7 @@ def _plain(matched: re.Match[bytes]) -> ContentType:
         if key in params or len(params) == MAX_PARAMETERS:
             raise MimeError(Reason.MALFORMED, "Content-Type parameter given twice, or too many of them")
         params[key] = bare.decode("ascii") or _unquoted(quoted)
-    return ContentType(f"{kind.decode('ascii').lower()}/{subtype.decode('ascii').lower()}", params)
+    return ContentType(f"{kind.decode('ascii').lower()}/{subtype.decode('ascii').lower()}", MappingProxyType(params))
 
 
 def _token(value: bytes, at: int) -> tuple[str, int]:
@@ -205,7 +218,7 @@ class Base64Bytes:
     def _of_even_lines(self, data: bytes) -> bytes | None:
         """The bytes of lines that all have one length, as nearly always, in half the time; None for others.
 
-        The decoder skips what is no base64. It skipped line ends alone where every other character gave its six bits.
+        The decoder skips what is no base64. It skipped line ends and the last padding alone where all else gave its six bits.
         """
         first = data.find(b"\r\n")
         step = data.find(b"\r\n", first + 2) - first
@@ -215,15 +228,17 @@ class Base64Bytes:
         characters = len(data) - len(returns) - len(feeds)
         whole = len(data) - characters % 4
         rest = data[whole:]
-        if returns.strip(b"\r") or feeds.strip(b"\n") or rest.strip(b"\r\n") != rest:
+        if returns.strip(b"\r") or feeds.strip(b"\n") or rest.strip(b"\r\n=") != rest:
             return None
+        tail = data[-8:].rstrip(b"\r\n")
+        padding = len(tail) - len(tail.rstrip(b"="))
         try:
             decoded = pybase64.b64decode(data[:whole])
         except binascii.Error:
             return None
-        if len(decoded) != characters // 4 * 3:
+        if len(decoded) != characters // 4 * 3 - padding or padding > 2 or (padding and rest):
             return None
-        self._rest = rest
+        self._rest, self._ended = rest, padding > 0
         return decoded
 
     def _of_any_lines(self, data: bytes) -> bytes:

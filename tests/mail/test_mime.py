@@ -137,3 +137,30 @@ def decoded(text: bytes, piece: int) -> bytes:
 def test_base64_of_more_than_one_reading_is_refused(text: bytes, piece: int) -> None:
     with pytest.raises(MimeError):
         decoded(text, piece)
+
+
+STRICT = re.compile(rb"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
+
+
+@given(
+    st.binary(max_size=200),
+    st.integers(4, 80),
+    st.lists(
+        st.tuples(st.integers(0, 300), st.sampled_from([b"=", b"==", b"-", b"\r", b"\n", b" ", b"A", b"AB", b"\xff"])), max_size=3
+    ),
+    st.integers(1, 300),
+)
+def test_base64_in_lines_is_what_it_is_without_white_space_or_nothing(
+    data: bytes, width: int, edits: list[tuple[int, bytes]], piece: int
+) -> None:
+    """As the standard library reads it, strictly; whatever the width of lines, what was put in, and the pieces."""
+    encoded = base64.b64encode(data)
+    text = b"".join(encoded[start : start + width] + b"\r\n" for start in range(0, len(encoded), width))
+    for place, more in edits:
+        text = text[:place] + more + text[place:]
+    bare = re.sub(rb"[ \r\n]", b"", text)
+    if STRICT.fullmatch(bare):
+        assert decoded(text, piece) == base64.b64decode(bare)
+    else:
+        with pytest.raises(MimeError):
+            decoded(text, piece)
