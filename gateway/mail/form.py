@@ -17,7 +17,7 @@ from gateway.outcome import Reason
 OPAQUE: Final = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime"})
 SIGNATURE: Final = frozenset({"application/pkcs7-signature", "application/x-pkcs7-signature"})
 _BY_NAME: Final = "application/octet-stream"
-_FILE: Final = re.compile(rb"""filename\s*=\s*"?[^";]*\.p7[mz]["\s;]*""", re.IGNORECASE)
+_FILE: Final = re.compile(rb"""filename\*?\s*=\s*"?[^";]*\.p7[mz]["\s]*(?:;|$)""", re.IGNORECASE)
 _MAX_DELIMITER: Final = 1000  # bytes of a delimiter line with the white space behind it
 _IDENTITY: Final = frozenset({"7bit", "8bit", "binary"})
 
@@ -65,7 +65,7 @@ def is_structure(kind: ContentType, header: Header) -> bool:
     disposition = header.first("Content-Disposition")
     if disposition is not None and _FILE.search(disposition.value[:2000]):
         return True
-    return kind.params.get("name", "").lower().endswith((".p7m", ".p7z"))
+    return any(kind.params.get(name, "").lower().endswith((".p7m", ".p7z")) for name in ("name", "name*"))  # RFC 2231 4
 
 
 def _hints(value: bytes) -> bool:
