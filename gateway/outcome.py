@@ -54,6 +54,7 @@ class Reason(StrEnum):
     HEADER_TAMPERED = "HEADER_TAMPERED"
     # What could not be opened
     NO_KEY = "NO_KEY"
+    END_TO_END = "END_TO_END"
     INTEGRITY = "INTEGRITY"
     NOT_ADDRESSED = "NOT_ADDRESSED"
     MALFORMED = "MALFORMED"
@@ -166,6 +167,9 @@ REASONS: Final[dict[Reason, Explanation]] = {
     Reason.SIGNING_TIME: Explanation("7.7", "Signing time cannot be", _PEER, "check both clocks"),
     Reason.HEADER_TAMPERED: Explanation("7.7", "Header was changed on its way", _PEER, "find what changed the mail on its way"),
     Reason.NO_KEY: Explanation("7.5", "Message could not be opened", _PEER, "encrypt to our current certificate"),
+    Reason.END_TO_END: Explanation(
+        "7.5", "Message is for its reader to open", _ADMIN, "let it pass: `end_to_end` in `inbound`; its reader has the key"
+    ),
     Reason.INTEGRITY: Explanation("7.5", "Message could not be opened", _PEER, "encrypt and send the message again"),
     Reason.NOT_ADDRESSED: Explanation(
         "7.1", "Message is not addressed to its recipient", _ADMIN, "read it with `queue why`; release it if expected"

@@ -141,6 +141,7 @@ class Inbound(Section):
     """What an inbound verdict means for an organisation."""
 
     unopened: Unopened = Unopened.HOLD
+    end_to_end: Unopened | None = None
     encrypted_part: Unopened = Unopened.DELIVER
     signature: Literal["strip", "keep"] = "strip"
     legacy: Literal["refuse", "read"] = "refuse"

@@ -38,7 +38,7 @@ class RouteKind(StrEnum):
 
 
 class Unopened(StrEnum):
-    """What to do with inbound S/MIME that could not be opened."""
+    """What to do with inbound mail that was not opened."""
 
     HOLD = "hold"
     DELIVER = "deliver"

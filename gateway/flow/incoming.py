@@ -236,11 +236,20 @@ class Incoming:
 
 def _kept_back(inbound: Inbound, verdict: Verdict) -> tuple[Reason, str] | None:
     """Why a mail of this verdict is held, and the detail; None where it goes on."""
-    if verdict.judged in UNOPENED and inbound.unopened is Unopened.HOLD:
+    if verdict.judged in UNOPENED and _unopened(inbound, verdict) is Unopened.HOLD:
         return next(reversed(verdict.reasons)), f"verdict {verdict.judged}"
     if verdict.encrypted_part and inbound.encrypted_part is Unopened.HOLD:
         return Reason.POLICY_HOLD, "one part among others is encrypted, and was left closed"
     return None
+
+
+def _unopened(inbound: Inbound, verdict: Verdict) -> Unopened:
+    """What becomes of a mail that did not open. One to no key of ours may be to its reader's own: that is for its reader to open,
+    if it is not to a key we had once. OpenPGP never is.
+    """
+    if not {Reason.NO_KEY, Reason.END_TO_END}.intersection(verdict.reasons):
+        return inbound.unopened
+    return inbound.end_to_end or (Unopened.DELIVER if Reason.END_TO_END in verdict.reasons else inbound.unopened)
 
 
 def _bound(key: Key, recipient: Recipient) -> bool:

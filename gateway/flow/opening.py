@@ -6,10 +6,11 @@ Needs no spool and no configuration: ``message open`` uses it as the inbound flo
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
+from gateway.flow.already import Encrypted, already_protected
 from gateway.flow.evidence import Signed
 from gateway.flow.kept import Kept
 from gateway.flow.payload import Author, Payload, author_of, bare, payload_of, shown_fields, tampered
@@ -75,7 +76,9 @@ async def open_message(
     message = Entity(body, await in_thread(body, partial(head_of, body)))
     between = Kept(bodies)
     try:
-        peeled = await Peeler(between, unwrapper, keys, at, strength).peel(message)
+        peeled = await in_thread(
+            body, partial(_or_foreign, message, await Peeler(between, unwrapper, keys, at, strength).peel(message))
+        )
         payload = await in_thread(body, partial(payload_of, message, peeled))
         author = author_of(message.header, payload.protected)
         verdict = await _judge(message, peeled, payload, author, judge, at)
@@ -89,6 +92,19 @@ async def open_message(
         between.discard()
     used = tuple(layer.key for layer in peeled.layers if isinstance(layer, EncryptedLayer) and layer.key is not None)
     return Opened(verdict, written, used, eight_bit)
+
+
+def _or_foreign(message: Entity, peeled: Peeled) -> Peeled:
+    """``peeled``, or that the whole is OpenPGP: encrypted, and to no key of ours."""
+    if peeled.layers or peeled.fault or not isinstance(already_protected(message.header, message.body), Encrypted):
+        return peeled
+    return replace(peeled, fault=GatewayError(Reason.END_TO_END, "encrypted by OpenPGP"))
+
+
+def _is_encrypted(peeled: Peeled) -> bool:
+    """Whether the whole is, opened or not."""
+    foreign = peeled.fault is not None and peeled.fault.reason is Reason.END_TO_END
+    return foreign or any(isinstance(layer, EncryptedLayer) for layer in peeled.layers)
 
 
 async def _judge(message: Entity, peeled: Peeled, payload: Payload, author: Author, judge: JudgeSigner, at: int) -> Verdict:
@@ -122,7 +138,7 @@ async def _judge(message: Entity, peeled: Peeled, payload: Payload, author: Auth
     return Verdict(
         judged,
         author.said,
-        any(isinstance(layer, EncryptedLayer) for layer in peeled.layers),
+        _is_encrypted(peeled),
         tuple(dict.fromkeys(reasons)),
         (*layers, *parts),
         found[0][1].assurance if verified else None,

@@ -23,6 +23,7 @@ from gateway.outcome import GatewayError, Reason
 from gateway.smime.keys import WrappedKey
 from tests.doubles import Events, MemoryBodies, MemoryBody, MemoryWriter
 from tests.flow.opened import ENTITY, HEADER, HOSTNAME, PLAIN, READER, SENDER, as_message, believing, encrypt, sign
+from tests.mail import pgp
 from tests.pki import NOW, Ca, Issued, microseconds
 from tests.policy.world import WORLD, world
 
@@ -212,6 +213,55 @@ async def test_what_does_not_open_is_held_or_delivered_marked(house: House, ca: 
         assert got.endswith(message)
         assert "verdict=undecryptable" in marks_in(got)["X-Gateway-Security"]
         assert output.protected
+
+
+@pytest.mark.parametrize(("unopened", "end_to_end"), [("hold", "deliver"), ("deliver", "hold")])
+async def test_what_is_to_no_key_of_ours_may_pass_where_the_rest_is_held(
+    house: House, issued: dict[str, Issued], ca: Ca, tmp_path: Path, unopened: str, end_to_end: str
+) -> None:
+    """S/MIME to a reader's own certificate; and one to us, that is damaged."""
+    house.inbound |= {"unopened": unopened, "end_to_end": end_to_end}
+    other = as_message(encrypt(tmp_path, ENTITY, ca.reader("other@hospital.example")))
+    damaged = as_message(encrypt(tmp_path, ENTITY + b"x\ny\r\n", issued["opens"]))
+    for message, asked, reason in ((other, end_to_end, Reason.NO_KEY), (damaged, unopened, Reason.INTEGRITY)):
+        flowed = await house.receive(message)
+        if asked == "hold":
+            (held,) = flowed.held
+            assert held.reason is reason
+        else:
+            _, got = only(flowed)
+            assert got.endswith(message)
+            assert f"reasons={reason}" in marks_in(got)["X-Gateway-Security"]
+
+
+@pytest.mark.parametrize("end_to_end", [None, "deliver", "hold"])
+@pytest.mark.parametrize("encoding", ["7bit", "binary"])
+async def test_openpgp_is_for_its_reader_to_open(house: House, end_to_end: str | None, encoding: str) -> None:
+    """It passes with no byte changed, unless the organisation wants to see it; and nothing of it goes back in clear."""
+    if end_to_end is not None:
+        house.inbound["end_to_end"] = end_to_end
+    message = as_message(pgp.entity(pgp.armored(pgp.encrypted()) if encoding == "7bit" else pgp.encrypted(), encoding=encoding))
+    flowed = await house.receive(message)
+    if end_to_end == "hold":
+        (held,) = flowed.held
+        assert held.reason is Reason.END_TO_END
+        assert not house.bodies.kept
+        flowed = await house.receive(message, stage=Stage.RELEASED)
+    output, got = only(flowed)
+    assert got.endswith(message)
+    assert "verdict=undecryptable" in marks_in(got)["X-Gateway-Security"]
+    assert "encrypted=yes" in marks_in(got)["X-Gateway-Security"]
+    assert "reasons=END_TO_END" in marks_in(got)["X-Gateway-Security"]
+    assert output.protected
+
+
+@pytest.mark.parametrize("more", [b"--foo\r\n\r\nin clear\r\n", b""])
+async def test_openpgp_that_is_not_the_whole_or_is_nothing_is_ordinary_mail(house: House, more: bytes) -> None:
+    entity = pgp.entity(pgp.armored(pgp.encrypted() if more else b"no packets at all"), more=more)
+    house.inbound["end_to_end"] = "hold"
+    _, got = only(await house.receive(as_message(entity)))
+    assert got.endswith(entity)
+    assert "verdict=unsigned" in marks_in(got)["X-Gateway-Security"]
 
 
 async def test_what_was_held_and_released_is_delivered_marked(house: House, ca: Ca, tmp_path: Path) -> None:
