@@ -14,16 +14,18 @@ from pathlib import Path
 from typing import Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 
-from gateway.edge.agreement import open_agreed, originator
+from gateway.edge.agreement import agreed_x25519, open_agreed, originator
 from gateway.outcome import GatewayError, Reason
 from gateway.smime.algorithms import HASHES
 from gateway.smime.keys import Ecdh, Mechanism, Oaep, Pkcs1, WrappedKey, digest_of
 
 MAX_FILE: Final = 64 * 1024
+
+PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | x25519.X25519PrivateKey
 
 
 class KeyFileError(GatewayError):
@@ -34,9 +36,9 @@ class KeyFileError(GatewayError):
 
 
 class FileKey:
-    """One private key, in memory. RSA or EC."""
+    """One private key, in memory. RSA, EC, or X25519, which only opens."""
 
-    def __init__(self, private: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> None:
+    def __init__(self, private: PrivateKey) -> None:
         self._private = private
 
     @classmethod
@@ -55,8 +57,8 @@ class FileKey:
         except (ValueError, TypeError, UnsupportedAlgorithm):
             # The library's own text may quote the file.
             raise KeyFileError(path, "not a PEM or PKCS#12 private key, or its passphrase is missing or wrong") from None
-        if not isinstance(private, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
-            raise KeyFileError(path, "holds no RSA or EC private key")
+        if not isinstance(private, PrivateKey):
+            raise KeyFileError(path, "holds no RSA, EC or X25519 private key")
         return cls(private)
 
     @property
@@ -90,6 +92,8 @@ class FileKey:
             case Ecdh(), ec.EllipticCurvePrivateKey() as private:
                 shared = private.exchange(ec.ECDH(), originator(wrapped, private.curve))
                 return open_agreed(shared, wrapped, instead)
+            case Ecdh(), x25519.X25519PrivateKey() as private:
+                return open_agreed(agreed_x25519(private, wrapped), wrapped, instead)
         raise GatewayError(Reason.KEY_UNAVAILABLE, f"the key cannot do {type(wrapped).__name__}")
 
 

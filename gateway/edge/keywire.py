@@ -14,13 +14,13 @@ from enum import IntEnum
 from typing import Final
 
 from gateway.outcome import GatewayError, Reason
-from gateway.smime.keys import Digest, Ecdh, Mechanism, Oaep, Pkcs1, WrappedKey
+from gateway.smime.keys import Digest, Ecdh, Kdf, Mechanism, Oaep, Pkcs1, Wrap, WrappedKey
 
 MAX_FRAME: Final = 32 * 1024
 MAX_KEY_LENGTH: Final = 64  # bytes of a content-encryption or wrapping key
 _HEAD: Final = struct.Struct("!IIB")
 _FIELD: Final = struct.Struct("!H")
-_WRAP_LENGTHS: Final = (16, 24, 32)
+_WRAP_LENGTHS: Final = {Wrap.AES: (16, 24, 32), Wrap.TRIPLE_DES: (24,)}
 
 
 class WireError(Exception):
@@ -140,8 +140,9 @@ def _unwrap_fields(key: bytes, wrapped: WrappedKey) -> tuple[Kind, Sequence[byte
             return Kind.UNWRAP_PKCS1, common
         case Oaep(digest=digest, mgf=mgf, label=label):
             return Kind.UNWRAP_OAEP, [*common, digest.encode(), mgf.encode(), label]
-        case Ecdh(originator=originator, digest=digest, shared_info=shared_info, wrap_length=size):
-            return Kind.UNWRAP_ECDH, [*common, size.to_bytes(2), digest.encode(), originator, shared_info]
+        case Ecdh():
+            how = (wrapped.kdf.encode(), wrapped.digest.encode(), wrapped.wrap.encode(), wrapped.wrap_length.to_bytes(2))
+            return Kind.UNWRAP_ECDH, [*common, *how, wrapped.originator, wrapped.shared_info, wrapped.salt]
 
 
 def read_request(frame: Frame) -> Request:
@@ -155,12 +156,13 @@ def read_request(frame: Frame) -> Request:
             case Kind.UNWRAP_OAEP, (key, wrapped, length, digest, mgf, label):
                 oaep = Oaep(wrapped, _length(length), Digest(digest.decode()), Digest(mgf.decode()), label)
                 return UnwrapRequest(key.decode(), oaep)
-            case Kind.UNWRAP_ECDH, (key, wrapped, length, wrap_length, digest, originator, shared_info):
+            case Kind.UNWRAP_ECDH, (key, wrapped, length, kdf, digest, wrap, wrap_length, originator, shared_info, salt):
                 size = _length(wrap_length)
-                if size not in _WRAP_LENGTHS:
+                if size not in _WRAP_LENGTHS[Wrap(wrap.decode())]:
                     raise WireError("length")
-                agreed = Ecdh(wrapped, _length(length), originator, Digest(digest.decode()), shared_info, size)
-                return UnwrapRequest(key.decode(), agreed)
+                by = Digest(digest.decode())
+                how = (Kdf(kdf.decode()), Wrap(wrap.decode()), salt)
+                return UnwrapRequest(key.decode(), Ecdh(wrapped, _length(length), originator, by, shared_info, size, *how))
             case Kind.STATUS, ():
                 return StatusRequest()
     except ValueError:

@@ -49,6 +49,9 @@ CURVES: Final[dict[bytes, ec.EllipticCurve]] = {
     bytes.fromhex("06082a8648ce3d030107"): ec.SECP256R1(),
     bytes.fromhex("06052b81040022"): ec.SECP384R1(),
     bytes.fromhex("06052b81040023"): ec.SECP521R1(),
+    bytes.fromhex("06092b2403030208010107"): ec.BrainpoolP256R1(),
+    bytes.fromhex("06092b240303020801010b"): ec.BrainpoolP384R1(),
+    bytes.fromhex("06092b240303020801010d"): ec.BrainpoolP512R1(),
 }
 # The key or the token is not made for what was asked: a fresh start would change nothing.
 _WILL_NOT_HELP: Final = (

@@ -13,8 +13,9 @@ from typing import Final
 from cryptography import x509
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.decrepit.ciphers.algorithms import RC2, TripleDES
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa, x25519
 from cryptography.hazmat.primitives.ciphers import BlockCipherAlgorithm, Cipher, CipherContext
+from cryptography.hazmat.primitives.ciphers.aead import AESCCM
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC, GCM
 from cryptography.hazmat.primitives.padding import PKCS7
@@ -24,13 +25,16 @@ from gateway.smime import der
 from gateway.smime.ber import CmsError, malformed
 from gateway.smime.certificate import identified, readable_key
 from gateway.smime.cms import Agreed, Algorithm, CertificateId, Kind, RecipientInfo, Transported, parts_of
-from gateway.smime.keys import Ecdh, Oaep, Pkcs1, WrappedKey
-from gateway.smime.known import BlockCipher, Content, Strength, agreement_of, content_of, is_oaep, is_pkcs1, oaep_of, unknown
+from gateway.smime.keys import Ecdh, Kdf, Oaep, Pkcs1, WrappedKey
+from gateway.smime.known import BlockCipher, Content, Mode, Strength, agreement_of, content_of, is_oaep, is_pkcs1, oaep_of, unknown
 from gateway.smime.rc2 import Rc2Cbc
 
 BLOCK: Final = 16
 NONCE: Final = 12  # RFC 5084 3.2
 MIN_TAG: Final = 12
+NONCES_CCM: Final = range(7, 14)  # bytes (RFC 5084 2.1)
+TAGS_CCM: Final = (8, 10, 12, 14, 16)  # bytes; the RFC has 4 and 6 too, which prove too little
+MAX_CCM: Final = 16 * 1024 * 1024  # bytes of content in CCM, which is held in memory
 MAX_WRAPPED: Final = 2048  # bytes of a wrapped key: more than the largest RSA modulus
 
 
@@ -96,9 +100,9 @@ def _wrapped(recipient: Transported | Agreed, certificate: bytes, length: int, s
     if len(recipient.wrapped) > MAX_WRAPPED:
         raise malformed("a wrapped key longer than any key")
     if isinstance(recipient, Agreed):
-        if not isinstance(key, ec.EllipticCurvePublicKey) or recipient.point is None:
+        if not isinstance(key, ec.EllipticCurvePublicKey | x25519.X25519PublicKey) or recipient.point is None:
             raise CmsError(Reason.UNSUPPORTED, "key agreement without a public key, or with a key that cannot agree")
-        return _agreed(recipient, recipient.point, identified(certificate).spki, length)
+        return _agreed(recipient, recipient.point, identified(certificate).spki, length, strength)
     if not isinstance(key, rsa.RSAPublicKey):
         raise malformed("key transport with a key that is not RSA")
     if is_pkcs1(recipient.algorithm):
@@ -109,14 +113,25 @@ def _wrapped(recipient: Transported | Agreed, certificate: bytes, length: int, s
     raise unknown(recipient.algorithm, "key transport")
 
 
-def _agreed(recipient: Agreed, point: bytes, spki: bytes, length: int) -> Ecdh:
-    digest, wrap_length, wrap = agreement_of(recipient.algorithm)
+def _agreed(recipient: Agreed, point: bytes, spki: bytes, length: int, strength: Strength) -> Ecdh:
+    agreement = agreement_of(recipient.algorithm, strength)
     # The originator's key has the recipient's parameters, and often does not say so (RFC 5753 3.1.1).
     parameters, _ = parts_of(der.read(spki), der.SEQUENCE, 2, 2)
     material = b"" if recipient.material is None else der.element(der.CONTEXT_CONSTRUCTED, der.octet_string(recipient.material))
-    bits = der.octet_string((wrap_length * 8).to_bytes(4))
-    shared_info = der.sequence(wrap, material, der.element(der.CONTEXT_CONSTRUCTED + 2, bits))  # RFC 5753 7.2
-    return Ecdh(recipient.wrapped, length, der.sequence(parameters.raw, point), digest, shared_info, wrap_length)
+    bits = der.octet_string((agreement.wrap_length * 8).to_bytes(4))
+    # RFC 5753 7.2
+    shared_info = der.sequence(agreement.identifier, material, der.element(der.CONTEXT_CONSTRUCTED + 2, bits))
+    return Ecdh(
+        recipient.wrapped,
+        length,
+        der.sequence(parameters.raw, point),
+        agreement.digest,
+        shared_info,
+        agreement.wrap_length,
+        agreement.kdf,
+        agreement.wrap,
+        (recipient.material or b"") if agreement.kdf is Kdf.HKDF else b"",
+    )
 
 
 _CIPHERS: Final[dict[BlockCipher, Callable[[bytes], BlockCipherAlgorithm]]] = {
@@ -173,6 +188,32 @@ class GcmDecryptor:
             raise integrity() from error
 
 
+class CcmDecryptor:
+    """AES-CCM (RFC 5084 2.1). Its first block holds the length of the content, so that all of it must be there before it begins."""
+
+    def __init__(self, key: bytes, nonce: bytes, tag_length: int) -> None:
+        self._cipher = AESCCM(key, tag_length)
+        self._nonce = nonce
+        self._tag_length = tag_length
+        self._held = bytearray()
+
+    def update(self, data: bytes) -> bytes:
+        """Nothing yet. Raises :class:`CmsError` (LIMIT)."""
+        self._held += data
+        if len(self._held) > MAX_CCM:
+            raise CmsError(Reason.LIMIT, f"more than {MAX_CCM} bytes in CCM")
+        return b""
+
+    def finalize(self, tag: bytes | None) -> bytes:
+        """The plaintext. Raises :class:`CmsError` (INTEGRITY)."""
+        if tag is None or len(tag) != self._tag_length:
+            raise integrity()
+        try:
+            return self._cipher.decrypt(self._nonce, bytes(self._held) + tag, None)
+        except (InvalidTag, ValueError) as error:
+            raise integrity() from error
+
+
 class Unopened:
     """Takes encrypted content for which there is no key, and only measures it: what no cipher could have written is found out."""
 
@@ -194,7 +235,7 @@ class Unopened:
         return b""
 
 
-Decryptor = CbcDecryptor | GcmDecryptor | Unopened
+Decryptor = CbcDecryptor | GcmDecryptor | CcmDecryptor | Unopened
 
 
 def integrity() -> CmsError:
@@ -218,8 +259,9 @@ def check_parameters(algorithm: Algorithm, content: Content) -> tuple[bytes, int
         return vector.content, 0
     nonce, *length = parts_of(parameters, der.SEQUENCE, 1, 2)
     tag_length = int.from_bytes(length[0].content[:2]) if length else MIN_TAG
-    if nonce.tag != der.OCTET_STRING or len(nonce.content) != NONCE or not MIN_TAG <= tag_length <= BLOCK:
-        raise malformed("the parameters of GCM")
+    nonces, tags = (NONCES_CCM, TAGS_CCM) if content.mode is Mode.CCM else ((NONCE,), range(MIN_TAG, BLOCK + 1))
+    if nonce.tag != der.OCTET_STRING or len(nonce.content) not in nonces or tag_length not in tags:
+        raise malformed("the parameters of GCM or CCM")
     return nonce.content, tag_length
 
 
@@ -235,4 +277,6 @@ def decryptor(content: Algorithm, key: bytes, strength: Strength) -> Decryptor:
     vector, tag_length = check_parameters(content, known)
     if len(key) * 8 != known.bits:
         raise integrity()
-    return GcmDecryptor(key, vector, tag_length) if tag_length else CbcDecryptor(known, key, vector)
+    if known.mode is Mode.CCM:
+        return CcmDecryptor(key, vector, tag_length)
+    return GcmDecryptor(key, vector, tag_length) if known.mode is Mode.GCM else CbcDecryptor(known, key, vector)

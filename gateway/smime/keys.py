@@ -58,10 +58,25 @@ class Oaep:
     label: bytes = b""
 
 
+class Kdf(StrEnum):
+    """How a key-wrap key is derived from what both sides agreed on."""
+
+    X963 = "x963"  # RFC 5753 7
+    HKDF = "hkdf"  # RFC 8418 2.2
+
+
+class Wrap(StrEnum):
+    """How the content-encryption key is wrapped by it."""
+
+    AES = "aes"  # RFC 3394
+    TRIPLE_DES = "des-ede3"  # RFC 3217 3
+
+
 @dataclass(frozen=True, slots=True)
 class Ecdh:
-    """Ephemeral-static ECDH, X9.63 KDF, AES key wrap (RFC 5753). ``originator`` is the DER SubjectPublicKeyInfo of the ephemeral
-    key, on the recipient's curve; ``shared_info`` the DER ECC-CMS-SharedInfo; ``wrap_length`` the key-wrap key's size in bytes.
+    """Ephemeral-static ECDH, KDF, key wrap (RFC 5753, 8418). ``originator`` is the DER SubjectPublicKeyInfo of the ephemeral key,
+    on the recipient's curve; ``shared_info`` the DER ECC-CMS-SharedInfo; ``wrap_length`` the key-wrap key's size in bytes;
+    ``salt`` is that of HKDF, empty where there is none.
     """
 
     wrapped: bytes
@@ -70,6 +85,9 @@ class Ecdh:
     digest: Digest
     shared_info: bytes
     wrap_length: int
+    kdf: Kdf = Kdf.X963
+    wrap: Wrap = Wrap.AES
+    salt: bytes = b""
 
 
 WrappedKey = Pkcs1 | Oaep | Ecdh

@@ -26,7 +26,7 @@ from gateway.smime.algorithms import (
 )
 from gateway.smime.ber import CmsError, malformed
 from gateway.smime.cms import CONTEXT_0, CONTEXT_1, CONTEXT_2, Algorithm, parts_of, read_algorithm
-from gateway.smime.keys import Digest
+from gateway.smime.keys import Digest, Kdf, Wrap
 
 SHA1: Final = "1.3.14.3.2.26"
 SHA224: Final = "2.16.840.1.101.3.4.2.4"
@@ -47,6 +47,7 @@ _WEAK: Final = {
         ("2.16.840.1.101.3.4.3.1", "dsa-sha224"),
         ("2.16.840.1.101.3.4.3.2", "dsa-sha256"),
         ("1.2.840.113549.3.7", "des-ede3-cbc"),
+        ("1.2.840.113549.1.9.16.3.6", "des-ede3-wrap"),
         ("1.2.840.113549.3.2", "rc2-cbc"),
         ("1.3.14.3.2.7", "des-cbc"),
     )
@@ -68,13 +69,26 @@ class BlockCipher(StrEnum):
     RC2 = "rc2"
 
 
+class Mode(StrEnum):
+    """How a block cipher encrypts content."""
+
+    CBC = "cbc"
+    GCM = "gcm"
+    CCM = "ccm"
+
+
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A content encryption: ``bits`` of its key, which must be its effective ones; ``authenticated`` is GCM, else CBC."""
+    """A content encryption: ``bits`` of its key are the effective ones."""
 
     bits: int
-    authenticated: bool
+    mode: Mode = Mode.CBC
     cipher: BlockCipher = BlockCipher.AES
+
+    @property
+    def authenticated(self) -> bool:
+        """Whether a tag proves it."""
+        return self.mode is not Mode.CBC
 
     @property
     def weak(self) -> bool:
@@ -90,46 +104,57 @@ class Content:
     def name(self) -> str:
         """As in a verdict."""
         bits = "" if self.weak else self.bits
-        return f"{self.cipher}{bits}-{'gcm' if self.authenticated else 'cbc'}"
+        return f"{self.cipher}{bits}-{self.mode}"
 
 
 SHA2: Final = {der.oid(dotted): digest for digest, dotted in DIGESTS.items()} | {der.oid(SHA224): Digest.SHA224}
 """The digests of RFC 5754, by identifier."""
 
 _CONTENTS: Final = {
-    der.oid(dotted): Content(bits, authenticated)
-    for dotted, bits, authenticated in (
-        (AES128_CBC, 128, False),
-        ("2.16.840.1.101.3.4.1.22", 192, False),
-        (AES256_CBC, 256, False),
-        (AES128_GCM, 128, True),
-        ("2.16.840.1.101.3.4.1.26", 192, True),
-        (AES256_GCM, 256, True),
+    der.oid(dotted): Content(bits, mode)
+    for dotted, bits, mode in (
+        (AES128_CBC, 128, Mode.CBC),
+        ("2.16.840.1.101.3.4.1.22", 192, Mode.CBC),
+        (AES256_CBC, 256, Mode.CBC),
+        (AES128_GCM, 128, Mode.GCM),
+        ("2.16.840.1.101.3.4.1.26", 192, Mode.GCM),
+        (AES256_GCM, 256, Mode.GCM),
+        ("2.16.840.1.101.3.4.1.7", 128, Mode.CCM),
+        ("2.16.840.1.101.3.4.1.27", 192, Mode.CCM),
+        ("2.16.840.1.101.3.4.1.47", 256, Mode.CCM),
     )
 }
 _LEGACY_CONTENTS: Final = {
-    der.oid("1.2.840.113549.3.7"): Content(192, authenticated=False, cipher=BlockCipher.TRIPLE_DES),
-    der.oid("1.2.840.113549.3.2"): Content(128, authenticated=False, cipher=BlockCipher.RC2),
+    der.oid("1.2.840.113549.3.7"): Content(192, cipher=BlockCipher.TRIPLE_DES),
+    der.oid("1.2.840.113549.3.2"): Content(128, cipher=BlockCipher.RC2),
 }
 _RC2_VERSIONS: Final = {160: 40, 120: 64, 58: 128}
-# Standard and cofactor Diffie-Hellman agree on the curves we allow, whose cofactor is 1 (RFC 5753 7.1.4). SHA-1 is not used
-# for its resistance to collisions here, and is what `openssl cms` uses unless told otherwise.
+# Standard and cofactor Diffie-Hellman agree on the curves we allow, whose cofactor is 1 (RFC 5753 7.1.4). SHA-1 is not used for
+# its resistance to collisions here, and is what `openssl cms` uses unless told otherwise.
 _AGREEMENTS: Final = {
-    der.oid(dotted): digest
-    for dotted, digest in (
-        ("1.3.133.16.840.63.0.2", Digest.SHA1),
-        ("1.3.133.16.840.63.0.3", Digest.SHA1),
-        ("1.3.132.1.11.0", Digest.SHA224),
-        (ECDH_SHA256, Digest.SHA256),
-        (ECDH_SHA384, Digest.SHA384),
-        (ECDH_SHA512, Digest.SHA512),
-        ("1.3.132.1.14.0", Digest.SHA224),
-        ("1.3.132.1.14.1", Digest.SHA256),
-        ("1.3.132.1.14.2", Digest.SHA384),
-        ("1.3.132.1.14.3", Digest.SHA512),
+    der.oid(dotted): (kdf, digest)
+    for dotted, kdf, digest in (
+        ("1.3.133.16.840.63.0.2", Kdf.X963, Digest.SHA1),
+        ("1.3.133.16.840.63.0.3", Kdf.X963, Digest.SHA1),
+        ("1.3.132.1.11.0", Kdf.X963, Digest.SHA224),
+        (ECDH_SHA256, Kdf.X963, Digest.SHA256),
+        (ECDH_SHA384, Kdf.X963, Digest.SHA384),
+        (ECDH_SHA512, Kdf.X963, Digest.SHA512),
+        ("1.3.132.1.14.0", Kdf.X963, Digest.SHA224),
+        ("1.3.132.1.14.1", Kdf.X963, Digest.SHA256),
+        ("1.3.132.1.14.2", Kdf.X963, Digest.SHA384),
+        ("1.3.132.1.14.3", Kdf.X963, Digest.SHA512),
+        ("1.2.840.113549.1.9.16.3.19", Kdf.HKDF, Digest.SHA256),
+        ("1.2.840.113549.1.9.16.3.20", Kdf.HKDF, Digest.SHA384),
+        ("1.2.840.113549.1.9.16.3.21", Kdf.HKDF, Digest.SHA512),
     )
 }
-_WRAPS: Final = {der.oid(AES128_WRAP): 16, der.oid("2.16.840.1.101.3.4.1.25"): 24, der.oid(AES256_WRAP): 32}
+_WRAPS: Final = {
+    der.oid(AES128_WRAP): (Wrap.AES, 16),
+    der.oid("2.16.840.1.101.3.4.1.25"): (Wrap.AES, 24),
+    der.oid(AES256_WRAP): (Wrap.AES, 32),
+}
+_LEGACY_WRAPS: Final = {der.oid("1.2.840.113549.1.9.16.3.6"): (Wrap.TRIPLE_DES, 24)}
 
 
 def dotted(oid: bytes) -> str:
@@ -173,19 +198,30 @@ def _rc2_bits(algorithm: Algorithm) -> int:
     return bits
 
 
-def agreement_of(algorithm: Algorithm) -> tuple[Digest, int, bytes]:
-    """Of a key agreement: the digest of its KDF, the size of the key-wrap key in bytes, the AlgorithmIdentifier of the key wrap.
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """A key agreement. ``wrap_length``: bytes of the key-wrap key; ``identifier``: AlgorithmIdentifier of the key wrap (DER)."""
 
-    Raises :class:`CmsError` (WEAK_ALGORITHM, UNSUPPORTED, MALFORMED).
-    """
+    kdf: Kdf
+    digest: Digest
+    wrap: Wrap
+    wrap_length: int
+    identifier: bytes
+
+
+def agreement_of(algorithm: Algorithm, strength: Strength) -> Agreement:
+    """A key agreement. Raises :class:`CmsError` (WEAK_ALGORITHM, UNSUPPORTED, MALFORMED)."""
     if algorithm.oid not in _AGREEMENTS:
         raise unknown(algorithm, "key agreement")
     if algorithm.parameters is None:
         raise malformed("a key agreement without a key wrap")
     wrap = read_algorithm(der.read(algorithm.parameters))
-    if wrap.oid not in _WRAPS:
+    found = _WRAPS.get(wrap.oid)
+    if found is None and strength is Strength.LEGACY:
+        found = _LEGACY_WRAPS.get(wrap.oid)
+    if found is None:
         raise unknown(wrap, "key wrap")
-    return _AGREEMENTS[algorithm.oid], _WRAPS[wrap.oid], wrap.raw
+    return Agreement(*_AGREEMENTS[algorithm.oid], *found, wrap.raw)
 
 
 def oaep_of(algorithm: Algorithm) -> tuple[Digest, Digest, bytes]:

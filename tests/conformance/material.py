@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from gateway.edge.keyfile import FileKey, FileKeys
+from gateway.edge.keyfile import FileKey, FileKeys, PrivateKey
 from gateway.flow.opening import Opened
 from gateway.operate.given import GivenKey, GivenTrust, read_trust, wire_form
 from gateway.operate.memory import MemoryBody
@@ -33,7 +32,6 @@ def names(name: str, pattern: str) -> list[str]:
     return sorted(path.name for path in (MATERIAL / name).glob(pattern) if path.is_file())
 
 
-PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 Keys = Mapping[str, tuple[bytes, PrivateKey]]
 """Our keys: the certificate (DER) and the private key, by name."""
 

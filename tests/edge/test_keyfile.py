@@ -126,7 +126,7 @@ def test_what_holds_no_key_is_said(folder: Path, tmp_path: Path) -> None:
         (folder / "p256.pem", "not a PEM"),
         (tmp_path / "noise", "not a PEM"),
         (tmp_path / "long", "longer than"),
-        (tmp_path / "ed25519", "no RSA or EC"),
+        (tmp_path / "ed25519", "no RSA, EC or X25519"),
         (tmp_path / "absent", "No such file"),
     ):
         with pytest.raises(KeyFileError, match=words):
