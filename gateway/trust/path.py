@@ -23,6 +23,7 @@ from pyhanko_certvalidator.validate import async_validate_path
 from gateway.outcome import Reason
 from gateway.trust.anchors import Anchors, Chain
 from gateway.trust.certificate import CertificateError, CertificateFacts, facts
+from gateway.trust.constraints import forbidden
 from gateway.trust.judgement import Distrusted, Judgement, Needs, Purpose, Revocation, Trusted
 from gateway.trust.revocation import TOLERANCE, CrlEvidence, Revoked, Unknown, Wanted, status
 from gateway.trust.suitability import unsuitable, unsuitable_authority
@@ -152,7 +153,16 @@ def _check(path: tuple[bytes, ...], purpose: Purpose, at: int) -> Distrusted | N
         unfit = unsuitable_authority(authority, purpose, signed=der != path[0]) or _outside(authority, at)
         if unfit is not None:
             return unfit
-    return _rfc5280(path, at)
+    return _rfc5280(path, at) or (None if purpose is Purpose.GATEWAY_PEER else _constrained(path))
+
+
+def _constrained(path: tuple[bytes, ...]) -> Distrusted | None:
+    leaf = facts(path[-1])
+    try:
+        name = forbidden(path[:-1], leaf)
+    except Exception as error:  # as below
+        return Distrusted(Reason.CHAIN, f"{leaf.subject}: name constraints cannot be read ({type(error).__name__})")
+    return None if name is None else Distrusted(Reason.CHAIN, f"{leaf.subject}: an authority may not issue for {name}")
 
 
 def _outside(certificate: CertificateFacts, at: int) -> Distrusted | None:
