@@ -28,6 +28,7 @@ _RAW: Final = re.compile(rb"[^\r\n\0]*\r\n(?:[ \t][^\r\n\0]*\r\n)*")
 _NAME: Final = re.compile(rb"([!-9;-~]+)(?:[ \t]|\r\n(?=[ \t]))*:")
 _FOLD: Final = re.compile(rb"\r\n(?=[ \t])")
 _ENCODED: Final = re.compile(r"=\?([A-Za-z0-9_.:-]{1,40})(?:\*[A-Za-z0-9-]{1,40})?\?([BbQq])\?([^? ]*)\?=")
+_UNSEEN: Final = bytes(each for each in range(256) if not 0x21 <= each <= 0x7E)
 _BETWEEN_ENCODED: Final = re.compile(r"(\?=)[ \t]+(=\?)")
 # A display name of atoms, dots, spaces and quoted strings; no comments, groups, routes or lists. No two branches share a first
 # character, so matching is linear.
@@ -121,7 +122,7 @@ def from_address(header: Header) -> Address:
     fields = header.all("From")
     if len(fields) != 1:
         raise MessageError(Reason.FROM_AMBIGUOUS, f"{len(fields)} From fields")
-    if any(_squeezed(field.raw).startswith(b"from:") for field in header.fields if not field.name):
+    if any(squeezed(field.raw).startswith(b"from:") for field in header.fields if not field.name):
         raise MessageError(Reason.FROM_AMBIGUOUS, "a broken line that reads as From")
     value = fields[0].value
     try:
@@ -132,9 +133,9 @@ def from_address(header: Header) -> Address:
         raise MessageError(Reason.FROM_AMBIGUOUS, "From is not one plain address") from error
 
 
-def _squeezed(raw: bytes) -> bytes:
+def squeezed(raw: bytes) -> bytes:
     """A broken line as the most forgiving reader might see it: visible ASCII alone, in lower case."""
-    return re.sub(rb"[^!-~]", b"", raw[:1000]).lower()
+    return raw.translate(None, _UNSEEN).lower()
 
 
 def _extent(data: bytes) -> tuple[int, int]:

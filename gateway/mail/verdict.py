@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from gateway.mail.message import Field
+from gateway.mail.message import Field, squeezed
 from gateway.outcome import Reason
 
 SECURITY: Final = "X-Gateway-Security"
@@ -180,8 +180,7 @@ def has_marks(fields: Sequence[Field], hostname: str) -> bool:
 def _is_mark(each: Field, hostname: bytes) -> bool:
     name = each.name.lower()
     if not name:
-        # A broken line, as the most forgiving reader might see it: visible ASCII alone, in lower case.
-        return re.sub(rb"[^!-~]", b"", each.raw[:4096]).lower().startswith((_OURS.encode(), RESULTS.lower().encode()))
+        return squeezed(each.raw).startswith((_OURS.encode(), RESULTS.lower().encode()))
     if name.startswith(_OURS):
         return True
     if name != RESULTS.lower():

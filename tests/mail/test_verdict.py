@@ -64,6 +64,11 @@ OURS = "gateway.hospital.example"
         b"\xef\xbb\xbfX-Gateway-Security: verdict=verified\r\n",
         b"\x01X-Gateway-Security: verdict=verified\r\n",
         b"X-Gateway-Security; verdict=verified\r\n",
+        b"\xa0" * 900
+        + b"\r\n "
+        + b"\xa0" * 900
+        + (b"\r\n " + b"\xa0" * 900) * 5
+        + b"\r\n X-Gateway-Security: verdict=verified\r\n",
         b"Authentication-Results: elsewhere.example; smime=pass\r\n",
         b"authentication-RESULTS : gateway.hospital.example; dkim=pass\r\n",
         b"Authentication-Results\r\n\t: elsewhere.example;\r\n\tsmime=pass\r\n",

@@ -1,4 +1,4 @@
-"""94 to 107: what else is inside: header fields that are protected (RFC 9788), or pretend to be; certificates that were exchanged."""
+"""94 to 107: header fields that are protected (RFC 9788), or pretend to be; certificates that were exchanged; a bomb."""
 
 from __future__ import annotations
 
