@@ -205,11 +205,15 @@ async def _signer(
     vouched = await judge(checked.certificate, others, at)
     if not isinstance(vouched.judgement, Trusted):
         return signer_verdict(checked, "distrusted", [vouched.judgement.reason]), None
-    bound = author is not None and binds(facts(checked.certificate), author, vouched.domains) is not None
-    marks_of_trust = list(vouched.judgement.marks)
-    if not bound:
-        return signer_verdict(checked, "trusted", [*marks_of_trust, *([Reason.FROM_MISMATCH] if author else [])]), None
-    return signer_verdict(checked, "trusted", marks_of_trust), vouched
+    why = [] if author is None else _not_the_author(checked.certificate, vouched, author)
+    return signer_verdict(checked, "trusted", [*vouched.judgement.marks, *why]), None if why or author is None else vouched
+
+
+def _not_the_author(certificate: bytes, vouched: Signed, author: Address) -> list[Reason]:
+    """Why a believed signer is not this author, if so: he is another, or those who vouch for him do not speak for that domain."""
+    if binds(facts(certificate), author, vouched.domains) is None:
+        return [Reason.FROM_MISMATCH]
+    return [Reason.DOMAIN_NOT_BOUND] if vouched.zone is not None and author.domain not in vouched.domains else []
 
 
 def _parts(message: Entity, peeled: Peeled) -> tuple[LayerVerdict, ...]:

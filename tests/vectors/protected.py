@@ -1,4 +1,4 @@
-"""94 to 107: header fields that are protected (RFC 9788), or pretend to be; certificates that were exchanged; a bomb."""
+"""94 to 108: header fields that are protected (RFC 9788), or pretend to be; certificates that were exchanged; a bomb."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gateway.smime import der
 from tests.flow.opened import HEADER, PLAIN
 from tests.vectors.forge import changed_signature, opaque
 from tests.vectors.people import People
-from tests.vectors.vector import FROM, Vector, header
+from tests.vectors.vector import EVIL, FROM, Vector, header
 
 OWN = FROM + b"To: cardiology@hospital.example\r\nSubject: Your results\r\nMessage-ID: <1@laboratory.example>\r\n"
 OTHERS = FROM + b"To: director@laboratory.example\r\nSubject: You are dismissed\r\nMessage-ID: <1@laboratory.example>\r\n"
@@ -40,13 +40,13 @@ def vectors(who: People) -> dict[str, Vector]:
     hidden, own = OTHERS.replace(b"You are dismissed", b"[...]"), OWN.replace(b"Your results", b"[...]")
     forwarded = who.encrypt(who.sign(payload(OTHERS, "cipher", hidden)))
     return {
-        "94-certificate-exchanged": Vector(header("x@evil.example") + _exchanged(who, "-cades")),
-        "95-certificate-exchanged-and-not-named": Vector(header("x@evil.example") + _exchanged(who, "-noattr")),
+        "94-certificate-exchanged": Vector(header("x@evil.example") + _exchanged(who, "-cades"), EVIL),
+        "95-certificate-exchanged-and-not-named": Vector(header("x@evil.example") + _exchanged(who, "-noattr"), EVIL),
         "96-forwarded-to-another-reader": Vector(outer + forwarded),
         "97-forwarded-with-nothing-protected": Vector(outer + who.encrypt(who.sign(PLAIN))),
-        "98-protected-from-of-another": Vector(header("boss@bank.example") + by_stranger),
+        "98-protected-from-of-another": Vector(header("boss@bank.example") + by_stranger, EVIL),
         "99-wrapped-from-of-another": Vector(
-            header("boss@bank.example") + who.sign(wrapped(OWN.replace(FROM, evil) + PLAIN), by=("stranger",))
+            header("boss@bank.example") + who.sign(wrapped(OWN.replace(FROM, evil) + PLAIN), by=("stranger",)), EVIL
         ),
         "100-marks-among-protected-fields": Vector(outer + who.encrypt(who.sign(payload(OWN + MARKS, "cipher", own)))),
         "101-subject-changed-outside": Vector(OWN.replace(b"Your results", b"Pay to the account below") + who.sign(payload(OWN))),
@@ -57,8 +57,9 @@ def vectors(who: People) -> dict[str, Vector]:
         ),
         "105-two-protected-froms": Vector(HEADER + who.sign(payload(FROM + evil + cardiology))),
         "106-forwarded-mail-signed-by-who-forwards": Vector(
-            header("x@evil.example") + who.sign(wrapped(OTHERS + PLAIN, ""), by=("stranger",))
+            header("x@evil.example") + who.sign(wrapped(OTHERS + PLAIN, ""), by=("stranger",)), EVIL
         ),
+        "108-domain-of-no-member": Vector(header("x@evil.example") + who.sign(PLAIN, by=("stranger",))),
         "107-bomb-inside": Vector(HEADER + who.encrypt(opaque(_compressed(PLAIN + b"x" * (64 << 20)), "compressed-data"))),
     }
 

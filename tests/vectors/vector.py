@@ -8,6 +8,8 @@ from typing import Any, Final
 from tests.flow.opened import HEADER
 
 FROM: Final = b"From: Results <results@laboratory.example>\r\n"
+EVIL: Final = {"domains": ["laboratory.example", "evil.example"]}
+"""The world in which evil.example is a member of the zone like others."""
 
 
 @dataclass(frozen=True)
