@@ -220,6 +220,7 @@ class Base64Bytes:
 
         The decoder skips what is no base64. It skipped line ends and the last padding alone where all else gave its six bits.
         """
+        data = data.rstrip(b"\r\n")
         first = data.find(b"\r\n")
         step = data.find(b"\r\n", first + 2) - first
         if first < 0 or step <= 0:
@@ -230,8 +231,7 @@ class Base64Bytes:
         rest = data[whole:]
         if returns.strip(b"\r") or feeds.strip(b"\n") or rest.strip(b"\r\n=") != rest:
             return None
-        tail = data[-8:].rstrip(b"\r\n")
-        padding = len(tail) - len(tail.rstrip(b"="))
+        padding = len(data) - len(data.rstrip(b"="))
         try:
             decoded = pybase64.b64decode(data[:whole])
         except binascii.Error:

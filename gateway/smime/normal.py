@@ -52,6 +52,8 @@ def to_der(data: bytes, budget: Budget | None = None) -> bytes:
 def _count_of_der(data: bytes) -> int:
     """How many elements ``data`` is, itself included, if it is one element in DER, as nearly everything is; else 0."""
     position, count, whole = 0, 0, len(data)
+    if 2 < whole < 0x80 and data[1] == whole - 2 and not data[0] & CONSTRUCTED and data[0] not in _NOT_DER:
+        return 1  # an identifier or a number
     ends = [whole]  # of the elements that stand open
     while position + 2 <= whole:
         tag, length = data[position], data[position + 1]
