@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from gateway.mail.form import form_of
@@ -121,14 +122,23 @@ def with_protected(outer: Iterable[Field], protected: Protected, *, author: bool
 
 def without_parameter(raw: bytes, name: str) -> bytes:
     """A Content-Type field without one of its parameters, all else byte for byte; as it is where that cannot be done safely."""
-    pattern = rb"""(?:\r\n)?[ \t]*;(?:\r\n)?[ \t]*%b[ \t]*=[ \t]*(?:"[^"\\\r\n]*"|[^\s;"()]+)(?=[ \t\r\n;])""" % re.escape(
-        name.encode("ascii")
-    )
-    changed, count = re.subn(pattern, b"", raw, flags=re.IGNORECASE)
-    before, after = _parsed(raw), _parsed(changed)
-    if count != 1 or before is None or after is None or after.type != before.type:
+    before = _parsed(raw)
+    if before is None:
+        return raw
+    changed, count = _parameter(name).subn(b"", raw)
+    after = _parsed(changed)
+    if count != 1 or after is None or after.type != before.type:
         return raw
     return changed if {**after.params, name: before.params.get(name)} == before.params else raw
+
+
+@cache
+def _parameter(name: str) -> re.Pattern[bytes]:
+    """A parameter with the semicolon before it, and the fold before that. Takes time in proportion to the field."""
+    value = rb"""(?:"[^"\\\r\n]*"|[^\s;"()]+)(?=[ \t\r\n;])"""
+    return re.compile(
+        rb"(?:\r\n[ \t]+)?;(?:\r\n)?[ \t]*%b[ \t]*=[ \t]*%b" % (re.escape(name.encode("ascii")), value), re.IGNORECASE
+    )
 
 
 def _parsed(raw: bytes) -> ContentType | None:

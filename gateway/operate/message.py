@@ -197,8 +197,11 @@ def _give(settings: Settings, bodies: Sequence[Body], told: dict[str, Any], outp
 
 
 def _subject(body: Body) -> str | None:
-    """The Subject the mailbox is shown: the protected one, where there is one."""
-    field = head_of(body).first("Subject")
+    """The Subject the mailbox is shown: the protected one, where there is one; None for a header that our marks made too long."""
+    try:
+        field = head_of(body).first("Subject")
+    except GatewayError:
+        return None
     return field.text if field is not None else None
 
 

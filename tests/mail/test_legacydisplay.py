@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.mail.legacydisplay import legacy_display, without
 from tests.doubles import MemoryBody
@@ -74,3 +78,40 @@ def test_quoted_printable_lines_go_on_behind_an_equals_sign() -> None:
 )
 def test_all_else_is_left_alone(text: str) -> None:
     assert cut(text) == text
+
+
+PIECES = [
+    MARKED,
+    MARKED_HTML,
+    PLAIN,
+    ELEMENT,
+    DIV,
+    TEXT,
+    HTML,
+    "\n",
+    "\n--b\n",
+    "\n--b--\n",
+    "Content-Type: multipart/mixed; boundary=b\n",
+]
+
+
+@given(st.lists(st.sampled_from(PIECES)), st.sampled_from([1, 13, 64 * 1024]))
+def test_what_is_cut_lies_in_order_inside_the_entity(found: list[str], piece: int) -> None:
+    data = "".join(found).replace("\n", "\r\n").encode()
+    body = MemoryBody(data, piece)
+    spans = legacy_display(body.chunks())
+    ends = [end for span in spans for end in (span.start, span.end)]
+    assert ends == sorted(ends)
+    assert all(0 <= end <= len(data) for end in ends)
+    assert len(b"".join(without(body.chunks(), spans))) == len(data) - sum(span.end - span.start for span in spans)
+
+
+@pytest.mark.parametrize(
+    "filler",
+    ["Subject: x\n", "Subject: x\n ", "<body>", "<body> \n", "<body>\n" + DIV.removesuffix("</div>\n"), "Subject: =\n", "<pre>"],
+)
+@pytest.mark.parametrize("head", [MARKED, MARKED_HTML, MARKED + "Content-Transfer-Encoding: quoted-printable\n"])
+def test_a_long_text_takes_time_in_proportion_to_it(head: str, filler: str) -> None:
+    begun = time.process_time()
+    cut(head + "\n" + filler * (200_000 // len(filler)))
+    assert time.process_time() - begun < 1

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.mail.message import Field, Header, read_header
 from gateway.mail.protected import (
@@ -217,3 +221,29 @@ def test_a_parameter_is_cut_out_or_nothing_is_changed(value: bytes, left: bytes)
     raw = b"Content-Type: " + value + b"\r\n"
     assert without_parameter(raw, "hp") == b"Content-Type: " + left + b"\r\n"
     assert Field("Content-Type", raw).raw == raw
+
+
+PIECES = [b"Subject", b"From", b"HP-Outer", b": ", b":", b";", b" ", b"\n ", b"\n", b"x@y.example", b'hp="cipher"', b"hp=clear"]
+PIECES += [b"Content-Type: text/plain", b'"', b"\xc3\xa9", b"=?utf-8?q?x?=", b"message/rfc822; forwarded=no"]
+
+
+@given(st.lists(st.sampled_from(PIECES)), st.lists(st.sampled_from(PIECES)), st.booleans(), st.booleans())
+def test_any_header_gives_a_value(outer: list[bytes], inner: list[bytes], encrypted: bool, author: bool) -> None:
+    """And what is promoted stands as often as it may, byte for byte as it stood inside."""
+    outside, payload = header(b"".join(outer) + b"\n"), header(b"".join(inner) + b"\n")
+    is_wrapper(payload)
+    for found in (protected_in(payload, encrypted=encrypted), protected_by_wrapping(payload, encrypted=encrypted)):
+        if found is not None:
+            is_tampered(outside, found)
+            names = [field.name.lower() for field in with_protected(outside.fields, found, author=author)]
+            assert names.count("subject") == any(field.name == "Subject" for field in found.fields)
+            assert set(found.fields) <= set(payload.fields)
+
+
+@pytest.mark.parametrize("filler", [b" ", b";", b"; ", b"\n ", b"\n ;", b";hp", b'; hp="', b"; hp =", b"("])
+def test_a_long_field_takes_time_in_proportion_to_it(filler: bytes) -> None:
+    raw = b"Content-Type: text/plain" + (filler * (250_000 // len(filler))).replace(b"\n", b"\r\n") + b"\r\n"
+    begun = time.process_time()
+    without_parameter(raw, "hp")
+    without_parameter(raw[: 15_000 // len(filler) * len(filler)] + b"\r\n", "hp")
+    assert time.process_time() - begun < 1

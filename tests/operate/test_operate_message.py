@@ -76,6 +76,25 @@ def opened(desk: Desk, message: bytes, *more: str) -> tuple[int, dict[str, Any]]
     return result.exit_code, json.loads(result.stdout)
 
 
+def test_the_protected_subject_is_told(desk: Desk) -> None:
+    """RFC 9788, as the mailbox is shown it."""
+    inner = b"From: results@laboratory.example\r\nSubject: Befund\r\nHP-Outer: From: results@laboratory.example\r\n"
+    inner += b'HP-Outer: Subject: [...]\r\nContent-Type: text/plain; hp="cipher"\r\n\r\nAlles in Ordnung.\r\n'
+    signed = desk.openssl("cms", "-sign", "-signer", "author.pem", "-inkey", "author.key", given=inner)
+    message = MAIL.replace(b"To: cardiology@hospital.example\r\n", b"").replace(b"Befund", b"[...]") + desk.encrypt(signed)
+    status, told = opened(desk, message, "--output", desk.path("out.eml"))
+    assert (status, told["verdict"], told["reasons"], told["subject"]) == (0, "verified", [], "Befund")
+    assert b"\nSubject: Befund\r\n" in Path(desk.path("out.eml")).read_bytes()
+
+
+def test_a_header_that_our_marks_make_too_long_is_no_fault(desk: Desk) -> None:
+    field = b"X: " + b"x" * 900 + b"\r\n"
+    count, rest = divmod(256 * 1024 - len(MAIL) - 2, len(field))
+    message = MAIL + field * (count - 1) + b"Y: " + b"x" * (len(field) + rest - 5) + b"\r\n\r\nx\r\n"
+    status, told = opened(desk, message)
+    assert (status, told["verdict"]) == (1, "unsigned")
+
+
 def test_signed_and_encrypted_by_openssl_is_verified(desk: Desk) -> None:
     status, told = opened(desk, MAIL + desk.encrypt(desk.sign()), "--output", desk.path("out.eml"))
     assert status == 0
