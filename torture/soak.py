@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import psutil
 
@@ -66,23 +66,23 @@ class Report:
         """For people."""
         lines = [f"{self.balance.arrived} of {self.balance.numbers} mails arrived in {self.seconds:.0f} s"]
         for name, track in sorted(self.tracks.items()):
-            memory, descriptors = grown(track)
-            first, last = track[0], track[-1]
-            lines.append(
-                f"{name:32} {first.memory >> 20:4} MB at first, {last.memory >> 20:4} MB at last, "
-                f"{memory / (1 << 20):+6.1f} MB and {descriptors:+} descriptors from the second quarter to the last"
-            )
+            memory, files = (quarters(track, of) for of in ("memory", "descriptors"))
+            lines.append(f"{name:32} MB by quarters: {', '.join(f'{each / (1 << 20):.1f}' for each in memory)}; files: {files}")
         faults = self.faults()
         return [*lines, *(f"{table}: {count} rows left" for table, count in self.left.items()), f"faults: {len(faults)}", *faults]
 
 
+def quarters(track: Track, of: Literal["memory", "descriptors"]) -> list[float]:
+    """The medians of the four quarters of a run."""
+    size = max(1, len(track) // 4)
+    figures = [getattr(sample, of) for sample in track]
+    return [statistics.median(figures[start : start + size] or figures) for start in range(0, 4 * size, size)]
+
+
 def grown(track: Track) -> tuple[int, int]:
     """How much more memory and descriptors in the last quarter than in the second, when everything is warm."""
-    quarter = max(1, len(track) // 4)
-    early, late = track[quarter : 2 * quarter] or track, track[-quarter:]
-    memory = statistics.median(sample.memory for sample in late) - statistics.median(sample.memory for sample in early)
-    files = statistics.median(sample.descriptors for sample in late) - statistics.median(sample.descriptors for sample in early)
-    return int(memory), int(files)
+    (_, memory, _, more), (_, files, _, others) = quarters(track, "memory"), quarters(track, "descriptors")
+    return int(more - memory), int(others - files)
 
 
 def soak(seconds: float, rate: float, every: float, say: Callable[[str], None]) -> Report:
