@@ -1,0 +1,166 @@
+"""NIST's vectors for checking signatures (FIPS 186), each put into CMS as it is: good, changed in one of many ways, or padded
+as no signer pads. Without signed attributes the signature is over the content itself (RFC 5652 5.4).
+
+Not here: Ed25519, which in CMS signs attributes (we read it in no other way, RFC 8419 3.2), and these vectors are not such; X9.31.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from functools import cache
+from typing import Final
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from gateway.outcome import Reason
+from gateway.smime import der
+from gateway.smime.certificate import identified
+from gateway.smime.cms import SignedData
+from gateway.smime.known import Strength
+from gateway.smime.verify import Checked, Signature, check, needed
+from tests.conformance.material import read
+from tests.conformance.published import Record, numbers, records
+from tests.pki import NOW, Ca, microseconds
+
+RSA: Final = "asymmetric/RSA"
+AT: Final = microseconds(NOW)
+GOOD: Final = (Signature.GOOD, None)
+WEAK: Final = (Signature.GOOD, Reason.WEAK_ALGORITHM)
+REFUSED: Final = (Signature.UNSUPPORTED, Reason.WEAK_ALGORITHM)
+DIGESTS: Final = {
+    "SHA1": "1.3.14.3.2.26",
+    "SHA224": "2.16.840.1.101.3.4.2.4",
+    "SHA256": "2.16.840.1.101.3.4.2.1",
+    "SHA384": "2.16.840.1.101.3.4.2.2",
+    "SHA512": "2.16.840.1.101.3.4.2.3",
+}
+PKCS1: Final = {"SHA1": 5, "SHA224": 14, "SHA256": 11, "SHA384": 12, "SHA512": 13}  # below 1.2.840.113549.1.1
+ECDSA: Final = {"SHA1": "1", "SHA224": "3.1", "SHA256": "3.2", "SHA384": "3.3", "SHA512": "3.4"}  # below 1.2.840.10045.4
+DSA: Final = {"SHA1": "1.2.840.10040.4.3", "SHA224": "2.16.840.1.101.3.4.3.1", "SHA256": "2.16.840.1.101.3.4.3.2"}
+CURVES: Final[dict[str, ec.EllipticCurve]] = {"P-256": ec.SECP256R1(), "P-384": ec.SECP384R1(), "P-521": ec.SECP521R1()}
+
+
+@cache
+def authority() -> Ca:
+    return Ca.root()
+
+
+def certificate(key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey | dsa.DSAPublicKey) -> bytes:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "signer")])
+    builder = x509.CertificateBuilder(authority().certificate.subject, name, key, 7, NOW, NOW)
+    return builder.sign(authority().key, hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+def signed(holder: bytes, digest: str, algorithm: bytes, signature: bytes, content: bytes) -> bytes:
+    """SignedData with the content inside, by the key of ``holder`` (DER)."""
+    hashed = der.sequence(der.oid(DIGESTS[digest]))
+    signer = identified(holder).issuer_and_serial
+    info = der.sequence(der.integer(1), signer, hashed, algorithm, der.octet_string(signature))
+    inside = der.sequence(der.oid("1.2.840.113549.1.7.1"), der.element(0xA0, der.octet_string(content)))
+    certificates = der.set_of(holder, tag=0xA0)
+    data = der.sequence(der.integer(1), der.set_of(hashed), inside, certificates, der.set_of(info))
+    return der.sequence(der.oid("1.2.840.113549.1.7.2"), der.element(0xA0, data))
+
+
+def answers(structure: bytes) -> list[tuple[Signature, Reason | None]]:
+    """What we say of the one signer, by each strength."""
+    found: list[Checked] = []
+    for strength in Strength:
+        content, layer = read(structure, {}, strength)
+        assert isinstance(layer, SignedData)
+        digests = {digest: hashlib.new(digest, content).digest() for digest in needed(layer, strength)}
+        found += check(layer, digests, content[:1], AT, strength)
+    return [(each.signature, each.reason) for each in found]
+
+
+def judged(record: Record, structure: bytes, weak: bool) -> str:
+    """Asserts that we say of the vector what its authors do; what that is."""
+    said = answers(structure)
+    if record["Result"].startswith("P"):
+        assert said == ([REFUSED, WEAK] if weak else [GOOD, GOOD]), record
+        return "weak" if weak else "good"
+    assert all(signature is not Signature.GOOD for signature, _ in said), record
+    return "bad"
+
+
+def pss(digest: str, salt: int) -> bytes:
+    """RSASSA-PSS with MGF1 of the same digest (RFC 4055 3.1)."""
+    hashed = der.sequence(der.oid(DIGESTS[digest]))
+    mask = der.sequence(der.oid("1.2.840.113549.1.1.8"), hashed)
+    fields = (hashed, mask, der.integer(salt))
+    parameters = der.sequence(*(der.element(0xA0 + number, field) for number, field in enumerate(fields)))
+    return der.sequence(der.oid("1.2.840.113549.1.1.10"), parameters)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("FIPS_186-2/SigVer15_186-3.rsp", {"good": 36, "weak": 39, "bad": 375}),
+        ("FIPS_186-2/SigVerPSS_186-3.rsp", {"good": 36, "weak": 39, "bad": 375}),
+        ("SigVer15EMTest.txt", {"bad": 150}),
+    ],
+)
+def test_rsa(name: str, told: dict[str, int]) -> None:
+    """The last is of paddings in which the digest is moved, or what ends the padding is missing."""
+    said: Counter[str] = Counter()
+    for record in records(f"{RSA}/{name}", "Result"):
+        digest = record["SHAAlg"]
+        modulus, exponent = numbers(record, "n", "e")
+        size = len(record["n"]) // 2
+        content, signature = bytes.fromhex(record["Msg"]), bytes.fromhex(record["S"].zfill(2 * size))
+        salt = len(record["SaltVal"]) // 2
+        algorithm = pss(digest, salt) if "PSS" in name else der.sequence(der.oid(f"1.2.840.113549.1.1.{PKCS1[digest]}"), der.NULL)
+        holder = certificate(rsa.RSAPublicNumbers(exponent, modulus).public_key())
+        weak = digest == "SHA1" or modulus.bit_length() < 2048
+        said[judged(record, signed(holder, digest, algorithm, signature, content), weak)] += 1
+    assert said == told
+
+
+def test_ecdsa() -> None:
+    """A point that is not on the curve is put into a certificate all the same, in the place of one that is."""
+    said: Counter[str] = Counter()
+    for record in records("asymmetric/ECDSA/FIPS_186-3/SigVer.rsp", "Result"):
+        curve, _, named = record["section"].partition(",")
+        digest = named.replace("-", "")
+        if curve not in CURVES:
+            said["curve"] += 1  # P-192, P-224, and curves over binary fields: none of ours
+            continue
+        size = (CURVES[curve].key_size + 7) // 8
+        point = b"\x04" + b"".join(number.to_bytes(size) for number in numbers(record, "Qx", "Qy"))
+        content, signature = bytes.fromhex(record["Msg"]), encode_dss_signature(*numbers(record, "R", "S"))
+        holder = certificate(placeholder(curve)).replace(point_of(placeholder(curve)), point)
+        algorithm = der.sequence(der.oid(f"1.2.840.10045.4.{ECDSA[digest]}"))
+        said[judged(record, signed(holder, digest, algorithm, signature, content), digest == "SHA1")] += 1
+    assert said == {"good": 36, "weak": 9, "bad": 180, "curve": 900}
+
+
+@cache
+def placeholder(curve: str) -> ec.EllipticCurvePublicKey:
+    return ec.generate_private_key(CURVES[curve]).public_key()
+
+
+def point_of(key: ec.EllipticCurvePublicKey) -> bytes:
+    size, point = (key.curve.key_size + 7) // 8, key.public_numbers()
+    return b"\x04" + point.x.to_bytes(size) + point.y.to_bytes(size)
+
+
+def test_dsa() -> None:
+    said: Counter[str] = Counter()
+    for record in records("asymmetric/DSA/FIPS_186-3/SigVer.rsp", "Result"):
+        digest = record["section"].rpartition(",")[2].strip().replace("-", "")
+        if digest not in DSA:
+            said["digest"] += 1  # CMS has no DSA with SHA-384 and SHA-512 (RFC 5754 3.1)
+            continue
+        p, q, g, y = numbers(record, "P", "Q", "G", "Y")
+        holder = certificate(dsa.DSAPublicNumbers(y, dsa.DSAParameterNumbers(p, q, g)).public_key())
+        content, signature = bytes.fromhex(record["Msg"]), encode_dss_signature(*numbers(record, "R", "S"))
+        algorithm = der.sequence(der.oid(DSA[digest]))
+        said[judged(record, signed(holder, digest, algorithm, signature, content), weak=True)] += 1
+    assert said == {"weak": 84, "bad": 96, "digest": 120}
