@@ -24,7 +24,7 @@ from gateway.smime.cms import Compressed, Enveloped, Kind, SignedData
 from gateway.smime.decrypt import integrity
 from gateway.smime.keys import Unwrapper
 from gateway.smime.known import Strength
-from gateway.smime.limits import MAX_LAYERS, MAX_SIGNATURE_PART, MAX_UNWRAPS
+from gateway.smime.limits import MAX_INFLATED, MAX_LAYERS, MAX_RATIO, MAX_SIGNATURE_PART, MAX_SMALL, MAX_UNWRAPS
 from gateway.smime.reader import CmsReader
 from gateway.smime.verify import Checked, Signature, check, needed
 
@@ -98,6 +98,7 @@ class Peeler:
         self._at = at
         self._strength = strength
         self._unwraps = 0
+        self._room = 0
         self._layers: list[Layer] = []
         self._entities: list[Entity] = []
 
@@ -108,6 +109,9 @@ class Peeler:
         """
         fault: GatewayError | None = None
         shared = False
+        # Each layer holds less than the one around it, but for compression, which has an allowance, once.
+        grown = min(MAX_INFLATED, MAX_SMALL + MAX_RATIO * message.body.size)
+        self._room = MAX_LAYERS * message.body.size + grown
         try:
             try:
                 inside: Entity | None = message
@@ -115,6 +119,7 @@ class Peeler:
                     inside = await self._one(inside)
                     if inside is not None:
                         self._entities.append(inside)
+                        self._room -= inside.body.size
             except NotTwoError:
                 shared = True
             await self._without_noise()
@@ -172,7 +177,8 @@ class Peeler:
         return Entity(content, head_of(content))
 
     async def _opaque(self, entity: Entity) -> Entity | None:
-        step = _Pass(CmsReader(self._keys, self._strength), decoded(entity.content, entity.header), self._bodies.create())
+        reader = CmsReader(self._keys, self._strength)
+        step = _Pass(reader, decoded(entity.content, entity.header), self._bodies.create(), self._room)
         key: str | None = None
         try:
             while await in_thread(entity.body, step.run):
@@ -240,11 +246,12 @@ class Peeler:
 class _Pass:
     """One reading of one CMS structure, which may stop for a key and go on."""
 
-    def __init__(self, reader: CmsReader, chunks: Iterator[bytes], writer: BodyWriter) -> None:
+    def __init__(self, reader: CmsReader, chunks: Iterator[bytes], writer: BodyWriter, room: int) -> None:
         self.reader = reader
         self.lines = LineCheck()
         self._chunks = chunks
         self._writer = writer
+        self._room = room
 
     def run(self) -> bool:
         """Reads until a key is wanted (True) or the structure has ended (False)."""
@@ -261,6 +268,9 @@ class _Pass:
         return self._writer.close()
 
     def _write(self, data: bytes) -> None:
+        self._room -= len(data)
+        if self._room < 0:
+            raise GatewayError(Reason.LIMIT, "layers that hold more than a mail may grow to")
         self.lines.update(data)
         self._writer.write(data)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import zlib
 
 import pytest
 
@@ -14,11 +15,12 @@ from gateway.smime import der
 from gateway.smime.cms import CertificateId
 from gateway.smime.encrypt import Encryptor
 from gateway.smime.keys import WrappedKey
-from gateway.smime.limits import MAX_LAYERS, MAX_NAME, MAX_SIGNATURE_PART, MAX_UNWRAPS
+from gateway.smime.limits import MAX_INFLATED, MAX_LAYERS, MAX_NAME, MAX_RATIO, MAX_SIGNATURE_PART, MAX_SMALL, MAX_UNWRAPS
 from gateway.smime.recipients import Reader
 from tests.doubles import MemoryBodies, MemoryBody
 from tests.pki import Ca, Issued
 from tests.smime import ber
+from tests.smime.test_smime_compress import compressed
 
 PLAIN = b"Content-Type: text/plain\r\n\r\nx\r\n"
 OPAQUE = b"Content-Type: application/pkcs7-mime\r\nContent-Transfer-Encoding: base64\r\n\r\n"
@@ -74,6 +76,37 @@ async def test_unwraps(layers: int, opens: bool) -> None:
     assert keys.asked == MAX_UNWRAPS
     assert (peeled.fault is None) is opens
     assert peeled.fault is None or peeled.fault.reason is Reason.INTEGRITY
+
+
+def squeezed(entity: bytes) -> bytes:
+    return opaque(compressed(zlib.compress(entity, 9)))
+
+
+def with_blank_lines(entity: bytes, size: int) -> bytes:
+    return entity + b"\r\n" * ((size - len(entity)) // 2)
+
+
+async def test_what_is_compressed_again_and_again_grows_once() -> None:
+    """Each would be within its own bounds: the blank lines behind base64 belong to the content of the layer around it."""
+    entity = PLAIN
+    for _ in range(MAX_LAYERS):
+        entity = squeezed(with_blank_lines(entity, MAX_SMALL))
+    peeled = await peel(entity)
+    assert (peeled.fault and peeled.fault.reason) is Reason.LIMIT
+    assert sum(each.body.size for each in peeled.entities) < 2 * MAX_SMALL
+
+
+@pytest.mark.parametrize(("more", "reason"), [(0, None), (-1, Reason.LIMIT)])
+async def test_what_all_layers_of_a_mail_hold(more: int, reason: Reason | None) -> None:
+    entity = with_blank_lines(signed_by_nobody(PLAIN), MAX_SMALL)
+    entity = with_blank_lines(signed_by_nobody(entity), MAX_SMALL * 3 // 2)
+    mail = squeezed(entity)
+    held = sum(each.body.size for each in (await peel(with_blank_lines(mail, MAX_SMALL))).entities)
+    enough = -(-(held - MAX_SMALL) // (MAX_LAYERS + MAX_RATIO))
+    assert len(mail) + 10 < enough < MAX_INFLATED // MAX_RATIO
+    head = b"X: " + b"a" * (enough - len(mail) - 5 + more) + b"\r\n"
+    peeled = await peel(head + mail)
+    assert (peeled.fault and peeled.fault.reason) is reason
 
 
 @pytest.mark.parametrize(("more", "reason"), [(0, None), (1, Reason.LIMIT)])
