@@ -14,7 +14,7 @@ from typing import Final
 from gateway.flow.protect import in_thread
 from gateway.mail.body import Bodies, Body, BodyWriter
 from gateway.mail.clean import LineCheck, entity_header, with_crlf
-from gateway.mail.form import SIGNATURE, Form, NotTwoError, decoded, form_of, signed_parts
+from gateway.mail.form import Form, NotTwoError, decoded, form_of, is_signature, signed_parts
 from gateway.mail.message import Header, head_of
 from gateway.mail.mime import MimeError, parse_content_type
 from gateway.mail.noise import is_clean
@@ -285,7 +285,7 @@ def _detached_signature(part: Slice) -> SignedData:
         raise MimeError(Reason.LIMIT, "a signature part too long")
     header = head_of(part)
     kind = header.first("Content-Type")
-    if kind is None or parse_content_type(kind.value).type not in SIGNATURE:
+    if kind is None or not is_signature(parse_content_type(kind.value), header):
         raise MimeError(Reason.MALFORMED, "a signature part of another type")
     reader = CmsReader({})
     for chunk in decoded(Slice(part, header.size, part.size), header):

@@ -17,7 +17,7 @@ from gateway.outcome import Reason
 OPAQUE: Final = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime"})
 SIGNATURE: Final = frozenset({"application/pkcs7-signature", "application/x-pkcs7-signature"})
 _BY_NAME: Final = "application/octet-stream"
-_FILE: Final = re.compile(rb"""filename\*?\s*=\s*"?[^";]*\.p7[mz]["\s]*(?:;|$)""", re.IGNORECASE)
+_FILE: Final = re.compile(rb"""filename\*?\s*=\s*"?[^";]*\.(p7[a-z])["\s]*(?:;|$)""", re.IGNORECASE)
 _MAX_DELIMITER: Final = 1000  # bytes of a delimiter line with the white space behind it
 _IDENTITY: Final = frozenset({"7bit", "8bit", "binary"})
 
@@ -57,15 +57,23 @@ def _form(kind: ContentType, header: Header) -> Form | None:
 
 
 def is_structure(kind: ContentType, header: Header) -> bool:
-    """Whether the entity is one CMS structure: by its type, or by a file name where software put its own type (RFC 8551 3.2.1)."""
-    if kind.type in OPAQUE:
-        return True
+    """Whether the entity is one CMS structure: by its type, or by a file name where software put its own type (RFC 8551 3.9)."""
+    return kind.type in OPAQUE or _is_named(kind, header, ".p7m", ".p7z")
+
+
+def is_signature(kind: ContentType, header: Header) -> bool:
+    """Whether the entity calls itself a detached signature, by its type or by a file name."""
+    return kind.type in SIGNATURE or _is_named(kind, header, ".p7s")
+
+
+def _is_named(kind: ContentType, header: Header, *endings: str) -> bool:
     if kind.type != _BY_NAME:
         return False
     disposition = header.first("Content-Disposition")
-    if disposition is not None and _FILE.search(disposition.value[:2000]):
+    found = _FILE.search(disposition.value[:2000]) if disposition is not None else None
+    if found and f".{found[1].decode().lower()}" in endings:
         return True
-    return any(kind.params.get(name, "").lower().endswith((".p7m", ".p7z")) for name in ("name", "name*"))  # RFC 2231 4
+    return any(kind.params.get(name, "").lower().endswith(endings) for name in ("name", "name*"))  # RFC 2231 4
 
 
 def _hints(value: bytes) -> bool:

@@ -129,6 +129,8 @@ async def test_binary_needs_no_encoding(
         (b'protocol="application/pkcs7-signature"', b'PROTOCOL="Application/PKCS7-SIGNATURE"'),
         (b'; micalg="sha-256"', b""),
         (b'micalg="sha-256"', b"micalg=unknown"),
+        (b"Content-Type: application/pkcs7-signature;", b"Content-Type: application/octet-stream;"),
+        (b'Content-Type: application/pkcs7-signature; name="smime.p7s"', b"Content-Type: application/octet-stream"),
     ],
 )
 async def test_every_way_to_call_a_signature(ca: Ca, signer: Issued, tmp_path: Path, old: bytes, new: bytes) -> None:
@@ -136,6 +138,14 @@ async def test_every_way_to_call_a_signature(ca: Ca, signer: Issued, tmp_path: P
     assert old in message
     result = await opened(message.replace(old, new), {}, believing(ca), AT)
     assert (result.verdict.judged, content_of(bytes_of(result))) == (Judged.VERIFIED, TEXT)
+
+
+@pytest.mark.parametrize("kind", [b"application/octet-stream; name=smime.p7m", b"text/plain; name=smime.p7s"])
+async def test_what_is_not_called_a_signature_is_none(ca: Ca, signer: Issued, tmp_path: Path, kind: bytes) -> None:
+    message = as_message(sign(tmp_path, PLAIN, signer))
+    head, _, rest = message.rpartition(b'application/pkcs7-signature; name="smime.p7s"')
+    result = await opened((head + kind + rest).replace(b'filename="smime.p7s"', b"filename=x"), {}, believing(ca), AT)
+    assert (result.verdict.judged, result.verdict.reasons) == (Judged.MALFORMED, (Reason.MALFORMED,))
 
 
 @pytest.mark.parametrize("name", [b"letter.p7m.pdf", b"smime.p7s", b"p7m", b"smime.p7mx"])
