@@ -34,17 +34,20 @@ def originator(wrapped: Ecdh, curve: ec.EllipticCurve) -> ec.EllipticCurvePublic
     return ec.generate_private_key(curve).public_key()
 
 
-def agreed_x25519(private: x25519.X25519PrivateKey, wrapped: Ecdh) -> bytes:
-    """The secret agreed on with the sender's ephemeral key. One that is none, or would give the all-zero secret (RFC 7748 6.1),
-    is replaced by a fresh one, as above.
+def originator_x25519(wrapped: Ecdh) -> x25519.X25519PublicKey:
+    """The sender's ephemeral public key; a fresh one, as above, in place of one that is none, or is of small order.
+
+    With such a one every private key agrees on zero (RFC 7748 6.1, RFC 8418 2), also that of nobody's which is tried here: a
+    token never sees it, whose own operation would fail like that of a token that is gone.
     """
-    key = _public_key(wrapped)
+    key, nobody = _public_key(wrapped), x25519.X25519PrivateKey.generate()
     try:
         if isinstance(key, x25519.X25519PublicKey):
-            return private.exchange(key)
+            nobody.exchange(key)
+            return key
     except ValueError:
         pass  # the library refuses the all-zero secret
-    return private.exchange(x25519.X25519PrivateKey.generate().public_key())
+    return nobody.public_key()
 
 
 def _public_key(wrapped: Ecdh) -> object:

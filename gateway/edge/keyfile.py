@@ -16,9 +16,9 @@ from typing import Final
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
-from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
+from cryptography.hazmat.primitives.serialization.pkcs12 import load_key_and_certificates
 
-from gateway.edge.agreement import agreed_x25519, open_agreed, originator
+from gateway.edge.agreement import open_agreed, originator, originator_x25519
 from gateway.outcome import GatewayError, Reason
 from gateway.smime.algorithms import HASHES
 from gateway.smime.keys import Ecdh, Mechanism, Oaep, Pkcs1, WrappedKey, digest_of
@@ -53,7 +53,7 @@ class FileKey:
         if len(data) > MAX_FILE:
             raise KeyFileError(path, f"longer than {MAX_FILE} bytes")
         try:
-            private = load_pem_private_key(data, password) if b"-----BEGIN" in data else load_pkcs12(data, password).key
+            private = _parse(data, password)
         except (ValueError, TypeError, UnsupportedAlgorithm):
             # The library's own text may quote the file.
             raise KeyFileError(path, "not a PEM or PKCS#12 private key, or its passphrase is missing or wrong") from None
@@ -93,7 +93,7 @@ class FileKey:
                 shared = private.exchange(ec.ECDH(), originator(wrapped, private.curve))
                 return open_agreed(shared, wrapped, instead)
             case Ecdh(), x25519.X25519PrivateKey() as private:
-                return open_agreed(agreed_x25519(private, wrapped), wrapped, instead)
+                return open_agreed(private.exchange(originator_x25519(wrapped)), wrapped, instead)
         raise GatewayError(Reason.KEY_UNAVAILABLE, f"the key cannot do {type(wrapped).__name__}")
 
 
@@ -116,6 +116,14 @@ class FileKeys:
         if key not in self._keys:
             raise GatewayError(Reason.KEY_UNAVAILABLE, f"no key named {key}")
         return self._keys[key]
+
+
+def _parse(data: bytes, password: bytes | None) -> object:
+    """The private key in PEM or PKCS#12. Raises what the library raises."""
+    if b"-----BEGIN" in data:
+        return load_pem_private_key(data, password)
+    key, _, _ = load_key_and_certificates(data, password)
+    return key
 
 
 def _padding(wrapped: Pkcs1 | Oaep) -> padding.AsymmetricPadding:

@@ -23,7 +23,7 @@ from pkcs11 import Mechanism as Ckm
 from pkcs11.types import DecryptMixin, DeriveMixin, SignMixin
 
 from gateway.config.model import Token
-from gateway.edge.agreement import open_agreed, originator
+from gateway.edge.agreement import open_agreed, originator, originator_x25519
 from gateway.edge.rsapadding import open_oaep, open_pkcs1
 from gateway.edge.tokensession import TokenError, close_module, describe, open_session
 from gateway.outcome import GatewayError
@@ -53,6 +53,8 @@ CURVES: Final[dict[bytes, ec.EllipticCurve]] = {
     bytes.fromhex("06092b240303020801010b"): ec.BrainpoolP384R1(),
     bytes.fromhex("06092b240303020801010d"): ec.BrainpoolP512R1(),
 }
+# Of X25519, by its identifier (PKCS #11 3.0) or by name, which is what SoftHSM makes of it.
+_X25519: Final = (bytes.fromhex("06032b656e"), b"\x13\x0acurve25519")
 # The key or the token is not made for what was asked: a fresh start would change nothing.
 _WILL_NOT_HELP: Final = (
     pkcs11.MechanismInvalid,
@@ -160,12 +162,13 @@ class TokenKeys:
 
 @dataclass(frozen=True, slots=True)
 class _Key:
-    """A handle, and what must be known of the key before it is used: its modulus, or its curve."""
+    """A handle, and what must be known of the key before it is used: its modulus, or its curve, or that it is of X25519."""
 
     name: str
     handle: PrivateKey  # python-pkcs11 gives it a mixin for each thing the token lets it do
     modulus: int = 0
     curve: ec.EllipticCurve | None = None
+    x25519: bool = False
 
     @classmethod
     def read(cls, name: str, handle: PrivateKey) -> _Key:
@@ -173,7 +176,10 @@ class _Key:
             return cls(name, handle, modulus=int.from_bytes(handle[Attribute.MODULUS]))
         if handle.key_type == KeyType.EC and handle[Attribute.EC_PARAMS] in CURVES:
             return cls(name, handle, curve=CURVES[handle[Attribute.EC_PARAMS]])
-        raise TokenError(f"key {name!r} is neither RSA nor on P-256, P-384 or P-521")
+        if handle.key_type == KeyType.EC_EDWARDS and handle[Attribute.EC_PARAMS] in _X25519:
+            return cls(name, handle, x25519=True)
+        curves = "P-256, P-384, P-521, brainpoolP256r1, brainpoolP384r1, brainpoolP512r1 or X25519"
+        raise TokenError(f"key {name!r} is neither RSA nor on {curves}")
 
     def sign(self, block: bytes, mechanism: Ckm, parameter: object = None) -> bytes:
         """The token's signature over ``block``, as it comes."""
@@ -200,10 +206,15 @@ class _Key:
 
     def agree(self, wrapped: Ecdh) -> bytes:
         """The x-coordinate agreed on with the sender's ephemeral key (CKM_ECDH1_DERIVE without KDF)."""
-        if self.curve is None or not isinstance(self.handle, DeriveMixin):
+        if not isinstance(self.handle, DeriveMixin):
             raise TokenError(f"key {self.name!r} may not agree on keys (CKA_DERIVE)")
-        point = originator(wrapped, self.curve).public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-        size = (self.curve.key_size + 7) // 8
+        if self.x25519:
+            point, size = originator_x25519(wrapped).public_bytes_raw(), 32
+        elif self.curve is not None:
+            point = originator(wrapped, self.curve).public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+            size = (self.curve.key_size + 7) // 8
+        else:
+            raise TokenError(f"key {self.name!r} is of another kind than key agreement needs")
         secret = self.handle.derive_key(
             KeyType.GENERIC_SECRET,
             size * 8,

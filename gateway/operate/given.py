@@ -10,7 +10,7 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
+from cryptography.hazmat.primitives.serialization.pkcs12 import load_key_and_certificates
 
 from gateway.edge.anchorfile import read_certificates
 from gateway.edge.keyfile import FileKey
@@ -105,9 +105,8 @@ def _parse(path: Path, passphrase: str | None) -> tuple[FileKey | None, tuple[by
     if _is_certificate(data):
         return None, (data,)
     key = _load(path, passphrase)
-    bundle = load_pkcs12(data, None if passphrase is None else passphrase.encode())
-    every = (bundle.cert, *bundle.additional_certs)
-    return key, tuple(each.certificate.public_bytes(Encoding.DER) for each in every if each is not None)
+    _, own, others = load_key_and_certificates(data, None if passphrase is None else passphrase.encode())
+    return key, tuple(each.public_bytes(Encoding.DER) for each in (own, *others) if each is not None)
 
 
 def _load(path: Path, passphrase: str | None) -> FileKey:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding
+from cryptography.hazmat.primitives.asymmetric import ec, padding, x25519
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.keywrap import aes_key_wrap
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key, load_pem_public_key
 
 from gateway.edge.keyfile import FileKey, FileKeys, KeyFileError
 from gateway.outcome import GatewayError, Reason
 from gateway.smime.algorithms import HASHES
-from gateway.smime.keys import Digest, Ecdh, Mechanism, Oaep, Pkcs1
+from gateway.smime.keys import Digest, Ecdh, Kdf, Mechanism, Oaep, Pkcs1
 from tests.edge.test_pkcs11 import agreed
 from tests.pki import Ca, Issued
+from tests.smime import agreeing
+from tests.smime.agreeing import agreed_x25519
 
 CEK = bytes(range(32))
 
@@ -144,6 +148,68 @@ async def test_a_key_that_does_not_fit_is_unavailable(folder: Path, issued: dict
         with pytest.raises(GatewayError) as error:
             await failing
         assert error.value.reason is Reason.KEY_UNAVAILABLE
+
+
+@pytest.fixture
+def montgomery(tmp_path: Path) -> Path:
+    """An X25519 key of openssl's, as PEM and as PKCS#12."""
+    (tmp_path / "secret").write_text("secret")
+    for command in (
+        ["genpkey", "-algorithm", "x25519", "-out", "x.pem"],
+        ["pkey", "-in", "x.pem", "-pubout", "-out", "x.pub"],
+        ["pkcs12", "-export", "-nocerts", "-inkey", "x.pem", "-out", "x.p12", "-passout", "file:secret"],
+    ):
+        subprocess.run(["openssl", *command], check=True, capture_output=True, cwd=tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(("name", "passphrase"), [("x.pem", None), ("x.p12", "secret")])
+async def test_x25519_unwraps_and_does_not_sign(montgomery: Path, name: str, passphrase: str | None) -> None:
+    key = FileKey.load(montgomery / name, passphrase)
+    public = load_pem_public_key((montgomery / "x.pub").read_bytes())
+    assert isinstance(public, x25519.X25519PublicKey)
+    assert key.spki == public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    keys = FileKeys({"x": key})
+    for kdf, salt in ((Kdf.X963, b""), (Kdf.HKDF, b""), (Kdf.HKDF, b"salt")):
+        assert await keys.unwrap("x", agreed_x25519(public, kdf, salt)) == CEK
+    for failing in (keys.sign("x", b"", Mechanism.ECDSA_SHA256), keys.unwrap("x", Pkcs1(bytes(256), 32))):
+        with pytest.raises(GatewayError) as error:
+            await failing
+        assert error.value.reason is Reason.KEY_UNAVAILABLE
+
+
+async def test_x25519_gives_a_random_key_for_what_is_wrong(montgomery: Path, issued: dict[str, Issued]) -> None:
+    keys = FileKeys({"x": FileKey.load(montgomery / "x.pem")})
+    public = load_pem_public_key((montgomery / "x.pub").read_bytes())
+    assert isinstance(public, x25519.X25519PublicKey)
+    good = agreed_x25519(public, Kdf.HKDF, b"salt")
+    zero = aes_key_wrap(agreeing.hkdf("sha256", bytes(32), b"", b"info", 16), CEK)
+    for wrapped in (
+        replace(good, wrapped=good.wrapped[:-1] + bytes((good.wrapped[-1] ^ 1,))),
+        replace(good, length=16),
+        replace(good, salt=b""),
+        replace(good, kdf=Kdf.X963),
+        replace(good, digest=Digest.SHA512),
+        replace(good, originator=b""),
+        replace(good, originator=good.originator[:-1]),
+        replace(
+            good, originator=issued["p256"].certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        ),
+        Ecdh(zero, 32, good.originator[:-32] + bytes(32), Digest.SHA256, b"info", 16, Kdf.HKDF),
+    ):
+        answers = {await keys.unwrap("x", wrapped) for _ in range(3)}
+        assert len(answers) == 3
+        assert {len(answer) for answer in answers} == {wrapped.length}
+
+
+@pytest.mark.parametrize("curve", [ec.BrainpoolP256R1(), ec.BrainpoolP384R1(), ec.BrainpoolP512R1()], ids=lambda curve: curve.name)
+def test_brainpool_unwraps(tmp_path: Path, curve: ec.EllipticCurve) -> None:
+    generate = ["genpkey", "-algorithm", "EC", "-pkeyopt", f"ec_paramgen_curve:{curve.name}", "-out", tmp_path / "key"]
+    subprocess.run(["openssl", *map(str, generate)], check=True, capture_output=True)
+    key = FileKey.load(tmp_path / "key")
+    public = load_der_public_key(key.spki)
+    assert isinstance(public, ec.EllipticCurvePublicKey)
+    assert key.unwrap(agreed(public, "sha512", 32)) == CEK
 
 
 def test_the_public_half_is_that_of_the_certificate(folder: Path, issued: dict[str, Issued]) -> None:
