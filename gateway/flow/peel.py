@@ -20,8 +20,8 @@ from gateway.mail.mime import MimeError, parse_content_type
 from gateway.mail.noise import is_clean
 from gateway.mail.slice import Slice
 from gateway.outcome import GatewayError, Reason
+from gateway.smime.ber import integrity
 from gateway.smime.cms import Compressed, Enveloped, Kind, SignedData
-from gateway.smime.decrypt import integrity
 from gateway.smime.keys import Unwrapper
 from gateway.smime.known import Strength
 from gateway.smime.limits import MAX_INFLATED, MAX_LAYERS, MAX_RATIO, MAX_SIGNATURE_PART, MAX_SMALL, MAX_UNWRAPS

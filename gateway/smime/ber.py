@@ -30,6 +30,11 @@ def malformed(detail: str) -> CmsError:
     return CmsError(Reason.MALFORMED, detail)
 
 
+def integrity() -> CmsError:
+    """The one error for everything that goes wrong behind a private key."""
+    return CmsError(Reason.INTEGRITY, "the content does not open")
+
+
 @dataclass(slots=True)  # not frozen for the reason that der.Element is not
 class Head:
     """Identifier and length of an element. ``length`` None is the indefinite form. ``raw`` is both as they were written."""

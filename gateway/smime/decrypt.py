@@ -15,14 +15,14 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.decrepit.ciphers.algorithms import RC2, TripleDES
 from cryptography.hazmat.primitives.asymmetric import ec, rsa, x25519
 from cryptography.hazmat.primitives.ciphers import BlockCipherAlgorithm, Cipher, CipherContext
-from cryptography.hazmat.primitives.ciphers.aead import AESCCM
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC, GCM
 from cryptography.hazmat.primitives.padding import PKCS7
 
 from gateway.outcome import GatewayError, Reason
 from gateway.smime import der
-from gateway.smime.ber import CmsError, malformed
+from gateway.smime.ber import CmsError, integrity, malformed
+from gateway.smime.ccm import CcmDecryptor
 from gateway.smime.certificate import identified, readable_key
 from gateway.smime.cms import Agreed, Algorithm, CertificateId, Kind, RecipientInfo, Transported, parts_of
 from gateway.smime.keys import Ecdh, Kdf, Oaep, Pkcs1, WrappedKey
@@ -34,7 +34,6 @@ NONCE: Final = 12  # RFC 5084 3.2
 MIN_TAG: Final = 12
 NONCES_CCM: Final = range(7, 14)  # bytes (RFC 5084 2.1)
 TAGS_CCM: Final = (8, 10, 12, 14, 16)  # bytes; the RFC has 4 and 6 too, which prove too little
-MAX_CCM: Final = 16 * 1024 * 1024  # bytes of content in CCM, which is held in memory
 MAX_WRAPPED: Final = 2048  # bytes of a wrapped key: more than the largest RSA modulus
 
 
@@ -188,32 +187,6 @@ class GcmDecryptor:
             raise integrity() from error
 
 
-class CcmDecryptor:
-    """AES-CCM (RFC 5084 2.1). Its first block holds the length of the content, so that all of it must be there before it begins."""
-
-    def __init__(self, key: bytes, nonce: bytes, tag_length: int) -> None:
-        self._cipher = AESCCM(key, tag_length)
-        self._nonce = nonce
-        self._tag_length = tag_length
-        self._held = bytearray()
-
-    def update(self, data: bytes) -> bytes:
-        """Nothing yet. Raises :class:`CmsError` (LIMIT)."""
-        self._held += data
-        if len(self._held) > MAX_CCM:
-            raise CmsError(Reason.LIMIT, f"more than {MAX_CCM} bytes in CCM")
-        return b""
-
-    def finalize(self, tag: bytes | None) -> bytes:
-        """The plaintext. Raises :class:`CmsError` (INTEGRITY)."""
-        if tag is None or len(tag) != self._tag_length:
-            raise integrity()
-        try:
-            return self._cipher.decrypt(self._nonce, bytes(self._held) + tag, None)
-        except (InvalidTag, ValueError) as error:
-            raise integrity() from error
-
-
 class Unopened:
     """Takes encrypted content for which there is no key, and only measures it: what no cipher could have written is found out."""
 
@@ -236,11 +209,6 @@ class Unopened:
 
 
 Decryptor = CbcDecryptor | GcmDecryptor | CcmDecryptor | Unopened
-
-
-def integrity() -> CmsError:
-    """The one error for everything that goes wrong behind a private key."""
-    return CmsError(Reason.INTEGRITY, "the content does not open")
 
 
 def check_parameters(algorithm: Algorithm, content: Content) -> tuple[bytes, int]:
@@ -271,12 +239,15 @@ def unopened(content: Algorithm, kind: Kind, strength: Strength) -> Unopened:
     return Unopened(known.block, check_parameters(content, known)[1])
 
 
-def decryptor(content: Algorithm, key: bytes, strength: Strength) -> Decryptor:
-    """A decryptor for ``content`` under the unwrapped ``key``. Raises :class:`CmsError` (MALFORMED, INTEGRITY)."""
+def decryptor(content: Algorithm, key: bytes, strength: Strength, size: int | None) -> Decryptor:
+    """A decryptor for ``content`` under the unwrapped ``key``; ``size``: its length in bytes, where it is known.
+
+    Raises :class:`CmsError` (MALFORMED, INTEGRITY).
+    """
     known = content_of(content, strength)
     vector, tag_length = check_parameters(content, known)
     if len(key) * 8 != known.bits:
         raise integrity()
     if known.mode is Mode.CCM:
-        return CcmDecryptor(key, vector, tag_length)
+        return CcmDecryptor(key, vector, tag_length, size)
     return GcmDecryptor(key, vector, tag_length) if known.mode is Mode.GCM else CbcDecryptor(known, key, vector)

@@ -18,7 +18,7 @@ from typing import Final
 from gateway.outcome import Reason
 from gateway.smime import der
 from gateway.smime.algorithms import AUTH_ENVELOPED_DATA, DATA, ENVELOPED_DATA, SIGNED_DATA
-from gateway.smime.ber import CONSTRUCTED, CmsError, Head, Scope, Source, Step, malformed
+from gateway.smime.ber import CONSTRUCTED, CmsError, Head, Scope, Source, Step, integrity, malformed
 from gateway.smime.cms import (
     CONTEXT_0,
     CONTEXT_1,
@@ -33,7 +33,7 @@ from gateway.smime.cms import (
     read_signer,
 )
 from gateway.smime.compress import inflater
-from gateway.smime.decrypt import Decryptor, NeedUnwrap, check_parameters, decryptor, integrity, need_unwrap, unopened
+from gateway.smime.decrypt import Decryptor, NeedUnwrap, check_parameters, decryptor, need_unwrap, unopened
 from gateway.smime.known import Strength, content_of
 from gateway.smime.limits import MAX_CERTIFICATES, MAX_CRLS, MAX_DIGESTS, MAX_RECIPIENTS, MAX_SET, MAX_SIGNERS
 from gateway.smime.normal import Budget, to_der
@@ -182,15 +182,15 @@ class CmsReader:
         self.layer = layer
         if content_type != _DATA:
             raise CmsError(Reason.UNSUPPORTED, "encrypted content that is not a MIME entity")
-        opener = yield from self._opener(layer)
         octets = yield from encrypted.want(IMPLICIT_0, IMPLICIT_0 | CONSTRUCTED)
+        opener = yield from self._opener(layer, None if octets.constructed else octets.length)
         for piece in self._source.octets(octets):
             yield piece if piece is None else opener.update(piece)
         yield from encrypted.done()
         yield from self._tail(enveloped, kind, opener)
 
-    def _opener(self, layer: Enveloped) -> Generator[None, None, Decryptor]:
-        """What takes the encrypted content: with keys, once the right one was given."""
+    def _opener(self, layer: Enveloped, size: int | None) -> Generator[None, None, Decryptor]:
+        """What takes the encrypted content: with keys, once the right one was given. ``size`` is its length, where it is known."""
         if self._keys is None:
             return unopened(layer.content, layer.kind, self._strength)
         need = need_unwrap(layer.recipients, self._keys, layer.content, layer.kind, self._strength)
@@ -199,7 +199,7 @@ class CmsReader:
         yield None
         if self._key is None:
             raise integrity()
-        return decryptor(layer.content, self._key, self._strength)
+        return decryptor(layer.content, self._key, self._strength, size)
 
     def _tail(self, enveloped: Scope, kind: Kind, opener: Decryptor) -> Step:
         """What follows the encrypted content: the authentication tag, attributes that are not protected."""
