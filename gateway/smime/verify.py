@@ -44,7 +44,8 @@ class Signature(StrEnum):
 class Checked:
     """One signer. ``certificate`` is DER, None where the message holds none; ``time`` is the signing time, microseconds UTC.
 
-    ``reason`` is None exactly where ``signature`` is GOOD and proves something: a good one by weak means has WEAK_ALGORITHM.
+    ``reason`` is None exactly where ``signature`` is GOOD and proves something: a good one by weak means has WEAK_ALGORITHM,
+    and one over content that is no MIME entity UNSUPPORTED.
     """
 
     signature: Signature
@@ -101,8 +102,14 @@ def _check(
         if error.reason is Reason.MALFORMED:
             return Checked(Signature.BAD, certificate, Reason.BAD_SIGNATURE, scheme, time)
         return Checked(Signature.UNSUPPORTED, certificate, error.reason, scheme, time)
-    weak = known.weak or is_weak(readable_key(certificate, strength))
-    return Checked(Signature.GOOD, certificate, Reason.WEAK_ALGORITHM if weak else None, scheme, time)
+    return Checked(Signature.GOOD, certificate, _proves_nothing(signed, certificate, known, strength), scheme, time)
+
+
+def _proves_nothing(signed: SignedData, certificate: bytes, scheme: Scheme, strength: Strength) -> Reason | None:
+    """Why a good signature proves nothing about a mail, if so: it was made for something else, or by weak means."""
+    if signed.content_type != der.oid(DATA):
+        return Reason.UNSUPPORTED  # a MIME entity is id-data (RFC 8551 2.4.1); a time stamp or a receipt is no mail of its signer's
+    return Reason.WEAK_ALGORITHM if scheme.weak or is_weak(readable_key(certificate, strength)) else None
 
 
 def _signer_of(

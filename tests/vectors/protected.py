@@ -1,4 +1,4 @@
-"""94 to 108: header fields that are protected (RFC 9788), or pretend to be; certificates that were exchanged; a bomb."""
+"""94 to 110: header fields that are protected (RFC 9788), or pretend to be; certificates that were exchanged; and others."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tests.vectors.forge import changed_signature, opaque
 from tests.vectors.people import People
 from tests.vectors.vector import EVIL, FROM, Vector, header
 
+TIME_STAMP = "1.2.840.113549.1.9.16.1.4"  # id-ct-TSTInfo (RFC 3161)
 OWN = FROM + b"To: cardiology@hospital.example\r\nSubject: Your results\r\nMessage-ID: <1@laboratory.example>\r\n"
 OTHERS = FROM + b"To: director@laboratory.example\r\nSubject: You are dismissed\r\nMessage-ID: <1@laboratory.example>\r\n"
 MARKS = (
@@ -60,6 +61,8 @@ def vectors(who: People) -> dict[str, Vector]:
             header("x@evil.example") + who.sign(wrapped(OTHERS + PLAIN, ""), by=("stranger",)), EVIL
         ),
         "108-domain-of-no-member": Vector(header("x@evil.example") + who.sign(PLAIN, by=("stranger",))),
+        "109-ciphertext-signed-by-another": Vector(header("x@evil.example") + who.sign(who.encrypt(PLAIN), by=("stranger",)), EVIL),
+        "110-signed-as-a-time-stamp": Vector(HEADER + who.sign(PLAIN, "-nodetach", "-econtent_type", TIME_STAMP)),
         "107-bomb-inside": Vector(HEADER + who.encrypt(opaque(_compressed(PLAIN + b"x" * (64 << 20)), "compressed-data"))),
     }
 
