@@ -18,7 +18,7 @@ MAX_CRLS: Final = 64
 MAX_SET: Final = 4 * 1024 * 1024  # bytes of all recipients, or of all certificates, CRLs and signers, of one layer
 MAX_ATTRIBUTES: Final = 128
 MAX_SIGNATURE_PART: Final = 6 * 1024 * 1024  # bytes of base64 that a detached signature may take
-MAX_INFLATED: Final = 256 * 1024 * 1024  # bytes that come out of one compression
+MAX_INFLATED: Final = 128 * 1024 * 1024  # bytes that come out of one compression
 MAX_RATIO: Final = 100  # times as much as went in; text makes about 10
 MAX_SMALL: Final = 1024 * 1024  # bytes that may come out however little went in
 
