@@ -14,6 +14,7 @@ MAX_RECIPIENTS: Final = 5000
 MAX_SIGNERS: Final = 16
 MAX_DIGESTS: Final = 16
 MAX_CERTIFICATES: Final = 64
+MAX_NAMESAKES: Final = 4  # certificates that one signer may mean, of which each is tried; a renewed one may have the old name
 MAX_CRLS: Final = 64
 MAX_SET: Final = 4 * 1024 * 1024  # bytes of all recipients, or of all certificates, CRLs and signers, of one layer
 MAX_ATTRIBUTES: Final = 128

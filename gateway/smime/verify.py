@@ -25,6 +25,7 @@ from gateway.smime.cms import CertificateId, SignedData, SignerInfo, read_attrib
 from gateway.smime.decrypt import names_of
 from gateway.smime.keys import Digest
 from gateway.smime.known import Strength
+from gateway.smime.limits import MAX_NAMESAKES
 from gateway.smime.schemes import Family, Scheme, digest_of, scheme_of
 
 LATE: Final = 24 * 3600 * 1_000_000  # microseconds a signing time may lie in the future: clocks, not calendars, may be wrong
@@ -86,7 +87,7 @@ def check(
 def _check(
     signed: SignedData, signer: SignerInfo, digests: Mapping[Digest, bytes], first: bytes, at: int, strength: Strength
 ) -> Checked:
-    candidates = [certificate for certificate in signed.certificates if _is(certificate, signer.signer)]
+    candidates = [certificate for certificate in dict.fromkeys(signed.certificates) if _is(certificate, signer.signer)]
     certificate, scheme, time = candidates[0] if candidates else None, "", None
     try:
         known = scheme_of(signer.digest, signer.algorithm, strength)
@@ -120,6 +121,8 @@ def _signer_of(
     """
     if not candidates:
         raise GatewayError(Reason.NO_SIGNER_CERTIFICATE)
+    if len(candidates) > MAX_NAMESAKES:
+        raise GatewayError(Reason.LIMIT, f"more than {MAX_NAMESAKES} certificates that may be the signer's")
     for item in candidates:
         if all(each.is_of(item) for each in named) and _verifies(readable_key(item, strength), signer, scheme, digest):
             return item

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.outcome import GatewayError, Reason
 from gateway.smime import der, limits
-from gateway.smime.cms import read_attributes
+from gateway.smime.cms import SignedData, read_attributes
+from gateway.smime.keys import Digest
 from gateway.smime.normal import Budget, to_der
 from gateway.smime.reader import CmsReader
+from gateway.smime.verify import Signature, check
+from tests.pki import NOW, Ca, microseconds
 from tests.smime import ber
+from tests.smime.openssl import openssl
 
 
 def read(structure: bytes) -> None:
@@ -156,8 +165,8 @@ EDGES: list[tuple[str, Callable[[int], None]]] = [
     ("MAX_SET", whole_set),
     ("MAX_ATTRIBUTES", attributes),
 ]
-# Of a message and not of a structure: tests/flow/test_flow_limits.py
-ELSEWHERE = {"MAX_NAME", "MAX_LAYERS", "MAX_UNWRAPS", "MAX_SIGNATURE_PART"}
+# Of a message and not of a structure: tests/flow/test_flow_limits.py; of checking: below
+ELSEWHERE = {"MAX_NAMESAKES", "MAX_NAME", "MAX_LAYERS", "MAX_UNWRAPS", "MAX_SIGNATURE_PART"}
 # Of what comes out: tests/smime/test_smime_compress.py
 INFLATED = {"MAX_INFLATED", "MAX_RATIO", "MAX_SMALL"}
 
@@ -173,3 +182,32 @@ def test_as_much_as_the_limit_is_read_and_one_more_is_not(name: str, read_so_muc
 
 def test_every_limit_has_its_edge() -> None:
     assert {name for name, _ in EDGES} | ELSEWHERE | INFLATED == {name for name in vars(limits) if name.startswith("MAX_")}
+
+
+@pytest.mark.parametrize(
+    ("count", "signature"), [(limits.MAX_NAMESAKES, Signature.GOOD), (limits.MAX_NAMESAKES + 1, Signature.UNSUPPORTED)]
+)
+def test_certificates_that_one_signer_may_mean(tmp_path: Path, count: int, signature: Signature) -> None:
+    """All but the last are of another key. The same one again and again is one."""
+    ca = Ca.root()
+    issued = ca.signer("results@laboratory.example")
+    certificate, key = issued.write(tmp_path, "signer")
+    reader = CmsReader({})
+    content = b"Content-Type: text/plain\r\n\r\nx\r\n"
+    reader.update(openssl("cms", "-sign", "-binary", "-outform", "DER", "-signer", certificate, "-inkey", key, data=content))
+    signed = reader.finalize()
+    assert isinstance(signed, SignedData)
+    spki = issued.certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    others = [issued.der.replace(spki, _other(spki)) for _ in range(count - 1)]
+    assert len({*others, issued.der}) == count
+    several = replace(signed, certificates=(*others, *[issued.der] * 10))
+    (found,) = check(several, {Digest.SHA256: hashlib.sha256(content).digest()}, content[:1], microseconds(NOW) * 2)
+    assert found.signature is signature
+    assert found.reason is (None if signature is Signature.GOOD else Reason.LIMIT)
+
+
+def _other(spki: bytes) -> bytes:
+    """Another key of the same kind."""
+    other = generate_private_key(SECP256R1()).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    assert len(other) == len(spki)
+    return other
