@@ -233,7 +233,7 @@ class Base64Bytes:
             return None
         padding = len(data) - len(data.rstrip(b"="))
         try:
-            decoded = pybase64.b64decode(data[:whole])
+            decoded = pybase64.b64decode(memoryview(data)[:whole])
         except binascii.Error:
             return None
         if len(decoded) != characters // 4 * 3 - padding or padding > 2 or (padding and rest):

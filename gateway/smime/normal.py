@@ -54,7 +54,8 @@ def _count_of_der(data: bytes) -> int:
     position, count, whole = 0, 0, len(data)
     if 2 < whole < 0x80 and data[1] == whole - 2 and not data[0] & CONSTRUCTED and data[0] not in _NOT_DER:
         return 1  # an identifier or a number
-    ends = [whole]  # of the elements that stand open
+    here = whole  # where the innermost element that stands open ends
+    ends: list[int] = []  # where those around it do
     while position + 2 <= whole:
         tag, length = data[position], data[position + 1]
         position += 2
@@ -65,19 +66,18 @@ def _count_of_der(data: bytes) -> int:
                 return 0
             position = inside
         end = position + length
-        count += 1
-        if end > ends[-1] or (count == 1 and end != whole) or tag in _NOT_DER or len(ends) > MAX_DEPTH + 1:
+        if end > here or tag in _NOT_DER or not (count or end == whole) or len(ends) > MAX_DEPTH:
             return 0
-        if count > MAX_STRUCTURE_ELEMENTS:
-            return count
+        count += 1
         if tag & CONSTRUCTED:
-            ends.append(end)
+            ends.append(here)
+            here = end
         else:
             position = end
-        while position == ends[-1]:
-            ends.pop()
-            if not ends:
+        while position == here:
+            if position == whole:
                 return count
+            here = ends.pop()
     return 0
 
 
