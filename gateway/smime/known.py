@@ -227,12 +227,15 @@ def agreement_of(algorithm: Algorithm, strength: Strength) -> Agreement:
 def oaep_of(algorithm: Algorithm) -> tuple[Digest, Digest, bytes]:
     """Of RSAES-OAEP (RFC 8017 A.2.1): digest, digest of the mask, label. Raises :class:`CmsError` (UNSUPPORTED, MALFORMED)."""
     fields = fields_of(algorithm)
+    if fields.keys() - {CONTEXT_0, CONTEXT_1, CONTEXT_2}:
+        raise malformed("a parameter of OAEP that there is not")
     label = b""
     if CONTEXT_2 in fields:
         source = read_algorithm(fields[CONTEXT_2])
-        if source.oid != der.oid(P_SPECIFIED) or source.parameters is None:
+        given = der.read(source.parameters or der.NULL)
+        if source.oid != der.oid(P_SPECIFIED) or given.tag != der.OCTET_STRING:
             raise malformed("a label of OAEP")
-        label = der.read(source.parameters).content
+        label = given.content
     return _oaep_digest(fields.get(CONTEXT_0)), mask_of(fields.get(CONTEXT_1), _oaep_digest), label
 
 
