@@ -11,13 +11,14 @@ import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import uvloop
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_der_public_key
 
 from gateway.config.model import Config, KeyPurpose, Token
@@ -28,9 +29,10 @@ from gateway.edge.keyring import SIGNING, KeyRing
 from gateway.edge.keywire import FrameReader, SignRequest, StatusRequest, UnwrapRequest, read_answer, write_request
 from gateway.edge.tokensetup import KeyKind, KeyUse
 from gateway.outcome import GatewayError, Reason
-from gateway.smime.keys import Digest, Mechanism, Oaep, Pkcs1
+from gateway.smime.keys import Digest, Kdf, Mechanism, Oaep, Pkcs1
 from tests.agents import Agents, key_config
 from tests.edge.test_tosign import attributes
+from tests.smime.agreeing import agreed_x25519
 from tests.softhsm import generate, new_token
 
 Made = tuple[Path, Token, dict[str, bytes]]
@@ -328,6 +330,22 @@ async def test_keys_in_files_are_served_by_agents_too(agents: Agents, tmp_path: 
     assert len(await unwrapper.unwrap("decrypt", Pkcs1(bytes(256), 32))) == 32
     await signer.close()
     await unwrapper.close()
+
+
+async def test_x25519_is_agreed_on_by_agents_too(tmp_path: Path) -> None:
+    key = x25519.X25519PrivateKey.generate()
+    (tmp_path / "key.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    config = key_config(tmp_path, None, {"mail": KeyPurpose.DECRYPT}, {"mail": tmp_path / "key.pem"})
+    agents = Agents(tmp_path, config)
+    unwrapper = AgentUnwrapper([agents.start("unwrap-0", sign=False)])
+    try:
+        for kdf, salt in ((Kdf.X963, b""), (Kdf.HKDF, b""), (Kdf.HKDF, b"salt")):
+            good = agreed_x25519(key.public_key(), kdf, salt)
+            assert await unwrapper.unwrap("mail", good) == CEK
+            assert await unwrapper.unwrap("mail", replace(good, wrapped=bytes(40))) != CEK
+    finally:
+        await unwrapper.close()
+        agents.close()
 
 
 async def test_one_missing_key_does_not_stop_the_others(agents: Agents, made: Made, tmp_path: Path) -> None:
