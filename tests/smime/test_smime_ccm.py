@@ -1,4 +1,4 @@
-"""AES-CCM: what Bouncy Castle writes, and every size, nonce and tag against the library's own one-shot form."""
+"""What Bouncy Castle writes; AES-CCM, every size, nonce and tag against the library's own one-shot form."""
 
 from __future__ import annotations
 
@@ -21,16 +21,18 @@ from tests.smime import ber
 
 BOUNCY_CASTLE = Path(__file__).parent / "bouncycastle"
 TEXT = b"Content-Type: text/plain\r\n\r\nResult: all well.\r\n"
-CERTIFICATE = x509.load_pem_x509_certificate((BOUNCY_CASTLE / "reader.pem").read_bytes()).public_bytes(Encoding.DER)
+KEYS = ("reader", "agreeing")
+CERTIFICATES = {
+    name: x509.load_pem_x509_certificate((BOUNCY_CASTLE / f"{name}.pem").read_bytes()).public_bytes(Encoding.DER) for name in KEYS
+}
 
 
 def opened(structure: bytes, piece: int = 4096) -> bytes:
-    reader, key = CmsReader({"ours": CERTIFICATE}), FileKey.load(BOUNCY_CASTLE / "reader.key")
-    out = []
+    reader, out = CmsReader(CERTIFICATES), []
     for start in range(0, len(structure), piece):
         out.append(reader.update(structure[start : start + piece]))
         if reader.wants is not None:
-            reader.give(key.unwrap(reader.wants.wrapped))
+            reader.give(FileKey.load(BOUNCY_CASTLE / f"{reader.wants.key}.key").unwrap(reader.wants.wrapped))
             out.append(reader.update(b""))
     reader.finalize()
     return b"".join(out)
@@ -39,7 +41,7 @@ def opened(structure: bytes, piece: int = 4096) -> bytes:
 @pytest.mark.parametrize("piece", [1, 4096])
 @pytest.mark.parametrize("name", sorted(path.name for path in BOUNCY_CASTLE.glob("*.p7m")))
 def test_what_bouncy_castle_encrypts_is_opened(name: str, piece: int) -> None:
-    """AES-CCM of three sizes; RSAES-OAEP with five digests, two masks and a label."""
+    """AES-CCM of three sizes; RSAES-OAEP with five digests, two masks and a label; keys agreed on, with user keying material."""
     assert opened((BOUNCY_CASTLE / name).read_bytes(), piece) == TEXT
 
 
@@ -65,7 +67,7 @@ def test_content_in_pieces_is_opened(bits: int, piece: int) -> None:
 
 def test_content_in_pieces_shows_nothing_before_its_tag() -> None:
     structure = in_pieces((BOUNCY_CASTLE / "ccm128.p7m").read_bytes())
-    reader, key = CmsReader({"ours": CERTIFICATE}), FileKey.load(BOUNCY_CASTLE / "reader.key")
+    reader, key = CmsReader(CERTIFICATES), FileKey.load(BOUNCY_CASTLE / "reader.key")
     assert reader.update(structure[:-10]) == b""
     assert reader.wants is not None
     reader.give(key.unwrap(reader.wants.wrapped))
