@@ -32,6 +32,8 @@ def shown_author(header: Header) -> Address:
     name = header.all("From")[0].text.rpartition("<")[0]
     if any(unicodedata.category(each) in {"Cc", "Zl", "Zp"} and each != "\t" for each in name):
         raise MessageError(Reason.FROM_AMBIGUOUS, "the display name of From has control characters")
+    if _ENCODED_WORD.search(name):
+        raise MessageError(Reason.FROM_AMBIGUOUS, "the display name of From has an encoded word that others may decode")
     if any(_is_another(word, author) for word in _SEPARATORS.split(_visible(name))):
         raise MessageError(Reason.FROM_AMBIGUOUS, "the display name of From shows another address")
     return author

@@ -195,6 +195,27 @@ async def test_a_changed_byte_of_ciphertext_is_integrity(
     assert result.verdict.reasons == (Reason.INTEGRITY,)
 
 
+@pytest.mark.parametrize("cipher", ["-aes-256-cbc", "-aes-256-gcm"])
+@pytest.mark.parametrize("piece", [100, 64 * 1024])
+async def test_nothing_of_a_content_that_is_not_proven_is_left_anywhere(
+    ca: Ca, reader: Issued, tmp_path: Path, cipher: str, piece: int
+) -> None:
+    """RFC 5084 1.1: no plaintext before the tag. What was decrypted on the way is discarded; the mailbox gets what came."""
+    text = b"Content-Type: text/plain\r\n\r\n" + b"Blood group 0, rhesus negative.\r\n" * 1000
+    message = as_message(encrypt(tmp_path, text, reader, options=(cipher,)))
+    lines = message.split(b"\r\n")
+    last = max(number for number, line in enumerate(lines) if len(line) == 64)
+    lines[last] = lines[last][:40] + (b"B" if lines[last][40:41] != b"B" else b"C") + lines[last][41:]  # the tag, or noise
+    bodies = MemoryBodies()
+    result = await opened(b"\r\n".join(lines), {"d": reader}, believing(ca), AT, bodies=bodies, piece=piece)
+    assert result.verdict.reasons == (Reason.INTEGRITY,)
+    (kept,) = bodies.kept
+    assert kept == bytes_of(result)
+    assert b"rhesus" not in kept
+    if piece == 100:
+        assert any(b"rhesus" in writer.data for writer in bodies.writers if writer.discarded), "it was decrypted, and discarded"
+
+
 async def test_changed_text_is_a_bad_digest(ca: Ca, signer: Issued, tmp_path: Path) -> None:
     message = as_message(sign(tmp_path, PLAIN, signer)).replace(b"all well", b"all Well")
     result = await opened(message, {}, believing(ca), AT)

@@ -45,6 +45,11 @@ def test_a_name_that_shows_nobody_else_is_read(value: str) -> None:
         "boss\ufe6bbank.example <x@evil.example>",  # SMALL COMMERCIAL AT
         "boss\u200b\uff20\u2060bank.example <x@evil.example>",
         "=?utf-8?q?boss=40bank.example=00?= <x@evil.example>",
+        "=?utf-7?q?boss+AEA-bank.example?= <x@evil.example>",
+        "=?x-unknown?q?boss=40bank.example?= <x@evil.example>",  # a charset that another program may know, or ignore
+        "=?utf-8?q?boss=40bank.example is here?= <x@evil.example>",  # spaces, which RFC 2047 2 forbids and programs bear
+        "=?utf-8?x?boss=40bank.example?= <x@evil.example>",
+        '"=?utf-8?q?boss=40bank.example?=" <x@evil.example>',  # quoted, where RFC 2047 5 has it left alone
         "=?utf-8?q?Boss=0D=0AFrom=3A_boss?= <x@evil.example>",
         "Boss\u2028 <x@evil.example>",
     ],
