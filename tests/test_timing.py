@@ -29,6 +29,8 @@ def test_chance_raises_no_alarm_and_a_difference_does() -> None:
         highest = max(highest, differ(left, right))
         assert differ(left, [each + noise(left) / 2 for each in right]) > ALARM
         assert differ(left, [each * 2 for each in right]) > ALARM
+        disturbed = [[each + 100 * source.random() * (source.random() < 0.3) for each in one] for one in (left, right)]
+        assert differ(disturbed[0], [each + 5 for each in disturbed[1]]) > ALARM
     assert 2 < highest < ALARM
 
 
