@@ -17,7 +17,7 @@ from gateway.smime.cms import SignedData, read_attributes
 from gateway.smime.keys import Digest
 from gateway.smime.normal import Budget, to_der
 from gateway.smime.reader import CmsReader
-from gateway.smime.verify import Signature, check
+from gateway.smime.verify import LATE, Signature, check
 from tests.pki import NOW, Ca, microseconds
 from tests.smime import ber
 from tests.smime.openssl import openssl
@@ -211,3 +211,16 @@ def _other(spki: bytes) -> bytes:
     other = generate_private_key(SECP256R1()).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     assert len(other) == len(spki)
     return other
+
+
+def test_how_far_a_signing_time_may_lie_ahead(tmp_path: Path) -> None:
+    certificate, key = Ca.root().signer("results@laboratory.example").write(tmp_path, "signer")
+    reader = CmsReader({})
+    reader.update(openssl("cms", "-sign", "-binary", "-outform", "DER", "-signer", certificate, "-inkey", key, data=b"x"))
+    signed = reader.finalize()
+    assert isinstance(signed, SignedData)
+    digests = {Digest.SHA256: hashlib.sha256(b"x").digest()}
+    time = check(signed, digests, b"x", microseconds(NOW) * 2)[0].time
+    assert time
+    assert [each.reason for each in check(signed, digests, b"x", time - LATE)] == [None]
+    assert [each.reason for each in check(signed, digests, b"x", time - LATE - 1)] == [Reason.SIGNING_TIME]
