@@ -108,9 +108,7 @@ class Source:
         count = first & 0x7F if first & 0x80 else 0
         if count > 8:
             raise malformed("length of length")
-        self._heads += 1
-        if self._heads > MAX_ELEMENTS:
-            raise CmsError(Reason.LIMIT, f"more than {MAX_ELEMENTS} elements")
+        self._count()
         if count:
             yield from self.need(2 + count)
         raw = self.take(2 + count)
@@ -124,6 +122,26 @@ class Source:
         if tag == 0 and first != 0:
             raise malformed("end of contents with contents")
         return Head(tag, int.from_bytes(raw[2:]) if count else first, raw)
+
+    def short(self, tag: int) -> bytes | None:
+        """The element that stands next, not taken, where it has this identifier and a length of one byte and is all there."""
+        buffer, at = self._buffer, self._position
+        if len(buffer) - at < 2 or buffer[at] != tag or buffer[at + 1] > 0x7F:
+            return None
+        end = at + 2 + buffer[at + 1]
+        return bytes(buffer[at:end]) if end <= len(buffer) else None
+
+    def skip(self, element: bytes) -> bytes:
+        """Takes ``element``, which stands next."""
+        self._count()
+        self._position += len(element)
+        self.offset += len(element)
+        return element
+
+    def _count(self) -> None:
+        self._heads += 1
+        if self._heads > MAX_ELEMENTS:
+            raise CmsError(Reason.LIMIT, f"more than {MAX_ELEMENTS} elements")
 
     def capture(self, head: Head, limit: int = MAX_STRUCTURE) -> Generator[None, None, bytes]:
         """The whole element that begins with ``head``, as written, of at most ``limit`` bytes."""
@@ -236,6 +254,16 @@ class Scope:
         if self._end is not None and source.offset + (head.length or 0) > self._end:
             raise malformed(f"{self._place}: an element is longer than the whole")
         return head
+
+    def short(self, tag: int) -> bytes | None:
+        """The next element, where it has the identifier ``tag``, a length of one byte, and is all there; else None, and nothing is
+        taken. One that is primitive is in DER then.
+        """
+        source = self._source
+        found = source.short(tag)
+        if found is None or (self._end is not None and source.offset + len(found) > self._end):
+            return None
+        return source.skip(found)
 
     def want(self, *tags: int) -> Generator[None, None, Head]:
         """The head of the next element, which must be there and have one of these identifiers."""

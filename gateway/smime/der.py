@@ -115,8 +115,12 @@ class Element:
 
 def read(data: bytes, at: int = 0, end: int | None = None) -> Element:
     """The element at ``at``, which ends by ``end``. Raises :class:`GatewayError` (MALFORMED) for what is no DER."""
-    found = read_head(data, at, end)
-    if found.end > (len(data) if end is None else end):
+    last = len(data) if end is None else end
+    if at + 2 <= last and data[at] & 0x1F != 0x1F and data[at + 1] < 0x80:  # a short one, as nearly all are
+        found = Element(data, data[at], at, at + 2, at + 2 + data[at + 1])
+    else:
+        found = read_head(data, at, last)
+    if found.end > last:
         raise GatewayError(Reason.MALFORMED, "DER element without its end")
     return found
 

@@ -223,6 +223,8 @@ class CmsReader:
 
     def _small(self, scope: Scope, tag: int) -> Generator[bytes | None, None, bytes]:
         """The next element, as DER."""
+        if not tag & CONSTRUCTED and (found := scope.short(tag)) is not None:
+            return found
         head = yield from scope.want(tag)
         return to_der((yield from self._source.capture(head)), self._budget)
 
