@@ -17,7 +17,7 @@ Record = dict[str, str]
 
 def records(name: str, last: str) -> Iterator[Record]:
     """The vectors of a file of NIST's. Lines are ``name = value``, blocks end with a blank line. A block without ``last`` is for
-    all that follow it, and so is what stands in brackets: under ``section``, and where it is ``name = value`` by that name.
+    all that follow it, and so is what stands in brackets: each ``name = value`` by its name, all under ``section`` otherwise.
     """
     common: Record = {}
     block: Record = {}
@@ -25,8 +25,10 @@ def records(name: str, last: str) -> Iterator[Record]:
         if line.startswith("#"):
             continue
         if line.startswith("["):
-            common["section"] = line.strip("[]")
-            common |= _fields(*common["section"].split(","))
+            parts = line.strip("[]").split(",")
+            common |= _fields(*parts)
+            if not all("=" in part for part in parts):
+                common["section"] = line.strip("[]")
         elif line.strip():
             fields = _fields(line) or {line.strip(): ""}
             if last in block and fields.keys() & block.keys():  # one blank line is missing
@@ -81,4 +83,6 @@ def _key(found: Record) -> rsa.RSAPrivateKey:
             "Modulus",
         )
     )
-    return rsa.RSAPrivateNumbers(p, q, d, dmp1, dmq1, iqmp, rsa.RSAPublicNumbers(e, n)).private_key()
+    return rsa.RSAPrivateNumbers(p, q, d, dmp1, dmq1, iqmp, rsa.RSAPublicNumbers(e, n)).private_key(
+        unsafe_skip_rsa_key_validation=True
+    )
