@@ -23,11 +23,16 @@ CCM: Final = {128: 7, 192: 27, 256: 47}
 
 
 def opened(number: int, key: bytes, nonce: bytes, ciphertext: bytes, tag: bytes) -> bytes | Reason:
-    """The plaintext, given a byte at a time; or why not."""
+    """The plaintext, given a byte at a time; or why not. The same whether its length is told first or not."""
+    [answer] = {_opened(number, key, nonce, ciphertext, tag, size) for size in (len(ciphertext), None)}
+    return answer
+
+
+def _opened(number: int, key: bytes, nonce: bytes, ciphertext: bytes, tag: bytes, size: int | None) -> bytes | Reason:
     parameters = der.sequence(der.octet_string(nonce), der.integer(len(tag)))
     algorithm = der.sequence(der.oid(f"2.16.840.1.101.3.4.1.{number}"), parameters)
     try:
-        cipher = decryptor(read_algorithm(der.read(algorithm)), key, Strength.MODERN)
+        cipher = decryptor(read_algorithm(der.read(algorithm)), key, Strength.MODERN, size)
         out = [cipher.update(ciphertext[at : at + 1]) for at in range(len(ciphertext))]
         return b"".join([*out, cipher.finalize(tag)])
     except GatewayError as error:
