@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import zlib
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -18,13 +19,22 @@ from gateway.smime.recipients import Reader
 TESTS: Final = Path(__file__).parent.parent / "tests"
 MOST: Final = 30  # vectors: small and large ones, few enough to change each often
 ENTITY: Final = b'Content-Type: multipart/mixed; boundary="in"\r\n\r\n--in\r\n\r\nA result.\r\n--in--\r\n'
+_PROTECTED: Final = (
+    b'Content-Type: text/plain; hp="cipher"; hp-legacy-display="1"\r\nFrom: results@laboratory.example\r\nSubject: A result\r\n'
+    b"HP-Outer: From: results@laboratory.example\r\nHP-Outer: Subject: [...]\r\n\r\nSubject: A result\r\n\r\nAll well.\r\n"
+)
+_WRAPPED: Final = (
+    b"Content-Type: message/rfc822; forwarded=no\r\n\r\nSubject: A result\r\nFrom: results@laboratory.example\r\n\r\nx\r\n"
+)
 
 
 @lru_cache
 def mails() -> list[bytes]:
     """Whole messages."""
+    inside = [(ENTITY, cipher) for cipher in ContentCipher]
+    inside += [(entity, ContentCipher.AES256_CBC) for entity in (_PROTECTED, _WRAPPED, _compressed(ENTITY))]
     found = sorted((path.read_bytes() for path in (TESTS / "vectors").glob("*/mail.eml")), key=lambda mail: (len(mail), mail))
-    return [*found[:: max(1, len(found) // MOST)], *(_mail(cipher) for cipher in ContentCipher)]
+    return [*found[:: max(1, len(found) // MOST)], *(_mail(*each) for each in inside)]
 
 
 @lru_cache
@@ -54,16 +64,22 @@ def structures() -> list[bytes]:
 _DATA: Final = "1.2.840.113549.1.7.1"
 
 
-def _mail(cipher: ContentCipher) -> bytes:
+def _mail(entity: bytes, cipher: ContentCipher) -> bytes:
     """Encrypted under a key of zeros, so that a target which always answers with that key gets to see what is inside."""
-    return b"From: results@laboratory.example\r\n" + b"".join(_entity(cipher))
+    encryptor = Encryptor([Reader(reader_certificate())], len(entity), bytes, cipher)
+    return b"From: results@laboratory.example\r\n" + _entity(encryptor.begin() + encryptor.update(entity) + encryptor.finalize())
 
 
-def _entity(cipher: ContentCipher) -> list[bytes]:
-    encryptor = Encryptor([Reader(reader_certificate())], len(ENTITY), bytes, cipher)
-    structure = encryptor.begin() + encryptor.update(ENTITY) + encryptor.finalize()
+def _compressed(entity: bytes) -> bytes:
+    """As RFC 3274 has it."""
+    content = der.sequence(der.oid(_DATA), der.element(0xA0, der.octet_string(zlib.compress(entity))))
+    layer = der.sequence(der.integer(0), der.sequence(der.oid("1.2.840.113549.1.9.16.3.8")), content)
+    return _entity(der.sequence(der.oid("1.2.840.113549.1.9.16.1.9"), der.element(0xA0, layer)))
+
+
+def _entity(structure: bytes) -> bytes:
     lines = base64.encodebytes(structure).replace(b"\n", b"\r\n")
-    return [b"Content-Type: application/pkcs7-mime\r\nContent-Transfer-Encoding: base64\r\n\r\n", lines]
+    return b"Content-Type: application/pkcs7-mime\r\nContent-Transfer-Encoding: base64\r\n\r\n" + lines
 
 
 def _base64_in(mail: bytes) -> list[bytes]:
