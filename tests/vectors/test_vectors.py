@@ -38,7 +38,7 @@ def crls(names: Sequence[str]) -> CrlEvidence:
     return CrlEvidence(lambda url: CrlFailed(f"{url}: not given"), given)
 
 
-async def judged(name: str) -> Opened:
+async def judged(name: str, piece: int = 64 * 1024, *, keep_signature: bool = False) -> Opened:
     world: dict[str, Any] = json.loads((HERE / name / "world.json").read_text())
     evidence, revocation = crls(world.get("crls", [])), Revocation(world.get("revocation", "unsafe_off"))
     anchors = Anchors(certificate(each) for each in world["anchors"])
@@ -51,13 +51,14 @@ async def judged(name: str) -> Opened:
         return Signed(answer, Assurance.ZONE if trusted else None, "test" if trusted else None, domains)
 
     return await open_message(
-        MemoryBody((HERE / name / "mail.eml").read_bytes()),
+        MemoryBody((HERE / name / "mail.eml").read_bytes(), piece),
         MemoryBodies(),
         unwrapper=FileKeys({each: FileKey.load(HERE / "world" / f"{each}.key") for each in world["keys"]}),
         keys={each: certificate(each) for each in world["keys"]},
         judge=believed,
         at=microseconds(datetime.fromisoformat(world["at"])),
         hostname=HOSTNAME,
+        keep_signature=keep_signature,
     )
 
 
@@ -75,3 +76,15 @@ async def test_the_verdict_is_the_one_wanted(name: str) -> None:
     assert [text for text in shown if text not in message] == []
     assert [text for text in hidden if text in message] == []
     assert (HERE / name / "README").read_text().strip()
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_neither_pieces_nor_a_kept_wrapper_make_another_verdict(name: str) -> None:
+    """However a message comes in pieces, and whether a verified signature is taken off or left."""
+    verdicts = []
+    for piece, keep_signature in ((64 * 1024, False), (7, False), (64 * 1024, True)):
+        try:
+            verdicts.append((await judged(name, piece, keep_signature=keep_signature)).verdict)
+        except GatewayError as error:
+            verdicts.append(unreadable(error.reason))
+    assert verdicts[1:] == verdicts[:1] * 2
