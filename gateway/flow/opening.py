@@ -87,6 +87,8 @@ async def open_message(
             shown = await in_thread(body, partial(bare, payload, between))
         outer = shown_fields(message.header, payload, author)
         fields = outer if shown is message else _merged(outer, shown.header)
+        if verdict.judged is Judged.VERIFIED:
+            fields = [field for field in fields if field.name]  # another reader might take such a line for a field we did not judge
         written, eight_bit = await in_thread(body, partial(_write, bodies, fields, shown.content, verdict, hostname))
     finally:
         between.discard()

@@ -94,6 +94,20 @@ async def test_a_signature_is_kept_where_asked(
     assert entity_in(bytes_of(result)) in signed
 
 
+@pytest.mark.parametrize("keep", [True, False])
+async def test_a_line_that_is_no_field_does_not_stand_beside_a_verified_mark(
+    ca: Ca, signer: Issued, tmp_path: Path, keep: bool
+) -> None:
+    """A reader that forgives the byte in its name would show the wrapper as something else."""
+    line = b"Content-Type\xa0: text/html\r\n"
+    result = await opened(as_message(line + sign(tmp_path, PLAIN, signer)), {}, believing(ca), AT, keep_signature=keep)
+    assert result.verdict.judged is Judged.VERIFIED
+    assert line not in bytes_of(result)
+    result = await opened(as_message(line + sign(tmp_path, PLAIN, foreign(SENDER))), {}, believing(ca), AT, keep_signature=keep)
+    assert result.verdict.judged is Judged.SIGNED_UNVERIFIED
+    assert line in bytes_of(result)
+
+
 async def test_an_unverified_signature_stays_inside(ca: Ca, reader: Issued, tmp_path: Path) -> None:
     signed = sign(tmp_path, PLAIN, foreign(SENDER))
     result = await opened(as_message(encrypt(tmp_path, signed, reader)), {"d": reader}, believing(ca), AT)
