@@ -31,9 +31,10 @@ class LineCheck:
 
     def update(self, data: bytes) -> None:
         """The next bytes."""
-        self.eight_bit = self.eight_bit or not data.isascii()
-        self._nul = self._nul or b"\0" in data
-        self._ends.decode(data.decode("latin-1"))
+        text = data.decode("latin-1")
+        self.eight_bit = self.eight_bit or not text.isascii()  # which a string knows of itself
+        self._nul = self._nul or "\0" in text
+        self._ends.decode(text)
 
     @property
     def clean(self) -> bool:
