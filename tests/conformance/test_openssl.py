@@ -26,13 +26,13 @@ AT: Final = 1_800_000_000_000_000
 
 # Signed attributes that RFC 5652 11 forbids: a signing time that is none, two content types, no content type, no digest
 BAD_ATTRIBUTES: Final = ("bad_signtime_attr.cms", "ct_multiple_attr.cms", "no_ct_attr.cms", "no_md_attr.cms")
-# Recipients that are cut short, and content of other kinds
+# Recipients that lack the parameters of their algorithm, and digests that nobody uses
 UNREADABLE: Final = {
-    "dh-malformed.der": {Reason.NO_KEY, Reason.MALFORMED},
-    "ecdh-malformed.der": {Reason.MALFORMED},
-    "rsa-malformed.der": {Reason.NO_KEY, Reason.MALFORMED, Reason.UNSUPPORTED},
-    "pkcs7-md4.pem": {Reason.UNSUPPORTED, Reason.WEAK_ALGORITHM},
-    "pkcs7-md4-encrypted.pem": {Reason.UNSUPPORTED, Reason.NO_KEY},
+    "dh-malformed.der": Reason.NO_KEY,  # with numbers: no key of ours is like that
+    "ecdh-malformed.der": Reason.MALFORMED,
+    "rsa-malformed.der": Reason.MALFORMED,
+    "pkcs7-md4.pem": Reason.UNSUPPORTED,
+    "pkcs7-md4-encrypted.pem": Reason.UNSUPPORTED,
 }
 
 pytestmark = [
@@ -95,7 +95,7 @@ def refusal(data: bytes, keys: Keys, piece: int) -> Reason | None:
 @pytest.mark.parametrize("name", UNREADABLE)
 @pytest.mark.parametrize("piece", [1, 4096])
 def test_what_is_malformed_is_an_error_of_ours(name: str, piece: int, keys: Keys) -> None:
-    assert refusal(structure(name), keys, piece) in UNREADABLE[name]
+    assert refusal(structure(name), keys, piece) is UNREADABLE[name]
 
 
 def test_what_openssl_1_1_1_encrypted_is_opened(keys: Keys) -> None:
@@ -111,7 +111,7 @@ def test_a_tag_that_the_parameters_do_not_allow() -> None:
     """AuthEnvelopedData labelled EnvelopedData (cms-msg): the other kind of content encryption."""
     with pytest.raises(GatewayError) as caught:
         read(structure("enveloped-content-type-for-aes-gcm.pem", f"{SET}/cms-msg"), {}, Strength.LEGACY)
-    assert caught.value.reason in (Reason.MALFORMED, Reason.NO_KEY)
+    assert caught.value.reason is Reason.MALFORMED
 
 
 def test_a_mail_of_pkits_by_people_nobody_here_believes() -> None:
