@@ -19,7 +19,7 @@ from gateway.smime.algorithms import (
     RSA_SHA512,
 )
 from gateway.smime.ber import CmsError, malformed
-from gateway.smime.cms import CONTEXT_0, CONTEXT_1, CONTEXT_2, Algorithm, read_algorithm
+from gateway.smime.cms import CONTEXT_0, CONTEXT_1, CONTEXT_2, CONTEXT_3, Algorithm, parts_of, read_algorithm
 from gateway.smime.keys import Digest
 from gateway.smime.known import SHA1, SHA2, Strength, fields_of, mask_of, unknown
 
@@ -118,14 +118,36 @@ def _scheme(digest: Digest, signature: Algorithm, strength: Strength) -> Scheme 
     return _SIGNATURES.get(signature.oid) or _LEGACY.get(signature.oid)
 
 
+def permits(spki: bytes, scheme: Scheme) -> bool:
+    """Whether a key makes such signatures by what its SubjectPublicKeyInfo (DER) says (RFC 4055 3.3): one that is id-RSASSA-PSS
+    makes no others, and where it has parameters none but these, whose salt may be longer. Raises :class:`CmsError` (MALFORMED).
+    """
+    key = read_algorithm(parts_of(der.read(spki), der.SEQUENCE, 2, 2)[0])
+    if key.oid != der.oid(RSA_PSS):
+        return True
+    if scheme.family is not Family.RSA_PSS or key.parameters is None:
+        return scheme.family is Family.RSA_PSS
+    least = _pss(key, Strength.LEGACY)
+    return (scheme.digest, scheme.mask) == (least.digest, least.mask) and scheme.salt >= least.salt
+
+
 def _pss(algorithm: Algorithm, strength: Strength) -> Scheme:
     """RSASSA-PSS (RFC 4056 2.2), whose default is SHA-1 all through."""
     fields = fields_of(algorithm)
-    given, mask, salt = fields.get(CONTEXT_0), fields.get(CONTEXT_1), fields.get(CONTEXT_2)
+    given, mask = fields.get(CONTEXT_0), fields.get(CONTEXT_1)
+    salt = _number(fields.get(CONTEXT_2), 20)
+    if fields.keys() - {CONTEXT_0, CONTEXT_1, CONTEXT_2, CONTEXT_3} or _number(fields.get(CONTEXT_3), 1) != 1 or salt > 512:
+        raise malformed("the parameters of PSS")
     if strength is Strength.MODERN and (given is None or mask is None):
         raise CmsError(Reason.WEAK_ALGORITHM, "signature rsa-pss-sha1")
     digest = Digest.SHA1 if given is None else digest_of(read_algorithm(given), strength)
-    length = 20 if salt is None else int.from_bytes(salt.content[:4], signed=True)
-    if not 0 <= length <= 512:
-        raise malformed("a salt of PSS")
-    return Scheme(Family.RSA_PSS, digest, mask_of(mask, lambda item: digest_of(read_algorithm(item), strength)), length)
+    return Scheme(Family.RSA_PSS, digest, mask_of(mask, lambda item: digest_of(read_algorithm(item), strength)), salt)
+
+
+def _number(item: der.Element | None, default: int) -> int:
+    """A small INTEGER that is not negative."""
+    if item is None:
+        return default
+    if item.tag != der.INTEGER or not 1 <= len(item.content) <= 2 or item.content[0] & 0x80:
+        raise malformed("a number in the parameters of PSS")
+    return int.from_bytes(item.content)

@@ -18,19 +18,36 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from gateway.outcome import GatewayError, Reason
 from gateway.smime import der
-from gateway.smime.algorithms import CONTENT_TYPE, DATA, HASHES, MESSAGE_DIGEST, SIGNING_TIME
-from gateway.smime.attributes import Attributes, Named, RepeatedError, algorithms_agree, named_certificates, single
-from gateway.smime.certificate import ReadableKey, is_weak, readable_key
+from gateway.smime.algorithms import CONTENT_TYPE, DATA, HASHES, MESSAGE_DIGEST, SIGNING_CERTIFICATE_V2, SIGNING_TIME
+from gateway.smime.attributes import (
+    ALGORITHM_PROTECTION,
+    SIGNING_CERTIFICATE,
+    Attributes,
+    Named,
+    RepeatedError,
+    algorithms_agree,
+    named_certificates,
+    single,
+)
+from gateway.smime.certificate import ReadableKey, identified, is_weak, readable_key
 from gateway.smime.cms import CertificateId, SignedData, SignerInfo, read_attributes
 from gateway.smime.decrypt import names_of
 from gateway.smime.keys import Digest
 from gateway.smime.known import Strength
 from gateway.smime.limits import MAX_NAMESAKES
-from gateway.smime.schemes import Family, Scheme, digest_of, scheme_of
+from gateway.smime.schemes import Family, Scheme, digest_of, permits, scheme_of
 
 LATE: Final = 24 * 3600 * 1_000_000  # microseconds a signing time may lie in the future: clocks, not calendars, may be wrong
 
-_ALWAYS_SIGNED: Final = (CONTENT_TYPE, MESSAGE_DIGEST, SIGNING_TIME)  # RFC 5652 11
+# RFC 5652 11, RFC 2634 5.4, RFC 5035 3, RFC 6211 2
+_ALWAYS_SIGNED: Final = (
+    CONTENT_TYPE,
+    MESSAGE_DIGEST,
+    SIGNING_TIME,
+    SIGNING_CERTIFICATE,
+    SIGNING_CERTIFICATE_V2,
+    ALGORITHM_PROTECTION,
+)
 
 
 class Signature(StrEnum):
@@ -124,7 +141,10 @@ def _signer_of(
     if len(candidates) > MAX_NAMESAKES:
         raise GatewayError(Reason.LIMIT, f"more than {MAX_NAMESAKES} certificates that may be the signer's")
     for item in candidates:
-        if all(each.is_of(item) for each in named) and _verifies(readable_key(item, strength), signer, scheme, digest):
+        if not all(each.is_of(item) for each in named):
+            continue
+        key = readable_key(item, strength)
+        if permits(identified(item).spki, scheme) and _verifies(key, signer, scheme, digest):
             return item
     raise _BadError(Reason.BAD_SIGNATURE)
 
