@@ -30,7 +30,7 @@ from gateway.smime.known import BlockCipher, Content, Mode, Strength, agreement_
 from gateway.smime.rc2 import Rc2Cbc
 
 BLOCK: Final = 16
-NONCE: Final = 12  # RFC 5084 3.2
+NONCES_GCM: Final = range(8, 129)  # bytes, which the library takes; RFC 5084 3.2 recommends 12 and allows any number
 MIN_TAG: Final = 12
 NONCES_CCM: Final = range(7, 14)  # bytes (RFC 5084 2.1)
 TAGS_CCM: Final = (8, 10, 12, 14, 16)  # bytes; the RFC has 4 and 6 too, which prove too little
@@ -227,9 +227,11 @@ def check_parameters(algorithm: Algorithm, content: Content) -> tuple[bytes, int
         return vector.content, 0
     nonce, *length = parts_of(parameters, der.SEQUENCE, 1, 2)
     tag_length = int.from_bytes(length[0].content[:2]) if length else MIN_TAG
-    nonces, tags = (NONCES_CCM, TAGS_CCM) if content.mode is Mode.CCM else ((NONCE,), range(MIN_TAG, BLOCK + 1))
-    if nonce.tag != der.OCTET_STRING or len(nonce.content) not in nonces or tag_length not in tags:
+    nonces, tags = (NONCES_CCM, TAGS_CCM) if content.mode is Mode.CCM else (NONCES_GCM, range(MIN_TAG, BLOCK + 1))
+    if nonce.tag != der.OCTET_STRING or not nonce.content or tag_length not in tags:
         raise malformed("the parameters of GCM or CCM")
+    if len(nonce.content) not in nonces:
+        raise CmsError(Reason.UNSUPPORTED, "a nonce of an unusual length")
     return nonce.content, tag_length
 
 

@@ -11,7 +11,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, x25519
-from cryptography.hazmat.primitives.ciphers.aead import AESCCM
+from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.x963kdf import X963KDF
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap
@@ -35,6 +35,7 @@ HKDFS = {
     "1.2.840.113549.1.9.16.3.21": hashes.SHA512(),
 }
 X963S = {"1.3.132.1.11.1": hashes.SHA256(), "1.3.132.1.11.2": hashes.SHA384(), "1.3.132.1.11.3": hashes.SHA512()}
+GCMS = {16: "2.16.840.1.101.3.4.1.6", 24: "2.16.840.1.101.3.4.1.26", 32: "2.16.840.1.101.3.4.1.46"}
 CCMS = {16: "2.16.840.1.101.3.4.1.7", 24: "2.16.840.1.101.3.4.1.27", 32: "2.16.840.1.101.3.4.1.47"}
 
 Held = tuple[bytes, PrivateKey]
@@ -146,6 +147,27 @@ def test_ccm_shows_nothing_before_its_tag(reader: Held) -> None:
         with pytest.raises(GatewayError) as caught:
             out += cms.update(b"")
         assert (out, caught.value.reason) == (b"", Reason.INTEGRITY)
+
+
+@pytest.mark.parametrize("size", [16, 24, 32])
+@pytest.mark.parametrize("nonce", [8, 11, 12, 13, 16, 128])
+def test_gcm_opens_with_a_nonce_of_any_length(reader: Held, nonce: int, size: int) -> None:
+    """RFC 5084 3.2 recommends 12 bytes and allows others; sixteen are a common mistake, and no harm."""
+    cek, number = os.urandom(size), os.urandom(nonce)
+    sealed = AESGCM(cek).encrypt(number, CONTENT, None)
+    algorithm = der.sequence(der.oid(GCMS[size]), der.sequence(der.octet_string(number), der.integer(16)))
+    assert opened(authenveloped(agreed(reader, cek), algorithm, sealed[:-16], sealed[-16:]), reader) == CONTENT
+    with pytest.raises(GatewayError) as caught:
+        opened(authenveloped(agreed(reader, cek), algorithm, sealed[:-16], bytes(16)), reader)
+    assert caught.value.reason is Reason.INTEGRITY
+
+
+@pytest.mark.parametrize("nonce", [0, 7, 129])
+def test_gcm_with_a_nonce_the_library_does_not_take_is_our_error(reader: Held, nonce: int) -> None:
+    algorithm = der.sequence(der.oid(GCMS[16]), der.sequence(der.octet_string(bytes(nonce)), der.integer(16)))
+    with pytest.raises(GatewayError) as caught:
+        opened(authenveloped(agreed(reader, os.urandom(16)), algorithm, CONTENT, bytes(16)), reader)
+    assert caught.value.reason is (Reason.UNSUPPORTED if nonce else Reason.MALFORMED)
 
 
 @pytest.mark.parametrize(("nonce", "tag"), [(12, 4), (12, 6)])
