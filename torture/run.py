@@ -53,10 +53,18 @@ class Report:
         ]
 
 
-def paced(made: World, rate: float) -> Driver:
-    """A driver of the first gateway that has no more accepted than ``rate`` mails per second from now on."""
+def paced(made: World, rate: float, at_once: int = 0) -> Driver:
+    """A driver of the first gateway that has no more accepted than ``rate`` mails per second, once the first were, ``at_once``."""
     begun = time.monotonic()
-    return Driver(made.first.inside, 8, lambda accepted: time.sleep(max(0.0, begun + accepted / rate - time.monotonic())))
+
+    def pace(accepted: int) -> None:
+        nonlocal begun
+        if accepted <= at_once:
+            begun = time.monotonic()
+        else:
+            time.sleep(max(0.0, begun + (accepted - at_once) / rate - time.monotonic()))
+
+    return Driver(made.first.inside, 8, pace)
 
 
 def drain(made: World, seconds: float, say: Callable[[str], None]) -> None:

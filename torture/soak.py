@@ -1,5 +1,6 @@
 """``make soak``: an hour of what a hospital of 5,000 beds sends in its busiest hour; what the gateways hold must not grow.
 
+Before it come two thousand as fast as they go: what a process holds when most is under way at once, it keeps.
 Twenty thousand mails in the hour is our reading of that: four a bed, when a bed is letters, results and bookings. We know of no
 published figure; RATE= (mails per second) sets another one, and MINUTES= another length.
 """
@@ -29,6 +30,7 @@ RATE: Final = 20_000 / 3600
 GROWTH: Final = 8 << 20  # bytes that a process may hold more in the last quarter than in the second; Python's allocator breathes
 DESCRIPTORS: Final = 8
 PATIENCE: Final = 120.0  # seconds
+WARM_UP: Final = 2000  # mails
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +87,15 @@ def grown(track: Track) -> tuple[int, int]:
     return int(more - memory), int(others - files)
 
 
-def soak(seconds: float, rate: float, every: float, say: Callable[[str], None]) -> Report:
-    """``seconds`` of mails at ``rate`` a second, looked at ``every`` so many seconds."""
+def soak(seconds: float, rate: float, every: float, say: Callable[[str], None], warm_up: int = WARM_UP) -> Report:
+    """``seconds`` of mails at ``rate`` a second, looked at ``every`` so many seconds, behind ``warm_up`` mails."""
     start = time.monotonic()
     with world() as made, ThreadPoolExecutor(1) as pool:
-        driver, mails, over = paced(made, rate), int(seconds * rate), threading.Event()
-        watching = pool.submit(_watch, made, every, over, lambda: say(f"{driver.accepted} accepted"))
+        driver, mails, over = paced(made, rate, warm_up), warm_up + int(seconds * rate), threading.Event()
         try:
             with driver.running(mails):
+                driver.wait_for(warm_up, PATIENCE)
+                watching = pool.submit(_watch, made, every, over, lambda: say(f"{driver.accepted} accepted"))
                 driver.wait_for(mails, seconds + PATIENCE)
         finally:
             over.set()

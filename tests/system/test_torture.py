@@ -22,9 +22,9 @@ def test_nothing_is_lost_in_clear_unexplained_or_left_behind() -> None:
 
 def test_a_short_soak_leaves_nothing_and_grows_by_nothing() -> None:
     """A few seconds, and every process of both gateways."""
-    report = soak(8, 12.0, 0.5, lambda _: None)
+    report = soak(8, 12.0, 0.5, lambda _: None, warm_up=24)
     assert report.faults() == [], "\n".join(report.lines())
-    assert report.balance.arrived == report.balance.numbers == 96
+    assert report.balance.arrived == report.balance.numbers == 120
     assert len(report.tracks) == 10
 
 
