@@ -11,27 +11,12 @@ from gateway.mail.message import read_header
 from gateway.mail.verdict import Judged
 from gateway.outcome import Reason
 from gateway.smime import der
-from tests.flow.opened import ENTITY, PLAIN, READER, SENDER, as_message, believing, bytes_of, encrypt, opened, sign
+from tests.flow.opened import ENTITY, PLAIN, SENDER, as_message, believing, bytes_of, encrypt, opened, sign
 from tests.pki import NOW, Ca, Issued, microseconds
 from tests.smime.openssl import openssl
 
 AT = microseconds(NOW) + 10 * 365 * 86400 * 10**6  # openssl signs with the time of this machine
 BASE64 = b"Content-Transfer-Encoding: base64\r\n"
-
-
-@pytest.fixture(scope="module")
-def ca() -> Ca:
-    return Ca.root()
-
-
-@pytest.fixture(scope="module")
-def signer(ca: Ca) -> Issued:
-    return ca.signer(SENDER, "rsa2048")
-
-
-@pytest.fixture(scope="module")
-def reader(ca: Ca) -> Issued:
-    return ca.reader(READER)
 
 
 @pytest.fixture(scope="module")

@@ -9,25 +9,10 @@ import pytest
 from gateway.mail.verdict import Judged
 from gateway.outcome import Reason
 from gateway.smime.known import Strength
-from tests.flow.opened import ENTITY, PLAIN, READER, SENDER, as_message, believing, bytes_of, encrypt, opened, sign
+from tests.flow.opened import ENTITY, PLAIN, as_message, believing, bytes_of, encrypt, opened, sign
 from tests.pki import NOW, Ca, Issued, microseconds
 
 AT = microseconds(NOW) + 10 * 365 * 86400 * 10**6
-
-
-@pytest.fixture(scope="module")
-def ca() -> Ca:
-    return Ca.root()
-
-
-@pytest.fixture(scope="module")
-def signer(ca: Ca) -> Issued:
-    return ca.signer(SENDER, "rsa2048")
-
-
-@pytest.fixture(scope="module")
-def reader(ca: Ca) -> Issued:
-    return ca.reader(READER)
 
 
 @pytest.mark.parametrize("digest", ["sha1", "md5"])

@@ -18,7 +18,6 @@ from tests.flow.opened import (
     ENTITY,
     HEADER,
     PLAIN,
-    READER,
     SENDER,
     as_message,
     believing,
@@ -32,21 +31,6 @@ from tests.smime.test_smime_compress import compressed
 
 # openssl signs with the time of this machine, which may lie years from the certificates' NOW
 AT = microseconds(NOW) + 10 * 365 * 86400 * 10**6
-
-
-@pytest.fixture(scope="module")
-def ca() -> Ca:
-    return Ca.root()
-
-
-@pytest.fixture(scope="module")
-def signer(ca: Ca) -> Issued:
-    return ca.signer(SENDER, "rsa2048")
-
-
-@pytest.fixture(scope="module")
-def reader(ca: Ca) -> Issued:
-    return ca.reader(READER)
 
 
 def entity_in(message: bytes) -> bytes:

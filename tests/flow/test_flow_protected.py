@@ -10,7 +10,7 @@ import pytest
 from gateway.mail.message import read_header
 from gateway.mail.verdict import Judged, Verdict
 from gateway.outcome import Reason
-from tests.flow.opened import PLAIN, READER, SENDER, as_message, believing, bytes_of, encrypt, opened, sign
+from tests.flow.opened import PLAIN, SENDER, as_message, believing, bytes_of, encrypt, opened, sign
 from tests.pki import NOW, Ca, Issued, foreign, microseconds
 
 AT = microseconds(NOW) + 10 * 365 * 86400 * 10**6  # openssl signs with the time of this machine
@@ -28,21 +28,6 @@ LEGACY = CIPHER.replace(b'hp="cipher"', b'hp="cipher"; hp-legacy-display="1"').r
     TEXT, b"Subject: Biopsy of ward 3\r\n\r\n" + TEXT
 )
 WRAPPED = b"Content-Type: message/rfc822; forwarded=no\r\n\r\n" + FIELDS + b"MIME-Version: 1.0\r\n" + PLAIN
-
-
-@pytest.fixture(scope="module")
-def ca() -> Ca:
-    return Ca.root()
-
-
-@pytest.fixture(scope="module")
-def signer(ca: Ca) -> Issued:
-    return ca.signer(SENDER, "rsa2048")
-
-
-@pytest.fixture(scope="module")
-def reader(ca: Ca) -> Issued:
-    return ca.reader(READER)
 
 
 @pytest.fixture
