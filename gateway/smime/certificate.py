@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 
 from gateway.outcome import GatewayError, Reason
 from gateway.smime import der
-from gateway.smime.algorithms import CURVES, MAX_EXPONENT, MAX_RSA, MIN_RSA, check_key
+from gateway.smime.algorithms import CURVES, MAX_EXPONENT, MAX_RSA, MIN_RSA, RSA_PSS, check_key
 from gateway.smime.known import Strength
 
 _FIELDS: Final = 10  # of a TBSCertificate (RFC 5280 4.1)
@@ -50,10 +50,14 @@ def identified(certificate: bytes) -> Identified:
 
 @lru_cache(maxsize=4096)
 def own_key(certificate: bytes) -> rsa.RSAPublicKey | ec.EllipticCurvePublicKey:
-    """The public key of ``certificate`` (DER), where we sign by such keys and encrypt to them.
+    """The public key of ``certificate`` (DER), where we sign by such keys and encrypt to them. One that is for PSS alone opens
+    nothing (RFC 4055 1.2), and we do not sign by it.
 
     Raises :class:`GatewayError` (MALFORMED, WEAK_ALGORITHM, UNSUPPORTED).
     """
+    algorithm, *_ = next(iter(der.read(identified(certificate).spki)))
+    if algorithm.raw == der.oid(RSA_PSS):
+        raise GatewayError(Reason.UNSUPPORTED, "RSA key for PSS alone")
     return check_key(_key(certificate))
 
 

@@ -12,9 +12,12 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
+from gateway.outcome import GatewayError, Reason
 from gateway.smime import der
 from gateway.smime.certificate import identified
 from gateway.smime.known import Strength
+from gateway.smime.recipients import Reader, recipient_infos
+from gateway.smime.sign import SignatureWriter
 from gateway.smime.verify import Signature
 from tests.smime.test_smime_verify import (
     BAD,
@@ -163,3 +166,14 @@ def test_attributes_that_must_be_signed_are_nothing_outside(free: tuple[Path, Pa
         assert answers(structure) == [BAD]
     other = der.element(0xA1, attribute("1.2.3.4", der.NULL))
     assert answers(signed(free, "sha256", RSA_SHA256, padding.PKCS1v15(), other)) == [(Signature.GOOD, None)]
+
+
+def test_we_neither_encrypt_to_a_key_for_pss_alone_nor_sign_by_it(tmp_path: Path) -> None:
+    """Its owner limits it to that (RFC 4055 1.2)."""
+    certificate = x509.load_pem_x509_certificate(pss_key(tmp_path)[0].read_bytes()).public_bytes(Encoding.DER)
+    with pytest.raises(GatewayError) as caught:
+        recipient_infos([Reader(certificate)], bytes(32))
+    assert caught.value.reason is Reason.UNSUPPORTED
+    with pytest.raises(GatewayError) as caught:
+        SignatureWriter([certificate], 0)
+    assert caught.value.reason is Reason.UNSUPPORTED
