@@ -1,6 +1,6 @@
 """``make soak``: an hour of what a hospital of 5,000 beds sends in its busiest hour; what the gateways hold must not grow.
 
-Before it come two thousand as fast as they go: what a process holds when most is under way at once, it keeps.
+Before it come as many as fast as they go: a worker grows with its first ten thousand mails, and then no more.
 Twenty thousand mails in the hour is our reading of that: four a bed, when a bed is letters, results and bookings. We know of no
 published figure; RATE= (mails per second) sets another one, and MINUTES= another length.
 """
@@ -30,7 +30,7 @@ RATE: Final = 20_000 / 3600
 GROWTH: Final = 8 << 20  # bytes that a process may hold more in the last quarter than in the second; Python's allocator breathes
 DESCRIPTORS: Final = 8
 PATIENCE: Final = 120.0  # seconds
-WARM_UP: Final = 2000  # mails
+WARM_UP: Final = 20_000  # mails
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def soak(seconds: float, rate: float, every: float, say: Callable[[str], None], 
         driver, mails, over = paced(made, rate, warm_up), warm_up + int(seconds * rate), threading.Event()
         try:
             with driver.running(mails):
-                driver.wait_for(warm_up, PATIENCE)
+                driver.wait_for(warm_up, warm_up / 20 + PATIENCE)
                 watching = pool.submit(_watch, made, every, over, lambda: say(f"{driver.accepted} accepted"))
                 driver.wait_for(mails, seconds + PATIENCE)
         finally:
