@@ -18,7 +18,7 @@ from gateway.smime.ber import CmsError, malformed
 from gateway.smime.certificate import identified
 from gateway.smime.cms import CONTEXT_1, Algorithm, SignerInfo, parts_of, read_algorithm
 from gateway.smime.keys import Digest
-from gateway.smime.known import SHA1, SHA2, unknown
+from gateway.smime.known import any_digest
 
 SIGNING_CERTIFICATE: Final = "1.2.840.113549.1.9.16.2.12"
 ALGORITHM_PROTECTION: Final = "1.2.840.113549.1.9.52"
@@ -78,18 +78,10 @@ def _first(value: bytes, always: Digest | None) -> Named:
     fields = list(parts_of(parts_of(certificates, der.SEQUENCE, 1, MAX_NAMED)[0], der.SEQUENCE, 1, 3))
     digest = always or Digest.SHA256
     if always is None and fields[0].tag == der.SEQUENCE:
-        digest = _digest(read_algorithm(fields.pop(0)))
+        digest = any_digest(read_algorithm(fields.pop(0)))
     if not fields or fields[0].tag != der.OCTET_STRING or len(fields) > 2:
         raise malformed("a signing certificate")
     return Named(digest, fields[0].content, _issuer_and_serial(fields[1]) if len(fields) == 2 else None)
-
-
-def _digest(algorithm: Algorithm) -> Digest:
-    if algorithm.oid == der.oid(SHA1):
-        return Digest.SHA1
-    if algorithm.oid not in SHA2:
-        raise unknown(algorithm, "digest")
-    return SHA2[algorithm.oid]
 
 
 def _issuer_and_serial(item: der.Element) -> bytes:

@@ -276,7 +276,11 @@ def _oaep_digest(item: der.Element | None) -> Digest:
     """A digest of OAEP, where SHA-1 is the default and does no harm (RFC 8017 B.1)."""
     if item is None:
         return Digest.SHA1
-    algorithm = read_algorithm(item)
+    return any_digest(read_algorithm(item))
+
+
+def any_digest(algorithm: Algorithm) -> Digest:
+    """A digest where collisions do no harm, so that SHA-1 will do. Raises :class:`CmsError` (WEAK_ALGORITHM, UNSUPPORTED)."""
     if algorithm.oid == der.oid(SHA1):
         return Digest.SHA1
     if algorithm.oid not in SHA2:
