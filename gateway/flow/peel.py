@@ -268,6 +268,8 @@ class _Pass:
         return self._writer.close()
 
     def _write(self, data: bytes) -> None:
+        if not data:
+            return
         self._room -= len(data)
         if self._room < 0:
             raise GatewayError(Reason.LIMIT, "layers that hold more than a mail may grow to")

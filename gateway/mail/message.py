@@ -22,10 +22,10 @@ MAX_FIELDS: Final = 4096
 MAX_FROM: Final = 2000
 
 _END: Final = b"\r\n\r\n"
-# A line, with the lines that go on with it; what is between two of them is no line
-_RAW: Final = re.compile(rb"[^\r\n\0]*\r\n(?:[ \t][^\r\n\0]*\r\n)*")
 # RFC 5322 2.2 and 4.5.3: printable US-ASCII but the colon; white space (also a fold) may stand before the colon in old mail.
-_NAME: Final = re.compile(rb"([!-9;-~]+)(?:[ \t]|\r\n(?=[ \t]))*:")
+_NAME: Final = re.compile(rb"([!-9;-~]++)(?:[ \t]|\r\n(?=[ \t]))*+:")
+# A line, with the lines that go on with it, and its name if it is a field; what is between two of them is no line
+_FIELD: Final = re.compile(rb"((?:%b)?+[^\r\n\0]*+\r\n(?:[ \t][^\r\n\0]*+\r\n)*+)" % _NAME.pattern)
 _FOLD: Final = re.compile(rb"\r\n(?=[ \t])")
 _ENCODED: Final = re.compile(r"=\?([A-Za-z0-9_.:-]{1,40})(?:\*[A-Za-z0-9-]{1,40})?\?([BbQq])\?([^? ]*)\?=")
 _UNSEEN: Final = bytes(each for each in range(256) if not 0x21 <= each <= 0x7E)
@@ -49,8 +49,8 @@ class Field:
     @property
     def value(self) -> bytes:
         """What stands after the colon: unfolded (RFC 5322 2.2.3), white space at both ends removed."""
-        matched = _NAME.match(self.raw)
-        return _FOLD.sub(b"", self.raw[matched.end() if matched else 0 :]).strip(b" \t\r\n")
+        value = (self.raw.partition(b":")[2] if self.name else self.raw).strip(b" \t\r\n")
+        return _FOLD.sub(b"", value) if b"\r\n" in value else value
 
     @property
     def text(self) -> str:
@@ -69,7 +69,7 @@ class Header:
     def all(self, name: str) -> tuple[Field, ...]:
         """The fields named ``name``, in any case."""
         wanted = name.lower()
-        return tuple(field for field in self.fields if field.name.lower() == wanted)
+        return tuple([field for field in self.fields if field.name.lower() == wanted])
 
     def first(self, name: str) -> Field | None:
         """The first field named ``name``, or None."""
@@ -85,12 +85,12 @@ def read_header(data: bytes) -> Header:
     end, size = _extent(data)
     if size > MAX_HEADER:
         raise MessageError(Reason.LIMIT, f"header over {MAX_HEADER} bytes")
-    raws = _RAW.findall(data, 0, end)
-    if sum(map(len, raws)) != end:
+    found = _FIELD.findall(data, 0, end)
+    if sum([len(raw) for raw, _ in found]) != end:
         raise MessageError(Reason.MALFORMED, "bare CR or LF, NUL, or an unfinished line in the header")
-    if len(raws) > MAX_FIELDS:
+    if len(found) > MAX_FIELDS:
         raise MessageError(Reason.LIMIT, f"over {MAX_FIELDS} header fields")
-    return Header(tuple(map(_field, raws)), size)
+    return Header(tuple([Field(name.decode("ascii"), raw) for raw, name in found]), size)
 
 
 def head_of(body: Body) -> Header:
@@ -102,7 +102,7 @@ def head_bytes(body: Body, limit: int) -> bytes:
     """The first bytes of ``body``: up to the end of the chunk that holds the empty line, or about ``limit`` bytes."""
     chunks = body.chunks()
     first = next(chunks, b"")
-    if first.startswith(b"\r\n") or _END in first or len(first) > limit:
+    if _END in first or first.startswith(b"\r\n") or len(first) > limit:
         return first  # nearly always, and without a copy
     data = bytearray(first)
     for chunk in chunks:
@@ -144,11 +144,6 @@ def _extent(data: bytes) -> tuple[int, int]:
         return 0, 2
     end = data.find(_END)
     return (len(data), len(data)) if end < 0 else (end + 2, end + 4)
-
-
-def _field(raw: bytes) -> Field:
-    matched = _NAME.match(raw)
-    return Field(matched[1].decode("ascii") if matched else "", raw)
 
 
 def _decode_word(matched: re.Match[str]) -> str:

@@ -17,6 +17,8 @@ from gateway.smime.limits import MAX_DEPTH, MAX_ELEMENTS, MAX_PIECES, MAX_STRUCT
 
 CONSTRUCTED: Final = 0x20
 _PIECE: Final = 64 * 1024
+_NO_ELEMENT: Final = frozenset({0, *range(0x1F, 0x100, 0x20)})  # end of contents, and tag numbers over 30
+_LONG_HEADS: Final = range(3, 11)  # bytes of an identifier and a length that takes more than one
 
 Step = Generator[bytes | None, None, None]
 
@@ -102,43 +104,58 @@ class Source:
 
     def head(self) -> Generator[None, None, Head]:
         """The next identifier and length. The end-of-contents octets are the head with tag 0 and length 0."""
-        if len(self._buffer) - self._position < 2:
-            yield from self.need(2)
-        first = self._buffer[self._position + 1]
-        count = first & 0x7F if first & 0x80 else 0
-        if count > 8:
-            raise malformed("length of length")
-        self._count()
-        if count:
-            yield from self.need(2 + count)
-        raw = self.take(2 + count)
-        tag = raw[0]
-        if tag & 0x1F == 0x1F:
-            raise malformed("tag number over 30")
-        if first == 0x80:
-            if not tag & CONSTRUCTED:
-                raise malformed("indefinite length of a primitive")
-            return Head(tag, None, raw)
-        if tag == 0 and first != 0:
-            raise malformed("end of contents with contents")
-        return Head(tag, int.from_bytes(raw[2:]) if count else first, raw)
+        while (head := self.head_now()) is None:
+            yield from self.need(self.available() + 1)
+        return head
 
-    def short(self, tag: int) -> bytes | None:
-        """The element that stands next, not taken, where it has this identifier and a length of one byte and is all there."""
+    def head_now(self) -> Head | None:
+        """As :meth:`head`; None, and nothing is taken, while it is not all there."""
         buffer, at = self._buffer, self._position
-        if len(buffer) - at < 2 or buffer[at] != tag or buffer[at + 1] > 0x7F:
+        if len(buffer) - at < 2:
             return None
-        end = at + 2 + buffer[at + 1]
-        return bytes(buffer[at:end]) if end <= len(buffer) else None
+        tag, length = buffer[at], buffer[at + 1]
+        if tag in _NO_ELEMENT and (tag or length):
+            raise malformed("tag number over 30, or end of contents with contents")
+        if length < 0x80:
+            count = 0
+        elif length == 0x80 and not tag & CONSTRUCTED:
+            raise malformed("indefinite length of a primitive")
+        else:
+            count = length - 0x80
+            if count > 8:
+                raise malformed("length of length")
+            if len(buffer) - at < 2 + count:
+                return None
+        inside = at + 2 + count
+        self._took(inside - at)
+        raw = bytes(buffer[at:inside])
+        return Head(tag, (int.from_bytes(raw[2:]) if count else None) if length > 0x7F else length, raw)
 
-    def skip(self, element: bytes) -> bytes:
-        """Takes ``element``, which stands next."""
-        self._count()
-        self._position += len(element)
-        self.offset += len(element)
-        return element
+    def whole(self, tag: int | None, last: int | None) -> bytes | None:
+        """The element that stands next, where it has the identifier ``tag`` (None: any), a definite length, is all there, small,
+        and ends by the offset ``last``; else None, and nothing is taken.
+        """
+        buffer, at = self._buffer, self._position
+        if len(buffer) - at < 2:
+            return None
+        found, length, inside = buffer[at], buffer[at + 1], at + 2
+        if found in _NO_ELEMENT or (tag is not None and found != tag):
+            return None
+        if length > 0x7F:
+            inside += length - 0x80
+            if inside - at not in _LONG_HEADS:
+                return None
+            length = int.from_bytes(buffer[at + 2 : inside])
+        end = inside + length
+        if end > len(buffer) or length > MAX_STRUCTURE or (last is not None and self.offset + end - at > last):
+            return None
+        self._took(end - at)
+        return bytes(buffer[at:end])
 
-    def _count(self) -> None:
+    def _took(self, count: int) -> None:
+        """``count`` bytes were taken with the head of one more element."""
+        self._position += count
+        self.offset += count
         self._heads += 1
         if self._heads > MAX_ELEMENTS:
             raise CmsError(Reason.LIMIT, f"more than {MAX_ELEMENTS} elements")
@@ -246,7 +263,7 @@ class Scope:
             if source.offset > self._end:
                 raise malformed(f"{self._place}: an element is longer than the whole")
             return None
-        head = yield from source.head()
+        head = source.head_now() or (yield from source.head())
         if head.tag == 0:
             if self._end is not None:
                 raise malformed(f"{self._place}: end of contents inside a definite length")
@@ -255,15 +272,11 @@ class Scope:
             raise malformed(f"{self._place}: an element is longer than the whole")
         return head
 
-    def short(self, tag: int) -> bytes | None:
-        """The next element, where it has the identifier ``tag``, a length of one byte, and is all there; else None, and nothing is
-        taken. One that is primitive is in DER then.
+    def whole(self, tag: int | None = None) -> bytes | None:
+        """The next element, where it is small, all there, and has the identifier ``tag`` (None: any); else None, and nothing is
+        taken.
         """
-        source = self._source
-        found = source.short(tag)
-        if found is None or (self._end is not None and source.offset + len(found) > self._end):
-            return None
-        return source.skip(found)
+        return self._source.whole(tag, self._end)
 
     def want(self, *tags: int) -> Generator[None, None, Head]:
         """The head of the next element, which must be there and have one of these identifiers."""
@@ -274,7 +287,9 @@ class Scope:
 
     def enter(self, tag: int, place: str) -> Generator[None, None, Scope]:
         """Steps into the next element, which must have the identifier ``tag``."""
-        head = yield from self.want(tag)
+        head = yield from self.next()
+        if head is None or head.tag != tag:
+            raise malformed(f"{self._place}: another element is wanted here")
         return Scope(self._source, head, place)
 
     def done(self) -> Generator[None, None, None]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import islice
+from functools import lru_cache
 from typing import Final
 
 from gateway.outcome import Reason
@@ -24,6 +24,8 @@ CONTEXT_3: Final = der.CONTEXT_CONSTRUCTED + 3
 IMPLICIT_0: Final = der.CONTEXT
 IMPLICIT_1: Final = der.CONTEXT + 1
 IMPLICIT_2: Final = der.CONTEXT + 2
+
+_SHORT: Final = 64  # bytes of an algorithm that is remembered
 
 
 class Kind(StrEnum):
@@ -125,17 +127,26 @@ class Compressed:
 
 def read_algorithm(item: der.Element) -> Algorithm:
     """AlgorithmIdentifier."""
-    parts = parts_of(item, der.SEQUENCE, 1, 2)
+    raw = item.raw
+    return _short_algorithm(raw) if len(raw) <= _SHORT else _algorithm(raw)
+
+
+def _algorithm(data: bytes) -> Algorithm:
+    parts = parts_of(der.read(data), der.SEQUENCE, 1, 2)
     if parts[0].tag != der.OBJECT_IDENTIFIER or not parts[0].content:
         raise malformed("an algorithm without an identifier")
-    return Algorithm(parts[0].raw, parts[1].raw if len(parts) == 2 else None, item.raw)
+    return Algorithm(parts[0].raw, parts[1].raw if len(parts) == 2 else None, data)
 
 
-def parts_of(item: der.Element, tag: int, least: int, most: int) -> tuple[der.Element, ...]:
+_short_algorithm: Final = lru_cache(maxsize=256)(_algorithm)
+"""The same few stand in nearly every message."""
+
+
+def parts_of(item: der.Element, tag: int, least: int, most: int) -> list[der.Element]:
     """The elements inside ``item``, which must have this identifier and this many elements."""
     if item.tag != tag:
         raise malformed(f"identifier {item.tag:#04x} where {tag:#04x} is wanted")
-    parts = tuple(islice(item, most + 1))
+    parts = item.parts(most + 1)
     if not least <= len(parts) <= most:
         raise malformed("a structure with too few or too many elements")
     return parts
@@ -143,7 +154,7 @@ def parts_of(item: der.Element, tag: int, least: int, most: int) -> tuple[der.El
 
 def read_signer(data: bytes) -> SignerInfo:
     """SignerInfo (RFC 5652 5.3), DER but for the order of its attributes."""
-    parts = list(parts_of(der.read(data), der.SEQUENCE, 5, 7))
+    parts = parts_of(der.read(data), der.SEQUENCE, 5, 7)
     if parts.pop(0).tag != der.INTEGER:
         raise malformed("a signer without a version")
     signer, digest = _certificate_id(parts.pop(0)), read_algorithm(parts.pop(0))
@@ -196,7 +207,7 @@ def _transported(item: der.Element) -> Transported:
 
 
 def _agreed(item: der.Element) -> list[Agreed]:
-    parts = list(parts_of(item, CONTEXT_1, 4, 5))
+    parts = parts_of(item, CONTEXT_1, 4, 5)
     if parts.pop(0).tag != der.INTEGER:
         raise malformed("a recipient by key agreement")
     (originator,) = parts_of(parts.pop(0), CONTEXT_0, 1, 1)

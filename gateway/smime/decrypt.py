@@ -45,14 +45,21 @@ class NeedUnwrap:
     wrapped: WrappedKey
 
 
-def need_unwrap(
-    recipients: tuple[RecipientInfo, ...], keys: Mapping[str, bytes], content: Algorithm, kind: Kind, strength: Strength
-) -> NeedUnwrap:
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """How content is encrypted. ``vector`` is that of CBC, or the nonce; ``tag_length`` in bytes, 0 for CBC."""
+
+    content: Content
+    vector: bytes
+    tag_length: int
+
+
+def need_unwrap(recipients: tuple[RecipientInfo, ...], keys: Mapping[str, bytes], sealed: Sealed, strength: Strength) -> NeedUnwrap:
     """The first recipient that is one of ours. ``keys`` maps the names of our keys to their certificates (DER), best first.
 
-    Raises :class:`CmsError`: NO_KEY, or what is wrong with the content encryption or with the one recipient that is ours.
+    Raises :class:`CmsError`: NO_KEY, or what is wrong with the one recipient that is ours.
     """
-    length = _content(content, kind, strength).bits // 8
+    length = sealed.content.bits // 8
     fault: GatewayError | None = None
     for name, certificate, recipient in _ours(recipients, keys):
         try:
@@ -60,13 +67,6 @@ def need_unwrap(
         except GatewayError as error:
             fault = error
     raise fault or CmsError(Reason.NO_KEY, "encrypted to no key of ours")
-
-
-def _content(content: Algorithm, kind: Kind, strength: Strength) -> Content:
-    algorithm = content_of(content, strength)
-    if algorithm.authenticated != (kind is Kind.AUTHENVELOPED):
-        raise malformed("a content encryption of the other kind")
-    return algorithm
 
 
 def _ours(recipients: tuple[RecipientInfo, ...], keys: Mapping[str, bytes]) -> Iterator[tuple[str, bytes, Transported | Agreed]]:
@@ -190,9 +190,9 @@ class GcmDecryptor:
 class Unopened:
     """Takes encrypted content for which there is no key, and only measures it: what no cipher could have written is found out."""
 
-    def __init__(self, block: int, tag_length: int) -> None:
-        self._block = block
-        self._tag_length = tag_length
+    def __init__(self, sealed: Sealed) -> None:
+        self._block = sealed.content.block
+        self._tag_length = sealed.tag_length
         self._size = 0
 
     def update(self, data: bytes) -> bytes:
@@ -211,11 +211,11 @@ class Unopened:
 Decryptor = CbcDecryptor | GcmDecryptor | CcmDecryptor | Unopened
 
 
-def check_parameters(algorithm: Algorithm, content: Content) -> tuple[bytes, int]:
-    """The vector or nonce of a content encryption, and the length of its tag (0 for CBC).
-
-    Raises :class:`CmsError` (MALFORMED, UNSUPPORTED).
-    """
+def sealed_by(algorithm: Algorithm, kind: Kind, strength: Strength) -> Sealed:
+    """What a content encryption says of itself. Raises :class:`CmsError` (WEAK_ALGORITHM, UNSUPPORTED, MALFORMED)."""
+    content = content_of(algorithm, strength)
+    if content.authenticated != (kind is Kind.AUTHENVELOPED):
+        raise malformed("a content encryption of the other kind")
     if algorithm.parameters is None:
         raise malformed("a content encryption without parameters")
     parameters = der.read(algorithm.parameters)
@@ -224,7 +224,7 @@ def check_parameters(algorithm: Algorithm, content: Content) -> tuple[bytes, int
         vector = tuple(parameters)[1] if content.cipher is BlockCipher.RC2 else parameters
         if vector.tag != der.OCTET_STRING or len(vector.content) != content.block:
             raise malformed("an initialization vector")
-        return vector.content, 0
+        return Sealed(content, vector.content, 0)
     nonce, *length = parts_of(parameters, der.SEQUENCE, 1, 2)
     tag_length = int.from_bytes(length[0].content[:2]) if length else MIN_TAG
     nonces, tags = (NONCES_CCM, TAGS_CCM) if content.mode is Mode.CCM else (NONCES_GCM, range(MIN_TAG, BLOCK + 1))
@@ -232,24 +232,20 @@ def check_parameters(algorithm: Algorithm, content: Content) -> tuple[bytes, int
         raise malformed("the parameters of GCM or CCM")
     if len(nonce.content) not in nonces:
         raise CmsError(Reason.UNSUPPORTED, "a nonce of an unusual length")
-    return nonce.content, tag_length
+    return Sealed(content, nonce.content, tag_length)
 
 
-def unopened(content: Algorithm, kind: Kind, strength: Strength) -> Unopened:
-    """What takes ``content`` where nobody wants to open it. Raises :class:`CmsError` (WEAK_ALGORITHM, UNSUPPORTED, MALFORMED)."""
-    known = _content(content, kind, strength)
-    return Unopened(known.block, check_parameters(content, known)[1])
-
-
-def decryptor(content: Algorithm, key: bytes, strength: Strength, size: int | None) -> Decryptor:
-    """A decryptor for ``content`` under the unwrapped ``key``; ``size``: its length in bytes, where it is known.
+def decryptor(sealed: Sealed, key: bytes, size: int | None) -> Decryptor:
+    """A decryptor under the unwrapped ``key`` of content of ``size`` bytes, where that is known.
 
     Raises :class:`CmsError` (MALFORMED, INTEGRITY).
     """
-    known = content_of(content, strength)
-    vector, tag_length = check_parameters(content, known)
-    if len(key) * 8 != known.bits:
+    if len(key) * 8 != sealed.content.bits:
         raise integrity()
-    if known.mode is Mode.CCM:
-        return CcmDecryptor(key, vector, tag_length, size)
-    return GcmDecryptor(key, vector, tag_length) if known.mode is Mode.GCM else CbcDecryptor(known, key, vector)
+    match sealed.content.mode:
+        case Mode.CCM:
+            return CcmDecryptor(key, sealed.vector, sealed.tag_length, size)
+        case Mode.GCM:
+            return GcmDecryptor(key, sealed.vector, sealed.tag_length)
+        case _:
+            return CbcDecryptor(sealed.content, key, sealed.vector)

@@ -112,14 +112,29 @@ class Element:
             yield item
             at = item.end
 
+    def parts(self, most: int) -> list[Element]:
+        """The elements inside it, and no more than the first ``most``. Raises as :func:`read`."""
+        data, at, last = self.data, self.inside, self.end
+        found: list[Element] = []
+        while at < last and most:
+            inside = at + 2
+            end = inside + data[at + 1] if inside <= last and data[at + 1] < 0x80 and data[at] & 0x1F != 0x1F else last + 1
+            item = Element(data, data[at], at, inside, end) if end <= last else read(data, at, last)  # as nearly all are
+            found.append(item)
+            at = item.end
+            most -= 1
+        return found
+
 
 def read(data: bytes, at: int = 0, end: int | None = None) -> Element:
     """The element at ``at``, which ends by ``end``. Raises :class:`GatewayError` (MALFORMED) for what is no DER."""
     last = len(data) if end is None else end
-    if at + 2 <= last and data[at] & 0x1F != 0x1F and data[at + 1] < 0x80:  # a short one, as nearly all are
-        found = Element(data, data[at], at, at + 2, at + 2 + data[at + 1])
-    else:
-        found = read_head(data, at, last)
+    inside = at + 2
+    if inside <= last:
+        tag, length = data[at], data[at + 1]
+        if length < 0x80 and inside + length <= last and tag & 0x1F != 0x1F:  # a short one, as nearly all are
+            return Element(data, tag, at, inside, inside + length)
+    found = read_head(data, at, last)
     if found.end > last:
         raise GatewayError(Reason.MALFORMED, "DER element without its end")
     return found

@@ -14,6 +14,8 @@ _STRINGS: Final = frozenset({0x03, 0x04, 0x0C, 0x12, 0x13, 0x14, 0x15, 0x16, 0x1
 
 # End of contents, strings in pieces, and numbers over 30: nothing of DER that we read
 _NOT_DER: Final = frozenset({0, *(kind | CONSTRUCTED for kind in _STRINGS), *range(0x1F, 0x100, 0x20)})
+# By identifier: 0 for these, CONSTRUCTED or 1 for all others
+_KINDS: Final = bytes(0 if tag in _NOT_DER else tag & CONSTRUCTED or 1 for tag in range(0x100))
 
 
 class Budget:
@@ -51,13 +53,22 @@ def to_der(data: bytes, budget: Budget | None = None) -> bytes:
 
 def _count_of_der(data: bytes) -> int:
     """How many elements ``data`` is, itself included, if it is one element in DER, as nearly everything is; else 0."""
-    position, count, whole = 0, 0, len(data)
-    if 2 < whole < 0x80 and data[1] == whole - 2 and not data[0] & CONSTRUCTED and data[0] not in _NOT_DER:
-        return 1  # an identifier or a number
+    whole = len(data)
+    if whole < 2 or not data[0] & CONSTRUCTED:
+        return 1 if 2 <= whole < 0x80 and data[1] == whole - 2 and _KINDS[data[0]] else 0
+    try:
+        return _count(data, whole)
+    except IndexError:  # it ends inside a head
+        return 0
+
+
+def _count(data: bytes, whole: int) -> int:
+    """As :func:`_count_of_der` for a constructed element. Raises IndexError where it ends inside a head."""
+    position = count = 0
     here = whole  # where the innermost element that stands open ends
     ends: list[int] = []  # where those around it do
-    while position + 2 <= whole:
-        tag, length = data[position], data[position + 1]
+    while True:
+        kind, length = _KINDS[data[position]], data[position + 1]
         position += 2
         if length > 0x7F:
             inside = position + length - 0x80
@@ -65,20 +76,22 @@ def _count_of_der(data: bytes) -> int:
             if length < 0x80 or not data[position] or inside - position > 8:
                 return 0
             position = inside
-        end = position + length
-        if end > here or tag in _NOT_DER or not (count or end == whole) or len(ends) > MAX_DEPTH:
+        if not kind or position + length > here:
             return 0
         count += 1
-        if tag & CONSTRUCTED:
+        if kind == CONSTRUCTED:
+            if len(ends) == MAX_DEPTH:
+                return 0
             ends.append(here)
-            here = end
+            here = position + length
         else:
-            position = end
+            position += length
         while position == here:
             if position == whole:
                 return count
             here = ends.pop()
-    return 0
+            if not ends:
+                return 0  # another element behind the first
 
 
 def _element(data: bytes, position: int, budget: list[int], depth: int) -> tuple[bytes, int]:

@@ -33,8 +33,8 @@ from gateway.smime.cms import (
     read_signer,
 )
 from gateway.smime.compress import inflater
-from gateway.smime.decrypt import Decryptor, NeedUnwrap, check_parameters, decryptor, need_unwrap, unopened
-from gateway.smime.known import Strength, content_of
+from gateway.smime.decrypt import Decryptor, NeedUnwrap, Unopened, decryptor, need_unwrap, sealed_by
+from gateway.smime.known import Strength
 from gateway.smime.limits import MAX_CERTIFICATES, MAX_CRLS, MAX_DIGESTS, MAX_RECIPIENTS, MAX_SET, MAX_SIGNERS
 from gateway.smime.normal import Budget, to_der
 
@@ -191,15 +191,14 @@ class CmsReader:
 
     def _opener(self, layer: Enveloped, size: int | None) -> Generator[None, None, Decryptor]:
         """What takes the encrypted content: with keys, once the right one was given. ``size`` is its length, where it is known."""
+        sealed = sealed_by(layer.content, layer.kind, self._strength)
         if self._keys is None:
-            return unopened(layer.content, layer.kind, self._strength)
-        need = need_unwrap(layer.recipients, self._keys, layer.content, layer.kind, self._strength)
-        check_parameters(layer.content, content_of(layer.content, self._strength))
-        self.wants = need
+            return Unopened(sealed)
+        self.wants = need_unwrap(layer.recipients, self._keys, sealed, self._strength)
         yield None
         if self._key is None:
             raise integrity()
-        return decryptor(layer.content, self._key, self._strength, size)
+        return decryptor(sealed, self._key, size)
 
     def _tail(self, enveloped: Scope, kind: Kind, opener: Decryptor) -> Step:
         """What follows the encrypted content: the authentication tag, attributes that are not protected."""
@@ -223,18 +222,25 @@ class CmsReader:
 
     def _small(self, scope: Scope, tag: int) -> Generator[bytes | None, None, bytes]:
         """The next element, as DER."""
-        if not tag & CONSTRUCTED and (found := scope.short(tag)) is not None:
-            return found
-        head = yield from scope.want(tag)
-        return to_der((yield from self._source.capture(head)), self._budget)
+        found = scope.whole(tag)
+        if found is None:
+            found = yield from self._source.capture((yield from scope.want(tag)))
+        elif not tag & CONSTRUCTED and found[1] < 0x80:
+            return found  # as nearly all are
+        return to_der(found, self._budget)
 
     def _set(self, scope: Scope, most: int) -> Generator[bytes | None, None, list[bytes]]:
         """All elements of a set, as written."""
         items: list[bytes] = []
         size = 0
-        while (head := (yield from scope.next())) is not None:
-            items.append((yield from self._source.capture(head)))
-            size += len(items[-1])
+        while True:
+            item = scope.whole()
+            if item is None:
+                head = yield from scope.next()
+                if head is None:
+                    return items
+                item = yield from self._source.capture(head)
+            items.append(item)
+            size += len(item)
             if len(items) > most or size > MAX_SET:
                 raise CmsError(Reason.LIMIT, "too many recipients, certificates or signers")
-        return items

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
@@ -40,13 +40,8 @@ from gateway.smime.schemes import Family, Scheme, digest_of, permits, scheme_of
 LATE: Final = 24 * 3600 * 1_000_000  # microseconds a signing time may lie in the future: clocks, not calendars, may be wrong
 
 # RFC 5652 11, RFC 2634 5.4, RFC 5035 3, RFC 6211 2
-_ALWAYS_SIGNED: Final = (
-    CONTENT_TYPE,
-    MESSAGE_DIGEST,
-    SIGNING_TIME,
-    SIGNING_CERTIFICATE,
-    SIGNING_CERTIFICATE_V2,
-    ALGORITHM_PROTECTION,
+_ALWAYS_SIGNED: Final = frozenset(
+    map(der.oid, (CONTENT_TYPE, MESSAGE_DIGEST, SIGNING_TIME, SIGNING_CERTIFICATE, SIGNING_CERTIFICATE_V2, ALGORITHM_PROTECTION))
 )
 
 
@@ -160,8 +155,7 @@ def _check_content(
     signed: SignedData, signer: SignerInfo, attributes: Attributes | None, digest: bytes, first: bytes, at: int
 ) -> int | None:
     """The signed attributes speak of this content (RFC 5652 5.3, 11.1, 11.2); the signing time, if they have one."""
-    unsigned = {} if signer.unsigned is None else read_attributes(signer.unsigned)
-    if any(der.oid(kind) in unsigned for kind in _ALWAYS_SIGNED):
+    if signer.unsigned is not None and not _ALWAYS_SIGNED.isdisjoint(read_attributes(signer.unsigned)):
         raise _BadError(Reason.BAD_SIGNATURE)
     if attributes is None:
         # Without attributes the signature is over the content itself. Content that begins like a SET could be the
@@ -200,8 +194,7 @@ def read_time(data: bytes) -> int | None:
     if not (text.isascii() and text[:14].isdigit() and text[14] == "Z"):
         return None
     try:
-        month, day, hour, minute, second = (int(text[at : at + 2]) for at in range(4, 14, 2))
-        moment = datetime(int(text[:4]), month, day, hour, minute, second, tzinfo=UTC)
+        moment = datetime.fromisoformat(f"{text[:8]}T{text[8:]}")
     except ValueError:
         return None
     return int(moment.timestamp()) * 1_000_000

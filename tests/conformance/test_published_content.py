@@ -13,8 +13,8 @@ import pytest
 
 from gateway.outcome import GatewayError, Reason
 from gateway.smime import der
-from gateway.smime.cms import read_algorithm
-from gateway.smime.decrypt import decryptor
+from gateway.smime.cms import Kind, read_algorithm
+from gateway.smime.decrypt import decryptor, sealed_by
 from gateway.smime.known import Strength
 from tests.conformance.published import Record, records
 
@@ -32,7 +32,8 @@ def _opened(number: int, key: bytes, nonce: bytes, ciphertext: bytes, tag: bytes
     parameters = der.sequence(der.octet_string(nonce), der.integer(len(tag)))
     algorithm = der.sequence(der.oid(f"2.16.840.1.101.3.4.1.{number}"), parameters)
     try:
-        cipher = decryptor(read_algorithm(der.read(algorithm)), key, Strength.MODERN, size)
+        sealed = sealed_by(read_algorithm(der.read(algorithm)), Kind.AUTHENVELOPED, Strength.MODERN)
+        cipher = decryptor(sealed, key, size)
         out = [cipher.update(ciphertext[at : at + 1]) for at in range(len(ciphertext))]
         return b"".join([*out, cipher.finalize(tag)])
     except GatewayError as error:
