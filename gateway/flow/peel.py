@@ -290,7 +290,7 @@ def _detached_signature(part: Slice) -> SignedData:
     if kind is None or not is_signature(parse_content_type(kind.value), header):
         raise MimeError(Reason.MALFORMED, "a signature part of another type")
     reader = CmsReader({})
-    for chunk in decoded(Slice(part, header.size, part.size), header):
+    for chunk in decoded(part.behind(header.size), header):
         reader.update(chunk)
     layer = reader.finalize()
     if not isinstance(layer, SignedData):

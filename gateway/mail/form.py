@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
-from itertools import pairwise
 from typing import Final
 
 from gateway.mail.body import Body
@@ -131,7 +130,7 @@ def signed_parts(body: Body, header: Header) -> tuple[Span, Span]:
             break
         if len(lines) == 3:
             raise NotTwoError(Reason.PARTIAL_COVERAGE, "multipart/signed of more than two parts")
-    if len(lines) != 3 or any(line.start < before.end for before, line in pairwise(lines)):
+    if len(lines) != 3 or lines[1].start < lines[0].end or lines[2].start < lines[1].end:
         raise MimeError(Reason.MALFORMED, "multipart/signed that has not two parts and an end")
     return Span(lines[0].end, lines[1].start), Span(lines[1].end, lines[2].start)
 

@@ -21,6 +21,10 @@ class Slice:
         """Length in bytes."""
         return self.end - self.start
 
+    def behind(self, size: int) -> Slice:
+        """All of it but the first ``size`` bytes."""
+        return Slice(self.whole, self.start + size, self.end)
+
     def chunks(self) -> Iterator[bytes]:
         """The bytes from the start, in pieces."""
         offset = 0

@@ -39,11 +39,11 @@ def integrity() -> CmsError:
 
 @dataclass(slots=True)  # not frozen for the reason that der.Element is not
 class Head:
-    """Identifier and length of an element. ``length`` None is the indefinite form. ``raw`` is both as they were written."""
+    """Identifier and length of an element. ``length`` None is the indefinite form. ``size`` is how many bytes both take."""
 
     tag: int
     length: int | None
-    raw: bytes
+    size: int
 
     @property
     def constructed(self) -> bool:
@@ -113,23 +113,23 @@ class Source:
         buffer, at = self._buffer, self._position
         if len(buffer) - at < 2:
             return None
-        tag, length = buffer[at], buffer[at + 1]
-        if tag in _NO_ELEMENT and (tag or length):
+        tag, first, size = buffer[at], buffer[at + 1], 2
+        length: int | None = first
+        if tag in _NO_ELEMENT and (tag or first):
             raise malformed("tag number over 30, or end of contents with contents")
-        if length < 0x80:
-            count = 0
-        elif length == 0x80 and not tag & CONSTRUCTED:
-            raise malformed("indefinite length of a primitive")
-        else:
-            count = length - 0x80
-            if count > 8:
+        if first == 0x80:
+            if not tag & CONSTRUCTED:
+                raise malformed("indefinite length of a primitive")
+            length = None
+        elif first > 0x80:
+            size += first - 0x80
+            if size not in _LONG_HEADS:
                 raise malformed("length of length")
-            if len(buffer) - at < 2 + count:
+            if len(buffer) - at < size:
                 return None
-        inside = at + 2 + count
-        self._took(inside - at)
-        raw = bytes(buffer[at:inside])
-        return Head(tag, (int.from_bytes(raw[2:]) if count else None) if length > 0x7F else length, raw)
+            length = int.from_bytes(buffer[at + 2 : at + size])
+        self._took(size)
+        return Head(tag, length, size)
 
     def whole(self, tag: int | None, last: int | None) -> bytes | None:
         """The element that stands next, where it has the identifier ``tag`` (None: any), a definite length, is all there, small,
@@ -161,26 +161,32 @@ class Source:
             raise CmsError(Reason.LIMIT, f"more than {MAX_ELEMENTS} elements")
 
     def capture(self, head: Head, limit: int = MAX_STRUCTURE) -> Generator[None, None, bytes]:
-        """The whole element that begins with ``head``, as written, of at most ``limit`` bytes."""
+        """The whole element that begins with ``head``, which was just taken, as written, of at most ``limit`` bytes."""
+        raw = self._behind(head)
         if head.length is not None:
             if head.length > limit:
                 raise CmsError(Reason.LIMIT, f"a structure of more than {limit} bytes")
             if self.available() < head.length:
                 yield from self.need(head.length)
-            return head.raw + self.take(head.length)
-        pieces, size, depth = [head.raw], len(head.raw), 1
+            return raw + self.take(head.length)
+        pieces, size, depth = [raw], head.size, 1
         while depth:
             inner = yield from self.head()
             content = inner.length or 0
-            size += len(inner.raw) + content
+            size += inner.size + content
             if size > limit or len(pieces) > MAX_STRUCTURE_ELEMENTS:
                 raise CmsError(Reason.LIMIT, f"a structure of more than {limit} bytes")
+            pieces.append(self._behind(inner))
             yield from self.need(content)
-            pieces += (inner.raw, self.take(content))
+            pieces.append(self.take(content))
             depth += 1 if inner.length is None else -1 if inner.tag == 0 else 0
             if depth > MAX_DEPTH:
                 raise CmsError(Reason.LIMIT, f"elements more than {MAX_DEPTH} deep")
         return b"".join(pieces)
+
+    def _behind(self, head: Head) -> bytes:
+        """``head``, which was just taken, as written."""
+        return bytes(self._buffer[self._position - head.size : self._position])
 
     def octets(self, head: Head) -> Step:
         """Hands on the contents of the octet string that begins with ``head``, primitive or in pieces of any form."""
