@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
 from typing import Final, Protocol, TypeVar
@@ -163,7 +163,7 @@ class Deliverer:
         self, connection: Connection, mail: Mail, recipients: tuple[Recipient, ...]
     ) -> tuple[tuple[HopResult, ...], bool]:
         """The results, and whether they are those of a connection gone stale."""
-        envelope = replace(mail.envelope, recipients=recipients)
+        envelope = mail.envelope.to(recipients)
         ask = partial(fit, connection.session.extensions, envelope, mail.body, secure=connection.tls != "")
         fitting: Fit = ask() if mail.body.size <= SMALL else await asyncio.to_thread(ask)
         host = str(connection.target)

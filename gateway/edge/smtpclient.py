@@ -151,17 +151,17 @@ class Connection:
 
     async def _next(self, deadline: float) -> Event:
         """Send what is to be sent and read until something has happened. ``deadline`` is for each whole reply."""
-        session, loop = self.session, asyncio.get_running_loop()
+        session, link = self.session, self._link
         try:
-            until = loop.time() + deadline
+            until = link.after(deadline)
             while True:
-                self._link.write(session.output())
+                link.write(session.output())
                 answered = session.answered
-                event = session.receive(await self._link.read(until))
+                event = session.receive(await link.read(until))
                 if event is not None:
                     return event
                 if session.answered > answered:
-                    until = loop.time() + deadline
+                    until = link.after(deadline)
         except TimeoutError as error:
             raise HopError(Reason.HOP_UNREACHABLE, f"no reply in {deadline:g} s") from error
 

@@ -85,6 +85,10 @@ class Link(asyncio.Protocol):
         """Whether the hop has neither said anything unread nor hung up."""
         return not self._inbox and not self.ended
 
+    def after(self, seconds: float) -> float:
+        """What the loop's clock says in so many seconds."""
+        return self._loop.time() + seconds
+
     async def read(self, until: float) -> bytes:
         """What came; ``b""`` when the hop has hung up.
 

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from time import monotonic
 from types import TracebackType
 from typing import Final
 
@@ -128,7 +129,7 @@ class Pool:
 
     async def take(self, target: Target, *, fresh: bool) -> Loan:
         """The first half of ``lend``."""
-        lane, now = self._lanes.get(target) or self._lanes.setdefault(target, _Lane()), asyncio.get_running_loop().time
+        lane = self._lanes.get(target) or self._lanes.setdefault(target, _Lane())
         while True:
             await self._turn(target, lane, fresh=fresh)
             try:
@@ -136,7 +137,7 @@ class Pool:
             except GatewayError as error:
                 if lane.busy == 1 and not lane.idle:
                     lane.busy = 0
-                    lane.close(error, now() + self._rest_seconds)
+                    lane.close(error, monotonic() + self._rest_seconds)
                     raise
                 lane.window = lane.window.shrunk(lane.busy - 1 + len(lane.idle))  # it bears those; one of them is or comes free
                 if fresh:
@@ -152,13 +153,12 @@ class Pool:
 
     async def _turn(self, target: Target, lane: _Lane, *, fresh: bool) -> None:
         """Returns when one more may be busy, and is counted as such. Who asks for a ``fresh`` one wants to know for himself."""
-        loop = asyncio.get_running_loop()
-        if lane.trouble is not None and not fresh and (lane.busy or loop.time() < lane.rests_until):
+        if lane.trouble is not None and not fresh and (lane.busy or monotonic() < lane.rests_until):
             raise again(lane.trouble)
         if lane.busy < lane.window.allowed:
             lane.busy += 1
             return
-        waiter = loop.create_future()
+        waiter = asyncio.get_running_loop().create_future()
         lane.waiting.append(waiter)
         try:
             async with asyncio.timeout(self._turn_seconds):
@@ -171,18 +171,17 @@ class Pool:
             raise
 
     async def _loan(self, target: Target, lane: _Lane, *, fresh: bool) -> Loan:
-        now = asyncio.get_running_loop().time
         while lane.idle and not fresh:
             idle = lane.idle.pop()
             if idle.connection.reusable:
-                return Loan(idle.connection, idle.opened, now(), kept=True)
+                return Loan(idle.connection, idle.opened, monotonic(), kept=True)
             await idle.connection.abort()
         connection = await self._open(target)
-        return Loan(connection, now(), now(), kept=False)
+        return Loan(connection, now := monotonic(), now, kept=False)
 
     async def give(self, target: Target, loan: Loan, *, failed: bool) -> None:
         """The second half of ``lend``. What ``failed`` is not lent again."""
-        lane, connection, now = self._lanes[target], loan.connection, asyncio.get_running_loop().time()
+        lane, connection, now = self._lanes[target], loan.connection, monotonic()
         try:
             self._learn(lane, loan, now)
             if failed or not connection.reusable:
@@ -194,7 +193,7 @@ class Pool:
         finally:
             lane.used = now
             lane.leave()
-            self._keep_swept(now)
+            self._keep_swept()
 
     def _learn(self, lane: _Lane, loan: Loan, now: float) -> None:
         """What the hop bears, from how the last mail on ``loan`` ended."""
@@ -207,21 +206,21 @@ class Pool:
         elif loan.lent >= lane.shrunk:  # of several in trouble at once, the first one counts
             lane.window, lane.shrunk = lane.window.shrunk(), now
 
-    def _keep_swept(self, now: float) -> None:
+    def _keep_swept(self) -> None:
         if self._sweeping is None and not self._closed:
-            self._sweep_at(now + self._idle_seconds)
+            self._sweep_in(self._idle_seconds)
 
-    def _sweep_at(self, at: float) -> None:
-        self._sweeping = asyncio.get_running_loop().call_at(at, self._sweep)
+    def _sweep_in(self, seconds: float) -> None:
+        self._sweeping = asyncio.get_running_loop().call_later(seconds, self._sweep)
 
     def _sweep(self) -> None:
         """Part with those that were idle for too long. One timer for all of them: most are taken again at once."""
-        loop = asyncio.get_running_loop()
-        self._sweeping, oldest = None, loop.time() - self._idle_seconds
+        now = monotonic()
+        self._sweeping, oldest = None, now - self._idle_seconds
         for target, lane in list(self._lanes.items()):
             for idle in lane.idle:
                 if idle.since <= oldest:
-                    leaving = loop.create_task(idle.connection.quit())
+                    leaving = asyncio.create_task(idle.connection.quit())
                     self._leaving.add(leaving)
                     leaving.add_done_callback(self._leaving.discard)
             lane.idle = [idle for idle in lane.idle if idle.since > oldest]
@@ -229,7 +228,7 @@ class Pool:
                 del self._lanes[target]
         if self._lanes:
             times = [idle.since for lane in self._lanes.values() for idle in lane.idle]
-            self._sweep_at(max(min(times, default=loop.time()), oldest) + self._idle_seconds)
+            self._sweep_in(min(times, default=now) - oldest)
 
     async def close(self) -> None:
         """Say QUIT on every idle connection; those on loan are closed when they come back."""

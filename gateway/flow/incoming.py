@@ -204,7 +204,7 @@ class Incoming:
         encrypted: bool = False,
         eight_bit: bool = False,
     ) -> Mail:
-        envelope = replace(mail.envelope, recipients=tuple(recipients))
+        envelope = mail.envelope.to(tuple(recipients))
         if eight_bit:
             envelope = replace(envelope, body=Transfer.EIGHT_BIT)
         identifier = make_mail_id(self._now(), self._random(RANDOM_BYTES))

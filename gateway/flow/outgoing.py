@@ -134,7 +134,7 @@ class Outgoing:
         return source.body if make.sign_key is None else await write(source, entity, bodies)
 
     def _output(self, mail: Mail, source: Source, copy: Copy, body: Body) -> Mail:
-        envelope = replace(mail.envelope, recipients=copy.recipients)
+        envelope = mail.envelope.to(copy.recipients)
         if body is not source.body and source.split.outer.isascii() and not mail.envelope.smtputf8:
             envelope = replace(envelope, body=Transfer.SEVEN_BIT)
         identifier = make_mail_id(self._now(), self._random(RANDOM_BYTES))

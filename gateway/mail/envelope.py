@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from gateway.mail.address import Address
@@ -54,6 +54,10 @@ class Envelope:
     require_tls: bool = False
     ret: str | None = None
     envid: str | None = None
+
+    def to(self, recipients: tuple[Recipient, ...]) -> Envelope:
+        """The same to ``recipients``, who are nearly always all of them."""
+        return self if recipients == self.recipients else replace(self, recipients=recipients)
 
 
 @dataclass(frozen=True, slots=True)

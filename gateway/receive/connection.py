@@ -131,6 +131,10 @@ class Connection(asyncio.Protocol):
         """How many octets have come and not been taken."""
         return len(self._input)
 
+    def after(self, seconds: float) -> float:
+        """What the loop's clock says in so many seconds."""
+        return self._loop.time() + seconds
+
     async def more(self, until: float | None = None) -> None:
         """Waits until more octets have come, or ``wake``.
 
@@ -141,7 +145,7 @@ class Connection(asyncio.Protocol):
         if self._paused:
             self._paused = False
             self._transport.resume_reading()
-        patience = self._loop.time() + self._seconds
+        patience = self.after(self._seconds)
         self._deadline.set(patience if until is None else min(patience, until))
         self._wake = self._loop.create_future()
         await self._wake
@@ -169,7 +173,7 @@ class Connection(asyncio.Protocol):
         self._secure = ServerTls(context)
         if self._input:
             self.data_received(self.take())
-        until = self._loop.time() + HANDSHAKE_SECONDS
+        until = self.after(HANDSHAKE_SECONDS)
         while not self._secure.established:
             try:
                 await self.more(until)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from gateway.config.words import LineEnds
 from gateway.receive.connection import Connection
 from gateway.receive.transaction import Transaction
@@ -27,7 +25,7 @@ class Content:
         self._transaction = transaction
         self._mends = transaction.line_ends is LineEnds.NORMALISE
         self._chunks = ChunkReader(transaction.limit, transaction.received, MendedChunks() if self._mends else None)
-        self._until = asyncio.get_running_loop().time() + transaction.seconds
+        self._until = connection.after(transaction.seconds)
         transaction.open()
 
     async def read_data(self) -> None:
@@ -67,7 +65,7 @@ async def skip(connection: Connection, size: int, most: int, seconds: float) -> 
     """Takes ``size`` octets within ``seconds`` and forgets them. Raises :class:`Endless` beyond ``most``, and as ``read_data``."""
     if size > most:
         raise Endless
-    until = asyncio.get_running_loop().time() + seconds
+    until = connection.after(seconds)
     while size:
         if not connection.waiting:
             await connection.more(until)

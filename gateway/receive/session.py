@@ -127,7 +127,7 @@ class Session:
             if self._draining.is_set() and self._content is None:
                 return replies.LEAVING
             # For the whole line: octets that drip in would else hold the connection as long as they like
-            until = until or asyncio.get_running_loop().time() + self._world.config().limits.command_seconds
+            until = until or connection.after(self._world.config().limits.command_seconds)
             await connection.more(until)
         return line if isinstance(line, bytes) else self._refusals.command(b"", line)
 

@@ -211,7 +211,7 @@ def _fate(remainder: Remainder, attempts: int, now: int) -> Fate:
 
 def _rest(mail: Mail, identifier: MailId, parent: MailId | None, recipients: tuple[Recipient, ...]) -> Mail:
     arrival = replace(mail.arrival, mail=identifier, parent=parent)
-    return replace(mail, arrival=arrival, envelope=replace(mail.envelope, recipients=recipients))
+    return replace(mail, arrival=arrival, envelope=mail.envelope.to(recipients))
 
 
 def read_mail(row: Sequence[Any], make: MakeBody) -> Mail:
