@@ -9,8 +9,9 @@ from typing import Final, Protocol
 from gateway.mail.body import Body
 from gateway.mail.message import Header
 
-# RFC 5322 3.6.3: Bcc is for the sender's own side. MIME-Version is written anew, once.
-_LEFT_OUT: Final = frozenset({"bcc", "resent-bcc", "mime-version"})
+# RFC 5322 3.6.3: Bcc is for the sender's own side. MIME-Version is written anew, once. HP-Outer tells of a message's own layers, of
+# which there are none yet (RFC 9788 2.2).
+LEFT_OUT: Final = frozenset({"bcc", "resent-bcc", "mime-version", "hp-outer"})
 
 
 class Entity(Protocol):
@@ -22,16 +23,20 @@ class Entity(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The fields of a message's header in two: ``outer`` stays in clear, ``inner`` goes with the content. Neither is ended."""
+    """The fields of a message's header in two: ``outer`` stays in clear, ``inner`` goes with the content. Neither is ended.
+
+    ``behind`` follows the content.
+    """
 
     outer: bytes
     inner: bytes
+    behind: bytes = b""
 
 
 def split_header(header: Header) -> Split:
     """``header`` in two, every field byte for byte and in order; ``Content-*`` is inner.
 
-    Left out are Bcc, MIME-Version, and lines that are no field: those would end the header for some readers.
+    Left out are Bcc, MIME-Version, HP-Outer, and lines that are no field: those would end the header for some readers.
     """
     outer: list[bytes] = []
     inner: list[bytes] = []
@@ -39,23 +44,24 @@ def split_header(header: Header) -> Split:
         name = field.name.lower()
         if name.startswith("content-"):
             inner.append(field.raw)
-        elif name and name not in _LEFT_OUT:
+        elif name and name not in LEFT_OUT:
             outer.append(field.raw)
     return Split(b"".join(outer), b"".join(inner))
 
 
 @dataclass(frozen=True, slots=True)
 class MessageEntity:
-    """The entity of a message as it came: ``inner`` fields, the empty line, then ``body`` from ``offset`` on."""
+    """The entity of a message as it came: ``inner`` fields, the empty line, ``body`` from ``offset`` on, then ``behind``."""
 
     inner: bytes
     body: Body
     offset: int
+    behind: bytes = b""
 
     @property
     def size(self) -> int:
         """Length in bytes."""
-        return len(self.inner) + 2 + max(self.body.size - self.offset, 0)
+        return len(self.inner) + 2 + max(self.body.size - self.offset, 0) + len(self.behind)
 
     def chunks(self) -> Iterator[bytes]:
         """The bytes from the start."""
@@ -67,5 +73,5 @@ class MessageEntity:
                 continue
             yield head + chunk[skip:]
             head, skip = b"", 0
-        if head:
-            yield head
+        if head or self.behind:
+            yield head + self.behind

@@ -1,5 +1,7 @@
 """Header protection (RFC 9788): which header fields a message protects, what its sender left outside, which the mailbox gets.
 
+Which fields are protected at all, and which of them are promoted, stands here for both directions; ``mail.compose`` writes.
+
 The payload is the entity inside all layers of signing and encrypting. Whether there are such layers around the whole message, and
 what they prove, is the caller's to know.
 """
@@ -10,12 +12,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final
 
+from gateway.mail.entity import LEFT_OUT
 from gateway.mail.form import form_of
 from gateway.mail.message import Field, Header, read_header
-from gateway.mail.mime import ContentType, parse_content_type, parse_transfer_encoding
+from gateway.mail.mime import MAX_PARAMETERS, MAX_VALUE, ContentType, parse_content_type, parse_transfer_encoding
 from gateway.outcome import GatewayError
 
 # What may be promoted: what a sender says of a message (RFC 5322 3.6.1 to 3.6.5), but for Bcc. No trace, no mark, nothing that a
@@ -23,6 +26,12 @@ from gateway.outcome import GatewayError
 _ADDRESSES: Final = frozenset({"from", "sender", "reply-to", "to", "cc"})
 _SEVERAL: Final = frozenset({"comments", "keywords"})
 PROMOTED: Final = frozenset({"subject", "date", "message-id", "in-reply-to", "references"}) | _ADDRESSES | _SEVERAL
+# What is added on the way (RFC 9788 7), or says where a copy went, and so is not its composer's: trace and resent fields (RFC 5322
+# 3.6.6, 3.6.7), results and signatures of servers, those of lists (RFC 9788 7.1), marks.
+_OF_THE_WAY: Final = frozenset(
+    ("received", "return-path", "delivered-to", "authentication-results", "received-spf", "dkim-signature", "archived-at")
+)
+_KINDS_OF_THE_WAY: Final = ("resent-", "list-", "arc-", "x-gateway-", "x-ms-exchange-")
 # A server that takes the message may add these where they are missing (RFC 6409 8.2, 8.3); without them it would be no message.
 _ADDED_ON_THE_WAY: Final = frozenset({"date", "message-id"})
 
@@ -30,6 +39,14 @@ _CIPHER: Final = "cipher"
 _MEANT: Final = frozenset({"clear", _CIPHER})
 _WRAPPER: Final = "message/rfc822"
 _IDENTITY: Final = frozenset({"7bit", "8bit", "binary"})
+
+
+@lru_cache(maxsize=1024)
+def is_composers(name: str) -> bool:
+    """Whether a field of that name (in lower case) is its composer's, and no Structural Header Field (RFC 9787 1.1.1): all of
+    these are protected (RFC 9788 5.2).
+    """
+    return bool(name) and name not in LEFT_OUT | _OF_THE_WAY and not name.startswith(("content-", *_KINDS_OF_THE_WAY))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +72,7 @@ def protected_in(payload: Header, *, encrypted: bool) -> Protected | None:
     ``encrypted``: some layer around it encrypts. ``hp="cipher"`` is no proof of that (2.1.1): without a layer, HP-Outer is ignored
     (2.2), and all is as if it were ``hp="clear"``.
     """
-    kind = _type_of(payload)
+    kind = type_of(payload)
     if kind is None or kind.params.get("hp") not in _MEANT:
         return None
     confidential = encrypted and kind.params["hp"] == _CIPHER
@@ -68,7 +85,7 @@ def is_wrapper(payload: Header) -> bool:
 
     RFC 9788 4.10.1 goes by structure alone. We want ``forwarded=no``, since structure cannot tell the two apart.
     """
-    kind = _type_of(payload)
+    kind = type_of(payload)
     if kind is None or kind.type != _WRAPPER or "hp" in kind.params:
         return False
     encodings = payload.all("Content-Transfer-Encoding")
@@ -84,7 +101,7 @@ def protected_by_wrapping(inner: Header, *, encrypted: bool) -> Protected | None
 
     Where it was encrypted, nobody says what was left outside.
     """
-    kind = _type_of(inner)
+    kind = type_of(inner)
     if any(not field.name for field in inner.fields) or (kind is not None and "hp" in kind.params):
         return None
     try:
@@ -120,6 +137,18 @@ def with_protected(outer: Iterable[Field], protected: Protected, *, author: bool
     return (*kept, *promoted)
 
 
+def with_parameter(raw: bytes, name: str, value: str) -> bytes | None:
+    """A Content-Type field with one parameter more, or with another value of it; None where that cannot be done safely."""
+    if name.encode("ascii") in raw.lower():
+        raw = without_parameter(raw, name)
+    before = _parsed(raw)
+    if before is None or name in before.params or len(before.params) == MAX_PARAMETERS:
+        return None
+    # What was read to its end is read so still: semicolons there say nothing, and belong to no parameter and no comment
+    changed = b'%b;\r\n %b="%b"\r\n' % (raw.rstrip(b" \t\r\n;"), name.encode("ascii"), value.encode("ascii"))
+    return changed if len(changed) <= MAX_VALUE else None
+
+
 def without_parameter(raw: bytes, name: str) -> bytes:
     """A Content-Type field without one of its parameters, all else byte for byte; as it is where that cannot be done safely."""
     before = _parsed(raw)
@@ -148,7 +177,8 @@ def _parsed(raw: bytes) -> ContentType | None:
         return None
 
 
-def _type_of(header: Header) -> ContentType | None:
+def type_of(header: Header) -> ContentType | None:
+    """The type of an entity, where there is one field that can be read; else None."""
     fields = header.all("Content-Type")
     return _parsed(fields[0].raw) if len(fields) == 1 else None
 

@@ -47,3 +47,13 @@ def test_entity_of_a_message_without_content(message: bytes) -> None:
     entity = MessageEntity(b"", MemoryBody(message), header.size)
     assert b"".join(entity.chunks()) == b"\r\n"
     assert entity.size == 2
+
+
+@pytest.mark.parametrize("piece", [1, 7, 1000])
+def test_what_follows_the_content_is_its_end(piece: int) -> None:
+    header = read_header(MESSAGE)
+    inner = split_header(header).inner
+    for data in (MESSAGE, MESSAGE[: header.size]):
+        entity = MessageEntity(inner, MemoryBody(data, piece), header.size, b"\r\n--end--\r\n")
+        assert b"".join(entity.chunks()) == inner + b"\r\n" + data[header.size :] + b"\r\n--end--\r\n"
+        assert entity.size == len(b"".join(entity.chunks()))
