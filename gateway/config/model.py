@@ -37,6 +37,7 @@ from gateway.config.rule import HeaderTrigger, Rule, When
 from gateway.config.section import Secret, Section
 from gateway.config.words import DirectoryKind, KeyPurpose, KeyStore, Missing, Protection, Revocation, RouteKind, TlsMode, Unopened
 from gateway.config.zone import Zone, ZonePeer
+from gateway.mail.confidentiality import Headers
 from gateway.mail.envelope import NextHop
 
 __all__ = [
@@ -151,6 +152,7 @@ class Organisation(Section):
     """``[organisation.NAME]``: the first noun. ``mail_server`` is the route in, ``outbound`` the route to all who are in no zone.
 
     ``anchors`` (PEM) are believed for people outside every zone; ``directories`` are asked for their certificates in order.
+    ``headers`` and ``legacy_display`` are for rules that say nothing of them.
     """
 
     domains: tuple[Domain, ...] = Field(min_length=1)
@@ -161,6 +163,8 @@ class Organisation(Section):
     directories: tuple[DirectoryName, ...] = ()
     recipients: Recipients = Recipients()
     inbound: Inbound = Inbound()
+    headers: Headers = Headers.BASELINE
+    legacy_display: bool = False
 
 
 class Directory(Section):

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from gateway.config.kinds import OrganisationName, Pattern, RuleName, ZonePattern
 from gateway.config.section import Section
 from gateway.config.words import Missing, Mode, Protection
+from gateway.mail.confidentiality import Headers
 from gateway.mail.envelope import Direction
 
 
@@ -43,6 +44,8 @@ class Rule(Section):
     protect: Protection
     missing: Missing = Missing.REFUSE
     mode: Mode = Mode.ENFORCE
+    headers: Headers | None = None
+    legacy_display: bool | None = None
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -51,5 +54,12 @@ class Rule(Section):
         if self.mode is Mode.OBSERVE and self.protect is Protection.UNPROTECTED:
             raise ValueError(
                 "mode = 'observe' is for a rule that protects: with protect = 'unprotected' there is nothing to observe"
+            )
+        encrypts = self.protect in (Protection.BOTH, Protection.ENCRYPT)
+        if self.headers is not None and (self.protect is Protection.UNPROTECTED or (self.headers.hides and not encrypts)):
+            raise ValueError("headers is for a rule that signs or encrypts, and 'baseline' and 'shy' for one that encrypts")
+        if self.legacy_display and not (encrypts and (self.headers is None or self.headers.hides)):
+            raise ValueError(
+                "legacy_display shows what headers = 'baseline' or 'shy' hides of an encrypted mail: here it is nothing"
             )
         return self

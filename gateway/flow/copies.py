@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.mail.address import MAX_ADDRESS, AddressError, parse_address
+from gateway.mail.confidentiality import NOT_PROTECTED, HeaderProtection
 from gateway.mail.envelope import NextHop, Recipient
 from gateway.mail.message import Header
 from gateway.outcome import Reason
@@ -21,12 +22,13 @@ _BETWEEN: Final = re.compile(r'[\s<>(),;:"]+')
 class Make:
     """What a copy is made with: signed by ``sign_key`` and encrypted, each or both; with neither its bytes stay as they came.
 
-    ``protected``: nobody on the way can read it, by our work or by the sender's.
+    ``headers``: what becomes of its header fields. ``protected``: nobody on the way can read it, by our work or by the sender's.
     """
 
     sign_key: str | None = None
     encrypt: bool = False
     protected: bool = False
+    headers: HeaderProtection = NOT_PROTECTED
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ from gateway.flow.already import Already, Encrypted, Signed
 from gateway.flow.copies import Decision, Make
 from gateway.flow.evidence import Unusable, Usable
 from gateway.flow.readers import LOOKUPS, ReaderEvidence, readers_among
+from gateway.mail.compose import is_layer
+from gateway.mail.confidentiality import NOT_PROTECTED
 from gateway.mail.envelope import Mail, Recipient
 from gateway.mail.message import Header
 from gateway.outcome import Defer, GatewayError, Hold, Reason, Refuse
@@ -25,6 +27,8 @@ async def decide(
 ) -> list[tuple[Recipient, Decision | Ending]]:
     """For each recipient of ``mail`` what it gets, or how it ends without a copy. ``at`` in microseconds UTC."""
     planned = [(recipient, _plan(config, mail, header, recipient)) for recipient in mail.envelope.recipients]
+    if is_layer(header):
+        planned = [(each, replace(asked, headers=NOT_PROTECTED) if isinstance(asked, Plan) else asked) for each, asked in planned]
     readers: frozenset[Recipient] = frozenset()
     if isinstance(already, Encrypted):
         plans = {recipient: each for recipient, each in planned if isinstance(each, Plan)}
@@ -83,10 +87,10 @@ def _wanted(planned: Plan, already: Already, recipient: Recipient, *, is_reader:
         return Decision(recipient, planned, Make())
     encrypt = planned.protection is not Protection.SIGN
     if planned.protection is Protection.ENCRYPT or isinstance(already, Signed):
-        return Decision(recipient, planned, Make(encrypt=encrypt, protected=encrypt), kept=not encrypt)
+        return Decision(recipient, planned, Make(encrypt=encrypt, protected=encrypt, headers=planned.headers), kept=not encrypt)
     if planned.sign_key is None:
         return Defer(Reason.KEY_UNAVAILABLE, f"rule {planned.rule}: no signing key")
-    return Decision(recipient, planned, Make(planned.sign_key, encrypt, protected=encrypt))
+    return Decision(recipient, planned, Make(planned.sign_key, encrypt, protected=encrypt, headers=planned.headers))
 
 
 async def _certificate(

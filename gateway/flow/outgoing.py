@@ -20,11 +20,12 @@ from gateway.flow.protect import SigningKey, Sized, Source, encrypt, in_thread, 
 from gateway.flow.readers import ReaderEvidence
 from gateway.flow.result import Flowed
 from gateway.mail.body import Bodies, Body
+from gateway.mail.confidentiality import HeaderProtection
 from gateway.mail.ending import Deferred, Held, Refused
 from gateway.mail.envelope import Body as Transfer
 from gateway.mail.envelope import Mail, Recipient, Stage
 from gateway.mail.identifier import RANDOM_BYTES, make_mail_id
-from gateway.mail.message import head_of
+from gateway.mail.message import Header, head_of
 from gateway.outcome import Defer, GatewayError, Hold, Reason, Refuse
 from gateway.smime.algorithms import ContentCipher
 from gateway.smime.keys import Signer
@@ -79,21 +80,22 @@ class Outgoing:
                 decisions.append(answer)
             else:
                 endings.append((recipient, answer))
-        source = source_of(mail.body, header, mail.envelope.smtputf8)
-        outputs, failed = await self._make_all(mail, source, copies_of(decisions, header))
+        outputs, failed = await self._make_all(mail, header, copies_of(decisions, header))
         return _flowed(outputs, [*endings, *failed])
 
     async def _make_all(
-        self, mail: Mail, source: Source, copies: Sequence[Copy]
+        self, mail: Mail, header: Header, copies: Sequence[Copy]
     ) -> tuple[tuple[Mail, ...], list[tuple[Recipient, Ending]]]:
         """The output of each copy, and how the recipients of those end that could not be made."""
         kept = Kept(self._bodies)
-        signed: dict[tuple[str, bool], SignedEntity] = {}
+        sources: dict[tuple[bool, HeaderProtection], Source] = {}
+        signed: dict[tuple[str, bool, HeaderProtection], SignedEntity] = {}
         made: list[tuple[Copy, Mail]] = []
         failed: list[tuple[Recipient, Ending]] = []
         try:
             for copy in copies:
                 try:
+                    source = self._source(mail, header, copy.make, sources)
                     body = await self._make(source, copy.make, copy.certificates, signed, kept)
                 except GatewayError as error:
                     if error.reason in _SPOOL:
@@ -113,18 +115,26 @@ class Outgoing:
             self._say(mail, output, copy)
         return tuple(output for _, output in made), failed
 
+    def _source(self, mail: Mail, header: Header, make: Make, sources: dict[tuple[bool, HeaderProtection], Source]) -> Source:
+        """What a copy is made of. ``sources`` remembers them: copies that show the same outside share one."""
+        which = (make.encrypt, make.headers)
+        if which not in sources:
+            utf8 = mail.envelope.smtputf8
+            sources[which] = source_of(mail.body, header, make.headers, self._random, encrypted=make.encrypt, utf8=utf8)
+        return sources[which]
+
     async def _make(
         self,
         source: Source,
         make: Make,
         certificates: Sequence[bytes],
-        signed: dict[tuple[str, bool], SignedEntity],
+        signed: dict[tuple[str, bool, HeaderProtection], SignedEntity],
         bodies: Bodies,
     ) -> Body:
-        """The body of one copy. ``signed`` remembers signatures: one for each key, in clear and inside encryption."""
+        """The body of one copy. ``signed`` remembers signatures: one for each key and source of a copy."""
         entity: Sized = source.entity
         if make.sign_key is not None:
-            which = (make.sign_key, not make.encrypt)
+            which = (make.sign_key, make.encrypt, make.headers)
             if which not in signed:
                 key = SigningKey(make.sign_key, tuple(self._certificates().get(make.sign_key, ())))
                 signed[which] = await sign(source, self._signer, key, self._now(), self._random, in_clear=not make.encrypt)
@@ -135,7 +145,7 @@ class Outgoing:
 
     def _output(self, mail: Mail, source: Source, copy: Copy, body: Body) -> Mail:
         envelope = mail.envelope.to(copy.recipients)
-        if body is not source.body and source.split.outer.isascii() and not mail.envelope.smtputf8:
+        if body is not source.body and source.outer.isascii() and not mail.envelope.smtputf8:
             envelope = replace(envelope, body=Transfer.SEVEN_BIT)
         identifier = make_mail_id(self._now(), self._random(RANDOM_BYTES))
         return replace(
@@ -171,6 +181,7 @@ class Outgoing:
                     recipients=people,
                     sign_key=copy.make.sign_key or "",
                     content_cipher=ContentCipher.AES256_CBC if copy.make.encrypt else "",
+                    headers="" if kept else copy.make.headers.policy,
                 )
             )
 

@@ -12,7 +12,9 @@ from functools import partial
 from typing import Final, Protocol, TypeVar
 
 from gateway.mail.body import Bodies, Body
-from gateway.mail.entity import Entity, MessageEntity, Split, split_header
+from gateway.mail.compose import compose, is_layer
+from gateway.mail.confidentiality import NOT_PROTECTED, HeaderProtection, Headers
+from gateway.mail.entity import Entity, MessageEntity
 from gateway.mail.message import Header, head_of
 from gateway.mail.sevenbit import seven_bit
 from gateway.smime.algorithms import ContentCipher
@@ -36,17 +38,15 @@ class SigningKey:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A message as it came, its header taken apart. ``utf8``: it came with SMTPUTF8."""
+    """A message as it came in ``body``, taken apart: ``entity`` is what is protected, ``outer`` the fields that stay outside.
+
+    ``utf8``: header fields of ``entity`` may have UTF-8.
+    """
 
     body: Body
-    header: Header
-    split: Split
+    outer: bytes
+    entity: MessageEntity
     utf8: bool
-
-    @property
-    def entity(self) -> MessageEntity:
-        """What is protected: the content, with its own fields."""
-        return MessageEntity(self.split.inner, self.body, self.header.size)
 
 
 class Sized(Entity, Protocol):
@@ -57,9 +57,18 @@ class Sized(Entity, Protocol):
         """Length in bytes."""
 
 
-def source_of(body: Body, header: Header, utf8: bool = False) -> Source:
-    """The message in ``body``, whose header was read."""
-    return Source(body, header, split_header(header), utf8)
+def source_of(
+    body: Body, header: Header, wanted: HeaderProtection, random: Callable[[int], bytes], *, encrypted: bool, utf8: bool = False
+) -> Source:
+    """The message in ``body``, whose header was read, with its fields protected as ``wanted``. ``utf8``: it came with SMTPUTF8.
+
+    Raises :class:`gateway.outcome.GatewayError` (LIMIT) for a header that is too long for that.
+    """
+    split = compose(header, wanted.policy, encrypted=encrypted, boundary=random(BOUNDARY_BYTES)).split
+    # RFC 8551 3.1.3 wants 7-bit for the sake of relays, which re-encode content and no header fields: a field that leaves with
+    # bytes outside ASCII is copied with them. Encoded words (RFC 2047) inside alone would be another field than the one outside.
+    utf8 = utf8 or (wanted.policy is not Headers.OFF and not split.outer.isascii())
+    return Source(body, split.outer, MessageEntity(split.inner, body, header.size, split.behind), utf8)
 
 
 async def protect_message(
@@ -71,15 +80,19 @@ async def protect_message(
     at: int,
     random: Callable[[int], bytes],
     cipher: ContentCipher = ContentCipher.AES256_CBC,
+    headers: HeaderProtection = NOT_PROTECTED,
 ) -> Body:
     """``body`` signed (``signing`` None: not signed) and encrypted to ``readers`` (none: not encrypted), as a new body.
 
-    ``at`` is the signing time in microseconds UTC. Raises :class:`gateway.outcome.GatewayError`: MALFORMED for what cannot be
-    protected, KEY_UNAVAILABLE, WEAK_ALGORITHM, OWN_WORK_WRONG, and ValueError where neither was asked for.
+    Its header fields are protected as ``headers`` says, unless the content is a layer already. ``at`` is the signing time in
+    microseconds UTC. Raises :class:`gateway.outcome.GatewayError`: MALFORMED and LIMIT for what cannot be protected,
+    KEY_UNAVAILABLE, WEAK_ALGORITHM, OWN_WORK_WRONG, and ValueError where neither was asked for.
     """
-    source = source_of(body, head_of(body))
     if signing is None and not readers:
         raise ValueError("protect with what?")
+    header = head_of(body)
+    wanted = NOT_PROTECTED if is_layer(header) else headers
+    source = source_of(body, header, wanted, random, encrypted=bool(readers))
     entity: Sized = source.entity
     if signing is not None:
         entity = await sign(source, *signing, at, random, in_clear=not readers)
@@ -128,7 +141,7 @@ async def encrypt(
 
 async def write(source: Source, entity: Entity, bodies: Bodies) -> Body:
     """A new body: the outer header fields of ``source`` around ``entity``. Nothing is left behind where it fails."""
-    return await in_thread(source.body, partial(_write, message_of(source.split.outer, entity), bodies))
+    return await in_thread(source.body, partial(_write, message_of(source.outer, entity), bodies))
 
 
 def _write(pieces: Iterator[bytes], bodies: Bodies) -> Body:

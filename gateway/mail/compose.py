@@ -27,18 +27,17 @@ class Composed:
     hidden: tuple[Field, ...] = ()
 
 
-def headers_of(header: Header, asked: Headers) -> Headers:
-    """What can be done of what is ``asked``: nothing, where the message is a Cryptographic Layer already.
+def is_layer(header: Header) -> bool:
+    """Whether the content is a Cryptographic Layer already, so that no field can be protected.
 
-    Fields are protected in the payload alone (RFC 9788 2.1.1), and the payload of a layer is its maker's: his program chose what
-    to protect and what to show.
+    They are in the payload alone (RFC 9788 2.1.1), and the payload of a layer is its maker's: his program chose what to protect and
+    what to show.
     """
     kind = type_of(header)
     try:
-        is_layer = form_of(header) is not None or (kind is not None and kind.type in _LAYERS)
+        return (kind is not None and kind.type in _LAYERS) or form_of(header) is not None
     except GatewayError:
-        is_layer = True  # somebody may read it as one
-    return Headers.OFF if is_layer else asked
+        return True  # somebody may read it as one
 
 
 def compose(header: Header, headers: Headers, *, encrypted: bool, boundary: bytes) -> Composed:
@@ -113,10 +112,13 @@ def _marked(content: Iterable[Field], hp: str, boundary: bytes) -> tuple[bytes, 
     Where no one field can carry it, the content becomes the one part of a multipart that does.
     """
     fields = list(content)
-    types = [field for field in fields if field.name.lower() == "content-type"] or [_DEFAULT_TYPE]
+    types = [field for field in fields if field.name.lower() == "content-type"]
+    if not types:
+        fields.append(_DEFAULT_TYPE)
+        types.append(_DEFAULT_TYPE)
     marked = with_parameter(types[0].raw, "hp", hp) if len(types) == 1 else None
     if marked is not None:
-        return b"".join([field.raw for field in fields if field is not types[0]]) + marked, b""
+        return b"".join([marked if field is types[0] else field.raw for field in fields]), b""
     text = b"=_" + boundary.hex().encode("ascii")
     head = b'Content-Type: multipart/mixed; boundary="%b"; hp="%b"\r\n\r\n--%b\r\n' % (text, hp.encode("ascii"), text)
     return head + b"".join([field.raw for field in fields]), b"\r\n--%b--\r\n" % text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import format_datetime
 from enum import StrEnum
@@ -30,6 +31,19 @@ class Headers(StrEnum):
     def hides(self) -> bool:
         """Whether some field is not shown outside as it is."""
         return self in (Headers.BASELINE, Headers.SHY)
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderProtection:
+    """What is asked for. ``legacy_display``: fields that are hidden outside are repeated in the text, for mail programs that do not
+    know of protected ones (RFC 9788 2.1.2).
+    """
+
+    policy: Headers = Headers.OFF
+    legacy_display: bool = False
+
+
+NOT_PROTECTED: Final = HeaderProtection()
 
 
 # A display name of atoms, dots, spaces and quoted strings, then the addr-spec; or that alone, with the name behind it in a comment

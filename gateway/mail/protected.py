@@ -9,10 +9,11 @@ what they prove, is the caller's to know.
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from itertools import chain
 from typing import Final
 
 from gateway.mail.entity import LEFT_OUT
@@ -126,15 +127,25 @@ def is_tampered(outer: Header, protected: Protected) -> bool:
 
 
 def with_protected(outer: Iterable[Field], protected: Protected, *, author: bool) -> tuple[Field, ...]:
-    """The outer fields with the protected ones in place of theirs. ``author``: the From too.
+    """The outer fields with the protected ones each in place of its own, and behind them those that have none outside.
+    ``author``: the From too.
 
     A field that is only outside is not shown beside protected ones (RFC 9788 4), lest somebody add a Reply-To (6.2); fields of the
     way stay (7). A line that is no field is dropped: some readers might take it for one of these.
     """
     promoted = [field for field in protected.fields if author or field.name.lower() != "from"]
     stay = (_ADDED_ON_THE_WAY | {"from"}) - {field.name.lower() for field in promoted}
-    kept = [field for field in outer if field.name and (field.name.lower() not in PROMOTED or field.name.lower() in stay)]
-    return (*kept, *promoted)
+    waiting: dict[str, deque[Field]] = {}
+    for field in promoted:
+        waiting.setdefault(field.name.lower(), deque()).append(field)
+    shown: list[Field] = []
+    for field in outer:
+        name = field.name.lower()
+        if waiting.get(name):
+            shown.append(waiting[name].popleft())
+        elif name and (name not in PROMOTED or name in stay):
+            shown.append(field)
+    return (*shown, *chain.from_iterable(waiting.values()))
 
 
 def with_parameter(raw: bytes, name: str, value: str) -> bytes | None:

@@ -166,6 +166,8 @@ def _facts(recipient: Address, outcome: Outcome, planned: Plan | None, facts: di
             "hop": str(planned.hop),
             "zone": planned.zone,
             "sign_key": planned.sign_key,
+            "headers": str(planned.headers.policy),
+            "legacy_display": planned.headers.legacy_display,
         }
     if isinstance(outcome, Refuse | Defer | Hold):
         explanation = REASONS[outcome.reason]
@@ -178,6 +180,11 @@ def _facts(recipient: Address, outcome: Outcome, planned: Plan | None, facts: di
     return told
 
 
+_HEADERS = {
+    "none": "protected, and shown outside",
+    "baseline": "protected, and the subject hidden outside",
+    "shy": "protected, and subject, names and time zone hidden outside",
+}
 _WORDS = {
     "both": "signed and encrypted",
     "sign": "signed",
@@ -212,6 +219,7 @@ def _lines(told: dict[str, Any]) -> list[str]:
         "rule": told.get("rule"),
         "enforced": _WORDS.get(told.get("would", "")),
         "signed by": told.get("sign_key"),
+        "headers": _HEADERS.get(told.get("headers", "")),
         "certificate": f"from {certificate['source']}, {certificate['assurance']}" if certificate else None,
         "marks": ", ".join(certificate["marks"]) if certificate else None,
         "reason": f"{told['reason']}: {told['public']}" if "reason" in told else None,

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from gateway.config.model import Config, Key, KeyPurpose, Missing, Protection
+from gateway.config.model import Config, Key, KeyPurpose, Missing, Protection, Rule
 from gateway.config.words import Mode
 from gateway.mail.address import Address, parse_address
+from gateway.mail.confidentiality import NOT_PROTECTED, HeaderProtection, Headers
 from gateway.mail.envelope import Direction, NextHop
 from gateway.mail.message import Header, from_address
 from gateway.outcome import Defer, GatewayError, Hold, Reason, Refuse
@@ -31,6 +32,8 @@ class Plan:
     ``sign_key`` is None where nothing is signed, and as long as the header is not known: the From chooses the key. Inbound,
     ``protection`` UNPROTECTED means that the mail is left alone, anything else that it is opened and judged.
 
+    ``headers``: what becomes of the header fields of what is signed or encrypted.
+
     In ``mode`` OBSERVE the copy leaves as it is, and what the rest of the plan asks for is only recorded; ``refusal`` is then why
     the rule would have refused it.
     """
@@ -43,6 +46,7 @@ class Plan:
     sign_key: str | None = None
     mode: Mode = Mode.ENFORCE
     refusal: Refuse | None = None
+    headers: HeaderProtection = NOT_PROTECTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +129,13 @@ def _drafts(config: Config, known: Known, hop: NextHop, zone: str | None) -> Ite
     """Every plan that may still be the one, in order; exactly one when the header is known."""
     rules, decided = matching(config, known, zone)
     for rule in rules:
-        yield Plan(rule.name, rule.protect, rule.missing, hop, zone, mode=rule.mode)
+        headers = _headers(config, known, rule.protect, rule)
+        yield Plan(rule.name, rule.protect, rule.missing, hop, zone, mode=rule.mode, headers=headers)
     if decided:
         return
     if zone is not None:
-        yield Plan(DEFAULT_ZONE, Protection.BOTH, Missing.REFUSE, hop, zone)
+        headers = _headers(config, known, Protection.BOTH)
+        yield Plan(DEFAULT_ZONE, Protection.BOTH, Missing.REFUSE, hop, zone, headers=headers)
         return
     # Outside a zone only a certificate that names the From is shown: any other looks like a broken signature to its reader
     if known.header is None:
@@ -142,9 +148,21 @@ def _drafts(config: Config, known: Known, hop: NextHop, zone: str | None) -> Ite
             and not is_automatic(known.sender, known.header)
         )
     if personal:
-        yield Plan(DEFAULT_OUTSIDE, Protection.SIGN, Missing.REFUSE, hop)
+        yield Plan(DEFAULT_OUTSIDE, Protection.SIGN, Missing.REFUSE, hop, headers=_headers(config, known, Protection.SIGN))
     if not personal or known.header is None:
         yield Plan(DEFAULT_UNPROTECTED, Protection.UNPROTECTED, Missing.REFUSE, hop)
+
+
+def _headers(config: Config, known: Known, protection: Protection, rule: Rule | None = None) -> HeaderProtection:
+    """What becomes of header fields: as the rule says, or else its organisation. What is not encrypted hides nothing."""
+    organisation = config.organisation[known.organisation]
+    policy = rule.headers if rule is not None and rule.headers is not None else organisation.headers
+    if protection is Protection.UNPROTECTED or policy is Headers.OFF:
+        return NOT_PROTECTED
+    if protection is Protection.SIGN:
+        return HeaderProtection(Headers.NONE)
+    legacy = rule.legacy_display if rule is not None and rule.legacy_display is not None else organisation.legacy_display
+    return HeaderProtection(policy, legacy and policy.hides)
 
 
 def _finish(config: Config, known: Known, draft: Plan) -> Plan | Refuse:

@@ -21,7 +21,13 @@ from tests.flow.hospital import AT, MESSAGE, SECRET, Hospital, bytes_of, mail_of
 from tests.pki import Ca, Issued, short_rsa
 from tests.smime.openssl import decrypt, verify_message
 
-ENTITY = MESSAGE[MESSAGE.index(b"Content-Type") :]
+# What of MESSAGE is signed and encrypted by default: RFC 9788 5.2.1 with hcp_baseline.
+FIELDS = MESSAGE[MESSAGE.index(b"From") : MESSAGE.index(b"MIME-Version")]
+OUTSIDE_FIELDS = FIELDS.replace(b"discharge letter", b"[...]")
+TOLD = b"".join(b"HP-Outer: " + line for line in OUTSIDE_FIELDS.splitlines(keepends=True))
+CONTENT = MESSAGE[MESSAGE.index(b"\r\n\r\n") :]
+TYPE = b'Content-Type: text/plain; charset=utf-8;\r\n hp="%b"\r\nContent-Transfer-Encoding: 8bit'
+ENTITY = FIELDS + TOLD + TYPE % b"cipher" + CONTENT
 RESULTS, SECOND, HIDDEN = "results@laboratory.example", "second@laboratory.example", "hidden@laboratory.example"
 OUTSIDE = "patient@post.example"
 
@@ -90,13 +96,13 @@ async def test_output_is_a_new_mail_of_its_own(hospital: Hospital) -> None:
     [event] = hospital.events.seen
     assert isinstance(event, MailProtected)
     assert (event.mail, event.copy) == (mail.arrival.mail, output.arrival.mail)
-    assert (event.rule, event.protection, event.sign_key) == ("default-zone", "both", "hospital")
+    assert (event.rule, event.protection, event.sign_key, event.headers) == ("default-zone", "both", "hospital", "baseline")
 
 
 async def test_header_keeps_its_fields_and_names_what_it_is(hospital: Hospital) -> None:
     [output] = (await hospital.send(MESSAGE.replace(b"To:", b"Bcc: hidden@laboratory.example\r\nTo:"))).outputs
     header = bytes_of(output).split(b"\r\n\r\n")[0]
-    kept = MESSAGE[: MESSAGE.index(b"MIME-Version")]
+    kept = MESSAGE[: MESSAGE.index(b"From")] + OUTSIDE_FIELDS
     assert header.startswith(kept + b"MIME-Version: 1.0\r\nContent-Type: application/pkcs7-mime; smime-type=enveloped-data;")
     assert header.count(b"MIME-Version") == 1
     assert b"hidden" not in bytes_of(output)
@@ -136,6 +142,9 @@ async def test_signed_only_is_made_7bit_first(hospital: Hospital, root: Ca, tmp_
     entity = verified(whole, root, tmp_path)
     head, _, body = entity.partition(b"\r\n\r\n")
     assert b"Content-Transfer-Encoding: quoted-printable" in head
+    assert head.startswith(FIELDS)
+    assert b'\r\nContent-Type: text/plain; charset=utf-8;\r\n hp="clear"\r\n' in head
+    assert whole.startswith(MESSAGE[: MESSAGE.index(b"MIME-Version")])
     assert quopri.decodestring(body.replace(b"\r\n", b"\n")).replace(b"\n", b"\r\n") == ENTITY.partition(b"\r\n\r\n")[2]
     assert not output.protected
     assert b"micalg=sha-256" in whole
@@ -234,12 +243,13 @@ async def encrypted_by_sender(hospital: Hospital) -> bytes:
 async def test_a_label_alone_is_not_believed(
     hospital: Hospital, root: Ca, readers: dict[str, Issued], tmp_path: Path, old: bytes, new: bytes
 ) -> None:
-    """Protected is what parses; everything else is protected by us."""
+    """Protected is what parses; everything else is protected by us. Its fields only where it does not call itself a layer."""
     message = (await encrypted_by_sender(hospital)).replace(old, new, 1)
     assert new in message
     [output] = (await hospital.send(message)).outputs
     inside = verified(opened(output, readers[RESULTS], tmp_path), root, tmp_path)
-    assert inside == message[message.index(b"Content-Type") :]
+    assert inside.endswith(message[message.index(b"\r\n\r\n") :])
+    assert (b'hp="cipher"' in inside) is (new == b"text/plain")
 
 
 async def test_clear_text_behind_an_encrypted_start_is_not_believed(hospital: Hospital) -> None:
@@ -374,7 +384,7 @@ async def test_signed_only_that_cannot_be_7bit_is_refused_with_its_line(hospital
     flowed = await hospital.send(MESSAGE.replace(b"8bit", b"base64"))
     [refused] = flowed.refused
     assert refused.reason is Reason.MALFORMED
-    assert "line 4 " in refused.detail
+    assert f"line {len(FIELDS.splitlines()) + 5} " in refused.detail
     assert b"pulmonaire" not in refused.detail.encode()
     assert_nothing_left(hospital)
 
@@ -424,15 +434,18 @@ async def test_large_mail_is_worked_on_in_a_thread(hospital: Hospital, root: Ca,
         reader = hospital.evidence.known[RESULTS]
         assert isinstance(reader, Issued)
         whole = opened(output, reader, tmp_path)
-    assert verified(whole, root, tmp_path) == message[message.index(b"Content-Type") :]
+    assert verified(whole, root, tmp_path).endswith(message[message.index(b"\r\n\r\n") :])
 
 
 async def test_smtputf8_mail_keeps_its_header_and_what_it_needs(
     hospital: Hospital, readers: dict[str, Issued], tmp_path: Path
 ) -> None:
     message = MESSAGE.replace(b"Subject: discharge letter", "Subject: compte rendu hospitalier, été".encode())
+    hospital.rules = [{"name": "r", "protect": "encrypt", "headers": "none"}]
     [output] = (await hospital.flow().run(mail_of(message, RESULTS, smtputf8=True))).outputs
     assert "Subject: compte rendu hospitalier, été\r\n".encode() in bytes_of(output)
     assert output.envelope.smtputf8
     assert output.envelope.body is Transfer.EIGHT_BIT
-    assert ENTITY in opened(output, readers[RESULTS], tmp_path)
+    inside = opened(output, readers[RESULTS], tmp_path)
+    assert "\r\nHP-Outer: Subject: compte rendu hospitalier, été\r\n".encode() in inside
+    assert inside.endswith(TYPE % b"cipher" + CONTENT)

@@ -29,6 +29,16 @@ def test_to_a_peer_with_a_certificate_it_is_signed_and_encrypted(ask: Ask) -> No
     assert told["hop"] == "peer:health/laboratory"
     assert told["sign_key"] == "sign"
     assert told["certificate"] == {"source": "folder", "assurance": "zone", "marks": []}
+    assert (told["headers"], told["legacy_display"]) == ("baseline", False)
+
+
+def test_what_becomes_of_header_fields_is_said(site: Path, ask: Ask, run: Run) -> None:
+    text = (site / "gateway.toml").read_text()
+    (site / "gateway.toml").write_text(text.replace("[organisation.hospital]\n", '[organisation.hospital]\nheaders = "shy"\n', 1))
+    _, told = explain(ask, "cardiology@hospital.example", "results@laboratory.example")
+    assert told["headers"] == "shy"
+    people = run("explain", "--from", "cardiology@hospital.example", "--to", "results@laboratory.example")
+    assert "  headers     protected, and subject, names and time zone hidden outside\n" in people.stdout
 
 
 def test_to_a_peer_without_a_certificate_it_is_refused_with_1(ask: Ask, run: Run) -> None:

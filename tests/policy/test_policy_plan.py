@@ -10,6 +10,7 @@ import pytest
 from gateway.config.model import Missing, Protection
 from gateway.config.words import Mode
 from gateway.mail.address import Address, parse_address
+from gateway.mail.confidentiality import NOT_PROTECTED, HeaderProtection, Headers
 from gateway.mail.envelope import Direction, NextHop
 from gateway.mail.message import Header
 from gateway.outcome import Reason, Refuse
@@ -21,6 +22,7 @@ PEER = NextHop("lab", "health")
 SMARTHOST = NextHop("smarthost")
 BILLING = parse_address("billing@hospital.example")
 PLAIN: dict[str, Any] = {"name": "plain", "protect": "unprotected"}
+HIDDEN, SHOWN = HeaderProtection(Headers.BASELINE), HeaderProtection(Headers.NONE)  # by default, encrypted and signed only
 URGENT: dict[str, Any] = {"name": "secret", "when": {"subject": "[secret]"}, "protect": "both", "missing": "hold"}
 
 
@@ -31,12 +33,12 @@ def reason(answer: object) -> Reason:
 
 def test_to_a_zone_everything_is_signed_and_encrypted_or_refused() -> None:
     answer = asked(world(), LAB, header())
-    assert answer == Plan("default-zone", Protection.BOTH, Missing.REFUSE, PEER, "health", "hospital")
+    assert answer == Plan("default-zone", Protection.BOTH, Missing.REFUSE, PEER, "health", "hospital", headers=HIDDEN)
 
 
 def test_a_domain_in_two_zones_belongs_to_the_first() -> None:
     assert asked(world(), parse_address("a@laboratory.example")) == Plan(
-        "default-zone", Protection.BOTH, Missing.REFUSE, PEER, "health"
+        "default-zone", Protection.BOTH, Missing.REFUSE, PEER, "health", headers=HIDDEN
     )
 
 
@@ -48,7 +50,7 @@ def test_a_domain_below_that_of_a_peer_is_not_of_the_peer() -> None:
 
 def test_outside_only_a_key_that_names_the_author_signs() -> None:
     named = asked(world(), OUTSIDE, header(author="Billing <BILLING@hospital.example>"), sender=BILLING)
-    assert named == Plan("default-outside", Protection.SIGN, Missing.REFUSE, SMARTHOST, None, "billing")
+    assert named == Plan("default-outside", Protection.SIGN, Missing.REFUSE, SMARTHOST, None, "billing", headers=SHOWN)
     other = asked(world(), OUTSIDE, header())
     assert other == Plan("default-outside-unprotected", Protection.UNPROTECTED, Missing.REFUSE, SMARTHOST)
 
@@ -107,7 +109,7 @@ def test_a_client_that_went_with_a_reload_signs_nothing() -> None:
 
 def test_encryption_alone_asks_nothing_of_the_from() -> None:
     answer = asked(world({**PLAIN, "protect": "encrypt"}), LAB, header(author=None))
-    assert answer == Plan("plain", Protection.ENCRYPT, Missing.REFUSE, PEER, "health")
+    assert answer == Plan("plain", Protection.ENCRYPT, Missing.REFUSE, PEER, "health", headers=HIDDEN)
 
 
 def test_the_key_of_the_mailbox_comes_before_that_of_the_organisation_and_retired_keys_never() -> None:
@@ -128,7 +130,7 @@ def test_a_key_bound_to_another_mailbox_signs_for_nobody_else() -> None:
 def test_the_first_rule_that_holds_decides() -> None:
     first = {"name": "first", "when": {"recipient": ["@laboratory.example"]}, "protect": "encrypt", "missing": "defer"}
     answer = asked(world(first, PLAIN), LAB, header())
-    assert answer == Plan("first", Protection.ENCRYPT, Missing.DEFER, PEER, "health")
+    assert answer == Plan("first", Protection.ENCRYPT, Missing.DEFER, PEER, "health", headers=HIDDEN)
 
 
 @pytest.mark.parametrize(
@@ -268,9 +270,9 @@ TRIAL: dict[str, Any] = {"name": "trial", "protect": "both", "missing": "hold", 
 
 def test_a_rule_that_observes_plans_what_it_would_do() -> None:
     answer = asked(world(TRIAL), LAB, header())
-    assert answer == Plan("trial", Protection.BOTH, Missing.HOLD, PEER, "health", "hospital", Mode.OBSERVE)
+    assert answer == Plan("trial", Protection.BOTH, Missing.HOLD, PEER, "health", "hospital", Mode.OBSERVE, headers=HIDDEN)
     enforced = asked(world({**TRIAL, "mode": "enforce"}), LAB, header())
-    assert enforced == Plan("trial", Protection.BOTH, Missing.HOLD, PEER, "health", "hospital", Mode.ENFORCE)
+    assert enforced == Plan("trial", Protection.BOTH, Missing.HOLD, PEER, "health", "hospital", Mode.ENFORCE, headers=HIDDEN)
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -293,3 +295,41 @@ def test_a_mail_that_an_observed_trigger_does_not_match_is_for_the_rules_below()
     answer = asked(world({**TRIAL, "when": {"subject": "[secret]"}}), LAB, header("Subject: discharge"))
     assert isinstance(answer, Plan)
     assert (answer.rule, answer.mode) == ("default-zone", Mode.ENFORCE)
+
+
+# Header fields
+
+
+def organisation(**said: object) -> dict[str, Any]:
+    return {**WORLD["organisation"], "hospital": {**WORLD["organisation"]["hospital"], **said}}
+
+
+@pytest.mark.parametrize(
+    ("protect", "rule", "own", "wanted"),
+    [
+        ("both", {}, {}, HeaderProtection(Headers.BASELINE)),
+        ("encrypt", {}, {"headers": "shy", "legacy_display": True}, HeaderProtection(Headers.SHY, legacy_display=True)),
+        ("both", {"headers": "none"}, {"headers": "shy", "legacy_display": True}, HeaderProtection(Headers.NONE)),
+        ("both", {"headers": "off"}, {}, NOT_PROTECTED),
+        ("both", {"headers": "shy"}, {"headers": "off"}, HeaderProtection(Headers.SHY)),
+        ("both", {"legacy_display": True}, {}, HeaderProtection(Headers.BASELINE, legacy_display=True)),
+        ("both", {"legacy_display": False}, {"legacy_display": True}, HeaderProtection(Headers.BASELINE)),
+        ("both", {"legacy_display": True}, {"headers": "none"}, HeaderProtection(Headers.NONE)),
+        ("sign", {}, {"headers": "shy", "legacy_display": True}, HeaderProtection(Headers.NONE)),
+        ("sign", {"headers": "off"}, {}, NOT_PROTECTED),
+        ("sign", {}, {"headers": "off"}, NOT_PROTECTED),
+        ("unprotected", {}, {"headers": "shy", "legacy_display": True}, NOT_PROTECTED),
+    ],
+)
+def test_header_fields_as_the_rule_says_and_else_the_organisation(
+    protect: str, rule: dict[str, Any], own: dict[str, Any], wanted: HeaderProtection
+) -> None:
+    answer = asked(world({"name": "r", "protect": protect, **rule}, organisation=organisation(**own)), LAB, header())
+    assert isinstance(answer, Plan)
+    assert answer.headers == wanted
+
+
+def test_without_a_rule_the_organisation_decides_about_header_fields() -> None:
+    answer = asked(world(organisation=organisation(headers="shy")), LAB, header())
+    assert isinstance(answer, Plan)
+    assert (answer.rule, answer.headers) == ("default-zone", HeaderProtection(Headers.SHY))
