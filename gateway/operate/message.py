@@ -19,6 +19,7 @@ from gateway.flow.opening import Opened
 from gateway.flow.result import Flowed
 from gateway.mail.address import Address
 from gateway.mail.body import Body
+from gateway.mail.confidentiality import HeaderProtection, Headers
 from gateway.mail.envelope import Recipient
 from gateway.mail.message import from_address, head_of
 from gateway.mail.verdict import Judged, Verdict, unreadable
@@ -101,6 +102,10 @@ def _opened(
 @shared
 @click.option("--from", "sender", callback=as_address, help="With a configuration: who sends.  [default: the From]")
 @click.option("--to", "recipients", multiple=True, callback=as_address, help="With a configuration: who is to read it.")
+@click.option(
+    "--headers", type=click.Choice([each.value for each in Headers]), help="What of the header is hidden.  [default: baseline]"
+)
+@click.option("--legacy-display", is_flag=True, help="Repeat what is hidden at the head of the text, for old mail programs.")
 @command_options
 @click.pass_context
 def protect(
@@ -116,15 +121,19 @@ def protect(
     at: int,
     sender: Address | None,
     recipients: tuple[Address, ...],
+    headers: str | None,
+    legacy_display: bool,
     output: Path | None,
 ) -> None:
     """Make of the message in FILE ("-" is standard input) what the outbound flow would. Sends nothing.
 
-    With --trust, every certificate to encrypt to must be believed. With a configuration, give --to. Several copies are
-    written to OUTPUT, OUTPUT.2 and so on.
+    With --trust, every certificate to encrypt to must be believed. With a configuration, give --to, and it says what becomes of
+    the header. Several copies are written to OUTPUT, OUTPUT.2 and so on.
     """
     body = read_message(file)
     if not sign_key and not encrypt_to:
+        if headers is not None or legacy_display:
+            raise click.UsageError("--headers and --legacy-display go with --sign-key and --encrypt-to", context)
         _protect_configured(context, settings, body, sender, recipients, at, output)
         return
     keys = taken(read_keys, sign_key, taken(passphrase_in, passphrase))
@@ -139,7 +148,8 @@ def protect(
             each = [{"subject": facts(reader).subject, "reason": str(why.reason), "detail": why.detail} for reader, why in doubts]
             answer(settings, {"protected": False, "distrusted": each}, (f"{why.reason}: {why.detail}" for _, why in doubts))
             context.exit(Exit.NO)
-    made = asyncio.run(oneshot.protect_given(body, keys[0] if keys else None, readers, at))
+    wanted = HeaderProtection(Headers(headers or Headers.BASELINE), legacy_display)
+    made = asyncio.run(oneshot.protect_given(body, keys[0] if keys else None, readers, at, wanted))
     signer = facts(keys[0].certificates[0]).subject if keys else None
     told = {"protected": True, "signed_by": signer, "encrypted_to": [facts(each).subject for each in readers]}
     _give(settings, [made], told, output)

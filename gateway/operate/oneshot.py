@@ -17,6 +17,7 @@ from gateway.flow.protect import SigningKey, protect_message
 from gateway.flow.result import Flowed
 from gateway.mail.address import Address
 from gateway.mail.body import Body
+from gateway.mail.confidentiality import NOT_PROTECTED, HeaderProtection
 from gateway.mail.envelope import Arrival, Direction, Envelope, Mail, Recipient, Role, Stage
 from gateway.mail.identifier import RANDOM_BYTES, make_mail_id
 from gateway.operate.given import GivenKey, GivenTrust
@@ -93,11 +94,22 @@ async def open_configured(config: Config, body: Body, organisation: str, at: int
         await unwrapper.close()
 
 
-async def protect_given(body: Body, key: GivenKey | None, readers: Sequence[bytes], at: int) -> Body:
-    """``body`` signed by ``key`` and encrypted to ``readers`` (certificates, DER). Raises :class:`GatewayError`."""
+async def protect_given(
+    body: Body, key: GivenKey | None, readers: Sequence[bytes], at: int, headers: HeaderProtection = NOT_PROTECTED
+) -> Body:
+    """``body`` signed by ``key`` and encrypted to ``readers`` (certificates, DER), its header as ``headers`` says.
+
+    Raises :class:`GatewayError`.
+    """
     signing = None if key is None else (FileKeys({key.name: key.key}), SigningKey(key.name, key.certificates))
     return await protect_message(
-        body, MemoryBodies(), signing=signing, readers=[Reader(each) for each in readers], at=at, random=os.urandom
+        body,
+        MemoryBodies(),
+        signing=signing,
+        readers=[Reader(each) for each in readers],
+        at=at,
+        random=os.urandom,
+        headers=headers,
     )
 
 

@@ -210,11 +210,36 @@ def test_what_protect_makes_openssl_opens_and_verifies(desk: Desk) -> None:
     }
     wire = (desk.folder / "out.eml").read_bytes()
     assert b"Alles in Ordnung" not in wire
+    assert b"\r\nSubject: [...]\r\n" in wire
     inside = desk.openssl("cms", "-decrypt", "-inkey", "reader.key", "-recip", "reader.pem", given=wire)
     clear = desk.openssl("cms", "-verify", "-CAfile", "ca.pem", "-crlfeol", "-purpose", "any", given=inside)
-    assert clear == ENTITY
+    assert clear.startswith(MAIL)
+    assert clear.endswith(b';\r\n hp="cipher"\r\n\r\nAlles in Ordnung.\r\n')
     status, opened_again = opened(desk, wire)
-    assert (status, opened_again["verdict"]) == (0, "verified")
+    assert (status, opened_again["verdict"], opened_again["subject"]) == (0, "verified", "Befund")
+
+
+@pytest.mark.parametrize(
+    ("options", "subject", "author"),
+    [
+        (("--headers", "off"), b"Befund", b"Results <results@laboratory.example>"),
+        (("--headers", "none"), b"Befund", b"Results <results@laboratory.example>"),
+        (("--headers", "shy"), b"[...]", b"results@laboratory.example"),
+    ],
+)
+def test_protect_hides_of_the_header_what_is_asked(desk: Desk, options: tuple[str, ...], subject: bytes, author: bytes) -> None:
+    mail = MAIL.replace(b"results@laboratory.example", b"Results <results@laboratory.example>") + ENTITY
+    made = run("protect", "-", "--sign-key", desk.path("author.key"), "--encrypt-to", desk.path("reader.pem"), *options, given=mail)
+    assert made.stdout_bytes.startswith(b"From: %b\r\n" % author)
+    assert b"\r\nSubject: %b\r\n" % subject in made.stdout_bytes
+    status, told = opened(desk, made.stdout_bytes)
+    assert (status, told["verdict"], told["subject"]) == (0, "verified", "Befund")
+
+
+def test_headers_are_for_what_is_given_by_hand(desk: Desk, site: Path) -> None:
+    given = ("--to", "desk@fax.example", "--config", str(site / "gateway.toml"))
+    assert run("protect", desk.path("m", MAIL + ENTITY), *given, "--headers", "off").exit_code == 2
+    assert run("protect", desk.path("m"), *given, "--legacy-display").exit_code == 2
 
 
 def test_without_output_the_message_goes_to_standard_output(desk: Desk) -> None:
