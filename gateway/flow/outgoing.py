@@ -16,12 +16,13 @@ from gateway.flow.already import already_protected
 from gateway.flow.copies import Copy, Decision, Make, copies_of
 from gateway.flow.decide import Ending, decide
 from gateway.flow.kept import Kept
-from gateway.flow.protect import SigningKey, Sized, Source, encrypt, in_thread, sign, source_of, write
+from gateway.flow.protect import SigningKey, Source, encrypt, in_thread, sign, source_of, write
 from gateway.flow.readers import ReaderEvidence
 from gateway.flow.result import Flowed
 from gateway.mail.body import Bodies, Body
 from gateway.mail.confidentiality import HeaderProtection
 from gateway.mail.ending import Deferred, Held, Refused
+from gateway.mail.entity import Sized
 from gateway.mail.envelope import Body as Transfer
 from gateway.mail.envelope import Mail, Recipient, Stage
 from gateway.mail.identifier import RANDOM_BYTES, make_mail_id
@@ -95,7 +96,7 @@ class Outgoing:
         try:
             for copy in copies:
                 try:
-                    source = self._source(mail, header, copy.make, sources)
+                    source = await self._source(mail, header, copy.make, sources)
                     body = await self._make(source, copy.make, copy.certificates, signed, kept)
                 except GatewayError as error:
                     if error.reason in _SPOOL:
@@ -115,12 +116,12 @@ class Outgoing:
             self._say(mail, output, copy)
         return tuple(output for _, output in made), failed
 
-    def _source(self, mail: Mail, header: Header, make: Make, sources: dict[tuple[bool, HeaderProtection], Source]) -> Source:
+    async def _source(self, mail: Mail, header: Header, make: Make, sources: dict[tuple[bool, HeaderProtection], Source]) -> Source:
         """What a copy is made of. ``sources`` remembers them: copies that show the same outside share one."""
         which = (make.encrypt, make.headers)
         if which not in sources:
             utf8 = mail.envelope.smtputf8
-            sources[which] = source_of(mail.body, header, make.headers, self._random, encrypted=make.encrypt, utf8=utf8)
+            sources[which] = await source_of(mail.body, header, make.headers, self._random, encrypted=make.encrypt, utf8=utf8)
         return sources[which]
 
     async def _make(

@@ -14,7 +14,8 @@ from gateway.flow.peel import EncryptedLayer, Entity, Peeled, SignedLayer
 from gateway.mail.address import Address
 from gateway.mail.author import shown_author
 from gateway.mail.body import Bodies
-from gateway.mail.legacydisplay import legacy_display, without
+from gateway.mail.edit import edited
+from gateway.mail.legacydisplay import without_elements
 from gateway.mail.message import Field, Header, from_address, head_of
 from gateway.mail.protected import (
     Protected,
@@ -124,9 +125,9 @@ def bare(payload: Payload, bodies: Bodies) -> Entity:
     entity = payload.entity
     if payload.protected is None:
         return entity
-    if payload.protected.confidential and (spans := legacy_display(entity.body.chunks())):
+    if payload.protected.confidential and (edits := without_elements(entity.body.chunks())):
         writer = bodies.create()
-        for chunk in without(entity.body.chunks(), spans):
+        for chunk in edited(entity.body.chunks(), edits):
             writer.write(chunk)
         body = writer.close()
         entity = Entity(body, head_of(body))

@@ -9,13 +9,15 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 from gateway.mail.body import Bodies, Body
 from gateway.mail.compose import compose, is_layer
 from gateway.mail.confidentiality import NOT_PROTECTED, HeaderProtection, Headers
-from gateway.mail.entity import Entity, MessageEntity
-from gateway.mail.message import Header, head_of
+from gateway.mail.edit import EditedEntity
+from gateway.mail.entity import Entity, MessageEntity, Sized
+from gateway.mail.legacyelement import with_elements
+from gateway.mail.message import Field, Header, head_of
 from gateway.mail.sevenbit import seven_bit
 from gateway.smime.algorithms import ContentCipher
 from gateway.smime.keys import Signer
@@ -45,30 +47,30 @@ class Source:
 
     body: Body
     outer: bytes
-    entity: MessageEntity
+    entity: Sized
     utf8: bool
 
 
-class Sized(Entity, Protocol):
-    """An entity of known length."""
-
-    @property
-    def size(self) -> int:
-        """Length in bytes."""
-
-
-def source_of(
+async def source_of(
     body: Body, header: Header, wanted: HeaderProtection, random: Callable[[int], bytes], *, encrypted: bool, utf8: bool = False
 ) -> Source:
     """The message in ``body``, whose header was read, with its fields protected as ``wanted``. ``utf8``: it came with SMTPUTF8.
 
     Raises :class:`gateway.outcome.GatewayError` (LIMIT) for a header that is too long for that.
     """
-    split = compose(header, wanted.policy, encrypted=encrypted, boundary=random(BOUNDARY_BYTES)).split
+    composed = compose(header, wanted.policy, encrypted=encrypted, boundary=random(BOUNDARY_BYTES))
+    split = composed.split
+    entity: Sized = MessageEntity(split.inner, body, header.size, split.behind)
+    if wanted.legacy_display and composed.hidden:
+        entity = await in_thread(body, partial(_with_elements, entity, composed.hidden))
     # RFC 8551 3.1.3 wants 7-bit for the sake of relays, which re-encode content and no header fields: a field that leaves with
     # bytes outside ASCII is copied with them. Encoded words (RFC 2047) inside alone would be another field than the one outside.
     utf8 = utf8 or (wanted.policy is not Headers.OFF and not split.outer.isascii())
-    return Source(body, split.outer, MessageEntity(split.inner, body, header.size, split.behind), utf8)
+    return Source(body, split.outer, entity, utf8)
+
+
+def _with_elements(entity: Sized, hidden: Sequence[Field]) -> Sized:
+    return EditedEntity(entity, with_elements(entity.chunks(), hidden))
 
 
 async def protect_message(
@@ -92,7 +94,7 @@ async def protect_message(
         raise ValueError("protect with what?")
     header = head_of(body)
     wanted = NOT_PROTECTED if is_layer(header) else headers
-    source = source_of(body, header, wanted, random, encrypted=bool(readers))
+    source = await source_of(body, header, wanted, random, encrypted=bool(readers))
     entity: Sized = source.entity
     if signing is not None:
         entity = await sign(source, *signing, at, random, in_clear=not readers)

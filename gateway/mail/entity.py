@@ -21,6 +21,14 @@ class Entity(Protocol):
         """The bytes from the start."""
 
 
+class Sized(Entity, Protocol):
+    """An entity of known length."""
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Split:
     """The fields of a message's header in two: ``outer`` stays in clear, ``inner`` goes with the content. Neither is ended.

@@ -94,11 +94,11 @@ async def test_what_is_changed_on_the_way_is_not_shown_and_told(
     assert [field.text for field in read_header(bytes_opened(result)).all("Subject")] == ["Biopsy of ward 3"]
 
 
-@pytest.mark.parametrize("example", [each for each in EXAMPLES.values() if not each.legacy])
+@pytest.mark.parametrize("example", EXAMPLES.values(), ids=EXAMPLES)
 async def test_what_openssl_decrypts_is_the_payload_of_the_rfc(reader: Issued, tmp_path: Path, example: Example) -> None:
-    """RFC 9788 C.3: the same message by the same policy, field by field."""
+    """RFC 9788 C.3 and D.1: the same message by the same policy, field by field, and its text to the byte."""
     certificate, key = reader.write(tmp_path, "reader")
-    wire = await made(example.source, None, [reader], HeaderProtection(example.headers))
+    wire = await made(example.source, None, [reader], HeaderProtection(example.headers, example.legacy))
     inside = decrypt(wire, certificate, key, "SMIME")
     assert fields(inside) == fields(example.payload)
     assert content(inside) == content(example.payload)
@@ -108,11 +108,12 @@ async def test_what_openssl_decrypts_is_the_payload_of_the_rfc(reader: Issued, t
 
 @pytest.mark.parametrize("example", EXAMPLES.values(), ids=EXAMPLES)
 @pytest.mark.parametrize("policy", [Headers.NONE, Headers.BASELINE, Headers.SHY])
-async def test_the_messages_of_the_rfc_come_back(ca: Ca, reader: Issued, example: Example, policy: Headers) -> None:
+@pytest.mark.parametrize("legacy", [True, False])
+async def test_the_messages_of_the_rfc_come_back(ca: Ca, reader: Issued, example: Example, policy: Headers, legacy: bool) -> None:
     author = from_address(read_header(example.source))
     signer = ca.signer(str(author))
     for readers in ([reader], []):
-        wire = await made(example.source, signer, readers, HeaderProtection(policy))
+        wire = await made(example.source, signer, readers, HeaderProtection(policy, legacy))
         result = await opened(wire, {"decrypt": reader}, believing(ca, domains=(author.domain,)), AT)
         assert (result.verdict.judged, result.verdict.reasons) == (Judged.VERIFIED, ())
         assert known(bytes_opened(result)) == known(example.source)
@@ -150,6 +151,21 @@ async def test_copies_of_one_mail_each_show_what_their_rule_says(ca: Ca) -> None
     assert hospital.signer.signed == 2
     told = {event.rule: event.headers for event in hospital.events.seen if isinstance(event, MailProtected)}
     assert told == {"default-zone": "baseline", "shy": "shy", "off": "off"}
+
+
+async def test_what_is_hidden_is_shown_to_old_programs_where_a_rule_asks_for_it(ca: Ca, tmp_path: Path) -> None:
+    """A large mail too, which is read in a thread."""
+    hospital, reader = Hospital(ca), ca.reader("results@laboratory.example")
+    certificate, key = reader.write(tmp_path, "reader")
+    hospital.evidence.known["results@laboratory.example"] = reader
+    for text in (TEXT, TEXT + b"another line of a long letter\r\n" * 5000):
+        inside = {}
+        for legacy in (True, False):
+            hospital.rules = [{"name": "r", "protect": "encrypt", "legacy_display": legacy}]
+            [output] = (await hospital.send(FIELDS.replace(SENDER.encode(), b"cardiology@hospital.example") + text)).outputs
+            inside[legacy] = content(decrypt(bytes_of(output), certificate, key, "SMIME"))
+        assert inside[False] == content(FIELDS + text)
+        assert inside[True] == b"Subject: Biopsy of ward 3\r\nKeywords: biopsy\r\n\r\n" + inside[False]
 
 
 async def test_a_header_too_long_to_be_protected_is_refused_and_not_left_in_clear(ca: Ca) -> None:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.mail.confidentiality import Headers
-from gateway.mail.message import read_header
+from gateway.mail.message import Field, read_header
+from gateway.mail.mime import parse_content_type
 
 
 @dataclass(frozen=True)
@@ -21,9 +22,15 @@ class Example:
 
 
 def fields(data: bytes) -> list[tuple[str, str]]:
-    """The fields of a header as name and unfolded value, in the order of their names: the RFC asks for none."""
-    header = read_header(data)
-    return sorted((field.name, " ".join(field.value.decode().split())) for field in header.fields if field.name != "MIME-Version")
+    """The fields of a header as name and unfolded value, in the order of their names and parameters: the RFC asks for none."""
+    return sorted((field.name, _value(field)) for field in read_header(data).fields if field.name != "MIME-Version")
+
+
+def _value(field: Field) -> str:
+    if field.name != "Content-Type":
+        return " ".join(field.value.decode().split())
+    kind = parse_content_type(field.value)
+    return "; ".join([kind.type, *sorted(f"{name}={value}" for name, value in kind.params.items())])
 
 
 def content(data: bytes) -> bytes:

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.mail.legacydisplay import legacy_display, without
+from gateway.mail.edit import EditedEntity, edited
+from gateway.mail.entity import MessageEntity
+from gateway.mail.legacydisplay import without_elements
 from tests.doubles import MemoryBody
 
 ELEMENT = "Subject: Thursday's meeting\nCc: alice@example.net\n\n"
@@ -23,7 +25,7 @@ PLAIN_HTML = "Content-Type: text/html; charset=UTF-8\n"
 
 def cut(text: str, piece: int = 64 * 1024) -> str:
     body = MemoryBody(text.replace("\n", "\r\n").encode(), piece)
-    return b"".join(without(body.chunks(), legacy_display(body.chunks()))).decode().replace("\r\n", "\n")
+    return b"".join(edited(body.chunks(), without_elements(body.chunks()))).decode().replace("\r\n", "\n")
 
 
 def parts(kind: str, *found: str) -> str:
@@ -99,11 +101,11 @@ PIECES = [
 def test_what_is_cut_lies_in_order_inside_the_entity(found: list[str], piece: int) -> None:
     data = "".join(found).replace("\n", "\r\n").encode()
     body = MemoryBody(data, piece)
-    spans = legacy_display(body.chunks())
-    ends = [end for span in spans for end in (span.start, span.end)]
+    edits = without_elements(body.chunks())
+    ends = [end for edit in edits for end in (edit.span.start, edit.span.end)]
     assert ends == sorted(ends)
     assert all(0 <= end <= len(data) for end in ends)
-    assert len(b"".join(without(body.chunks(), spans))) == len(data) - sum(span.end - span.start for span in spans)
+    assert len(b"".join(edited(body.chunks(), edits))) == EditedEntity(MessageEntity(b"", body, 0), edits).size - 2
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,89 @@
+"""Legacy Display Elements (RFC 9788 5.2.2, 5.2.3) as we write them: ``mail.legacydisplay`` takes them out to the last byte.
+
+A part that cannot take one in a simple way gets none: text in a charset without ASCII, HTML of which it is not clear where its body
+begins.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from html import escape
+from typing import Final
+
+from gateway.mail.edit import Edit
+from gateway.mail.form import Span
+from gateway.mail.legacydisplay import CHARSET, PARAMETER, QUOTED
+from gateway.mail.mainpart import MainPart, main_parts
+from gateway.mail.message import Field
+from gateway.mail.protected import with_parameter
+from gateway.mail.walk import IDENTITY
+from gateway.outcome import GatewayError
+
+_BODY: Final = re.compile(rb"<body(?:\s[^<>]*)?>\s*", re.IGNORECASE)
+_SPACE: Final = re.compile(rb"\s*")
+_DOCUMENT: Final = re.compile(rb"<(?:!doctype|html|head|body|frameset)\b", re.IGNORECASE)
+
+
+def with_elements(chunks: Iterable[bytes], hidden: Sequence[Field]) -> tuple[Edit, ...]:
+    """What puts the ``hidden`` fields at the head of each main part of the entity in ``chunks`` that takes them."""
+    lines = [f"{field.name}: {_visible(field.text)}" for field in hidden]
+    try:
+        return tuple(edit for part in main_parts(chunks) for edit in _put(part, lines))
+    except GatewayError:
+        return ()  # nobody knows which part a reader takes for the text
+
+
+def _visible(text: str) -> str:
+    """A value on one line, and nothing else in it (RFC 9788 10.3)."""
+    return " ".join("".join(each if each.isprintable() else " " for each in text).split())
+
+
+def _put(part: MainPart, lines: Sequence[str]) -> Iterator[Edit]:
+    encoding, types = part.head.encoding, part.head.header.all("Content-Type")
+    at = 0 if part.head.type.type == "text/plain" else _body_at(part.text)
+    element = _plain(part, lines) if part.head.type.type == "text/plain" else _html(lines)
+    marked = with_parameter(types[0].raw, PARAMETER, "1") if types else None
+    if at is None or element is None or marked is None or (encoding not in IDENTITY and encoding != QUOTED):
+        return
+    if encoding == QUOTED:
+        # HTML stands somewhere in a line, however long that is
+        around = b"" if part.head.type.type == "text/plain" else b"=\r\n"
+        element = around + binascii.b2a_qp(element) + around
+    yield Edit(part.span_of(types[0]), marked)
+    yield Edit(Span(part.content + at, part.content + at), element)
+
+
+def _plain(part: MainPart, lines: Iterable[str]) -> bytes | None:
+    """Lines of text in the charset of the part; None where that is not known."""
+    charset, text = part.head.type.params.get("charset", "us-ascii"), "".join(f"{line}\r\n" for line in lines) + "\r\n"
+    if CHARSET.fullmatch(charset) is None:
+        return None
+    if part.head.encoding == "7bit":
+        charset = "us-ascii"
+    try:
+        return b"".join(_encoded(each, charset) for each in text)
+    except LookupError:
+        return None
+
+
+def _encoded(letter: str, charset: str) -> bytes:
+    """A letter, if need be without its accent."""
+    try:
+        return letter.encode(charset)
+    except UnicodeEncodeError:
+        return unicodedata.normalize("NFKD", letter)[:1].encode(charset, "replace")
+
+
+def _html(lines: Iterable[str]) -> bytes:
+    """An element in ASCII, whatever the charset of the part."""
+    text = "".join(f"{escape(line)}\r\n" for line in lines).encode("ascii", "xmlcharrefreplace")
+    return b'<div class="header-protection-legacy-display">\r\n<pre>\r\n%b</pre>\r\n</div>' % text
+
+
+def _body_at(text: bytes) -> int | None:
+    """Where the body of an HTML document begins; one without tags of a document is all body."""
+    found = _BODY.search(text) or (None if _DOCUMENT.search(text) else _SPACE.match(text))
+    return found.end() if found is not None else None
