@@ -215,9 +215,14 @@ def letter(
     to = ", ".join(recipients)
     head = (
         f"From: {sender}\r\nTo: {to}\r\nSubject: {subject}\r\nDate: Mon, 02 Mar 2026 09:30:00 +0100\r\n"
-        f"Message-ID: <{subject.encode().hex()[:60]}@{HOSPITAL}>\r\nMIME-Version: 1.0\r\n"
+        f"{message_id(subject)}\r\nMIME-Version: 1.0\r\n"
     )
     return head.encode() + content
+
+
+def message_id(subject: str) -> str:
+    """The Message-ID field of the letter of that subject."""
+    return f"Message-ID: <{subject.encode().hex()[:60]}@{HOSPITAL}>"
 
 
 def events(site: Site, name: str, **facts: object) -> list[dict[str, Any]]:

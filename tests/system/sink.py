@@ -10,7 +10,7 @@ from typing import Self
 
 from tests.hops import Hop, Received, aiosmtpd_hop, server_context
 from tests.pki import Ca, Issued
-from tests.system.lab import PATIENCE, until
+from tests.system.lab import PATIENCE, message_id, until
 
 
 class Sink:
@@ -37,10 +37,11 @@ class Sink:
         return self._hop.mails
 
     def got(self, subject: bytes, count: int = 1) -> list[Received]:
-        """The mails of that subject, once there are ``count``."""
+        """The mails of that subject, once there are ``count``; letters of the lab also where it is hidden."""
+        shown, hidden = b"\r\nSubject: %b\r\n" % subject, b"\r\n%b\r\n" % message_id(subject.decode()).encode()
 
         def look() -> list[Received]:
-            found = [mail for mail in self.mails if b"\r\nSubject: " + subject + b"\r\n" in mail.content]
+            found = [mail for mail in self.mails if shown in mail.content or hidden in mail.content]
             return found if len(found) >= count else []
 
         return until(look, f"{count} mails at the sink")

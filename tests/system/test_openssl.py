@@ -130,15 +130,27 @@ def structure(message: bytes) -> bytes:
 @pytest.mark.parametrize("domain", [CLINIC, "maternity.example"], ids=["rsa", "ec"])
 @pytest.mark.parametrize("entity", [EIGHT_BIT, SEVEN_BIT], ids=["8bit", "7bit"])
 def test_openssl_opens_what_leaves(world: World, tmp_path: Path, domain: str, entity: bytes) -> None:
-    """Decrypted and verified by openssl, the entity equals the one that was sent, 8bit kept."""
+    """Decrypted and verified by openssl, the entity equals the one that was sent, 8bit kept, and has the header that is hidden."""
     recipient, subject = f"office@{domain}", f"to openssl {domain} {len(entity)}"
     send(world.hospital.inside, letter(subject, entity, recipients=[recipient]), [recipient], options=["BODY=8BITMIME"])
     (mail,) = world.sink.got(subject.encode())
     assert b"multipart/mixed" not in mail.content
+    assert b"\r\nSubject: [...]\r\n" in mail.content
+    assert subject.encode() not in mail.content
     assert (mail.sender, mail.recipients) == (SENDER, [recipient])
     certificate, key = world.readers[domain].write(tmp_path, "reader")
     signed = decrypt(structure(mail.content), certificate, key)
-    assert verify_message(signed, _copy_of_anchors(world, tmp_path)) == entity
+    payload = verify_message(signed, _copy_of_anchors(world, tmp_path))
+    assert content_of(payload) == entity
+    assert f"\r\nSubject: {subject}\r\n".encode() in payload
+    assert b"\r\nHP-Outer: Subject: [...]\r\n" in payload
+
+
+def content_of(payload: bytes) -> bytes:
+    """A payload without the fields that are protected in it (RFC 9788)."""
+    head, _, body = payload.partition(b"\r\n\r\n")
+    fields = (field for field in re.split(rb"\r\n(?![ \t])", head) if field.lower().startswith(b"content-"))
+    return re.sub(rb';\r\n hp="\w+"', b"", b"\r\n".join(fields)) + b"\r\n\r\n" + body
 
 
 def test_openssl_verifies_what_is_only_signed(world: World, tmp_path: Path) -> None:
@@ -147,7 +159,10 @@ def test_openssl_verifies_what_is_only_signed(world: World, tmp_path: Path) -> N
     send(world.hospital.inside, letter("signed only", EIGHT_BIT, recipients=[recipient]), [recipient], options=["BODY=8BITMIME"])
     (mail,) = world.sink.got(b"signed only")
     assert mail.content.isascii()
-    signed = verify_message(mail.content, _copy_of_anchors(world, tmp_path))
+    payload = verify_message(mail.content, _copy_of_anchors(world, tmp_path))
+    assert b"\r\nSubject: signed only\r\n" in payload
+    assert b"\r\nSubject: signed only\r\n" in mail.content
+    signed = content_of(payload)
     head, _, rest = signed.partition(b"\r\n\r\n--in\r\n")
     assert head == EIGHT_BIT.partition(b"\r\n\r\n--in\r\n")[0]
     part_head, _, part = rest.partition(b"\r\n\r\n")
@@ -169,7 +184,7 @@ def test_bcc_recipients_are_not_named_to_others(world: World, tmp_path: Path) ->
         assert told.count(b"keyEncryptionAlgorithm") == 1
         name = mail.recipients[0].partition("@")[0]
         certificate, key = world.readers[name].write(tmp_path, name)
-        assert SEVEN_BIT in decrypt(structure(mail.content), certificate, key)
+        assert SEVEN_BIT.partition(b"\r\n")[2] in decrypt(structure(mail.content), certificate, key)
 
 
 def _copy_of_anchors(world: World, folder: Path) -> Path:
