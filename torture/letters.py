@@ -12,7 +12,7 @@ PEER: Final = "results@laboratory.example"
 STRANGER: Final = "archive@outside.example"
 MARKER: Final = b"in-clear-to-nobody-on-the-way"
 
-_NUMBER: Final = re.compile(rb"^Subject: torture (\d+)\r?$", re.MULTILINE | re.IGNORECASE)
+_NUMBER: Final = re.compile(rb"^Message-ID: <torture-(\d+)@", re.MULTILINE | re.IGNORECASE)
 _REPORTED: Final = re.compile(rb"^Original-Envelope-Id: torture-(\d+)\r?$", re.MULTILINE)
 _LARGE_EVERY: Final = 25  # a body of several segments, which is a file; the others lie in the database
 _STRANGER_EVERY: Final = 10
