@@ -8,20 +8,21 @@ from typing import Final
 
 from gateway.mail.confidentiality import Headers, shown_outside
 from gateway.mail.entity import LEFT_OUT, Split, split_header
-from gateway.mail.form import form_of
+from gateway.mail.form import form_of, is_structure
 from gateway.mail.message import MAX_FIELDS, MAX_HEADER, Field, Header, MessageError
-from gateway.mail.protected import is_composers, type_of, with_parameter
+from gateway.mail.protected import PROMOTED, is_composers, type_of, with_parameter
 from gateway.outcome import GatewayError, Reason
 
 MAX_LINE: Final = 998  # RFC 5322 2.1.1
 
+_COLON, _SPACE = b": "
 _LAYERS: Final = frozenset({"multipart/signed", "multipart/encrypted"})
 _DEFAULT_TYPE: Final = Field("Content-Type", b"Content-Type: text/plain\r\n")  # RFC 2045 5.2
 
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """``split``: the fields in two. ``hidden``: the protected ones that are not shown outside as they are, in order."""
+    """``split``: the fields in two. ``hidden``: those that people read and that are not shown outside as they are, in order."""
 
     split: Split
     hidden: tuple[Field, ...] = ()
@@ -34,8 +35,10 @@ def is_layer(header: Header) -> bool:
     what to show.
     """
     kind = type_of(header)
+    if kind is not None:
+        return kind.type in _LAYERS or is_structure(kind, header)
     try:
-        return (kind is not None and kind.type in _LAYERS) or form_of(header) is not None
+        return form_of(header) is not None
     except GatewayError:
         return True  # somebody may read it as one
 
@@ -61,15 +64,15 @@ def compose(header: Header, headers: Headers, *, encrypted: bool, boundary: byte
             elif name and name not in LEFT_OUT:
                 outer.append(field.raw)
             continue
-        plain = _spelled(field)
-        copied.append(_folded(plain.raw))
+        plain = field if field.raw[len(name)] == _COLON else _spelled(field)
+        copied.append(plain.raw if len(plain.raw) <= MAX_LINE else _folded(plain.raw))
         shown = shown_outside(headers, plain) if encrypted else plain
-        if shown is not plain:
+        if shown is not plain and name in PROMOTED:
             hidden.append(plain)
         if shown is not None:
             outer.append(field.raw if shown is plain else shown.raw)
-            if encrypted:
-                told.append(_told(shown))
+            if encrypted:  # HP-Outer, RFC 9788 2.2.1: a name, a colon, a space, and what stands outside
+                told.append(b"HP-Outer: " + (shown.raw if shown.raw[len(name) + 1] == _SPACE else _spaced(shown)))
     marked, behind = _marked(content, "cipher" if encrypted else "clear", boundary)
     inner = b"".join((*copied, *told, marked))
     if len(inner) >= MAX_HEADER or len(copied) + len(told) + len(content) >= MAX_FIELDS:
@@ -79,20 +82,16 @@ def compose(header: Header, headers: Headers, *, encrypted: bool, boundary: byte
 
 def _spelled(field: Field) -> Field:
     """Without the white space that old mail has before the colon (RFC 5322 4.5): not all read it alike."""
-    name = field.name.encode("ascii")
-    return field if field.raw.startswith(name + b":") else Field(field.name, name + field.raw[field.raw.index(b":") :])
+    return Field(field.name, field.name.encode("ascii") + field.raw[field.raw.index(b":") :])
 
 
-def _told(shown: Field) -> bytes:
-    """The HP-Outer field that tells what stands outside (RFC 9788 2.2.1)."""
-    name, _, value = shown.raw.partition(b":")
-    return b"HP-Outer: %b: %b" % (name, value.lstrip(b" \t"))
+def _spaced(field: Field) -> bytes:
+    name, _, value = field.raw.partition(b":")
+    return b"%b: %b" % (name, value.lstrip(b"\t"))
 
 
 def _folded(raw: bytes) -> bytes:
     """With no line over 998 bytes, if it has white space: inside a signature a relay that breaks the line breaks that too."""
-    if len(raw) <= MAX_LINE:
-        return raw
     lines: list[bytes] = []
     for line in raw.split(b"\r\n"):
         rest = line

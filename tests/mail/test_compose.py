@@ -75,6 +75,15 @@ def test_every_subject_is_hidden_however_it_is_spelled() -> None:
     assert [field.text for field in read(composed(text), encrypted=True).fields] == ["one", "four", "five"]
 
 
+def test_the_subject_that_exchange_repeats_is_hidden_too() -> None:
+    """In Thread-Topic; nobody reads it there, so it is not shown to old programs once more."""
+    text = "Subject: Biopsy\nThread-Topic: Biopsy\nThread-Index: AQHa\n" + TYPE
+    assert outer(text) == outer(text, Headers.SHY) == "Subject: [...]\nThread-Index: AQHa\n"
+    assert outer(text, Headers.NONE) == text.removesuffix(TYPE)
+    assert [field.name for field in composed(text).hidden] == ["Subject"]
+    assert "\nThread-Topic: Biopsy\n" in inner(text)
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [
