@@ -9,6 +9,8 @@ from fuzz import seeds
 from fuzz.target import Target, failed, must, outcome, pieces, same
 from gateway.flow.already import already_protected
 from gateway.mail.address import AddressError, parse_address
+from gateway.mail.compose import Composed, compose
+from gateway.mail.confidentiality import Headers
 from gateway.mail.entity import split_header
 from gateway.mail.form import form_of, signed_parts
 from gateway.mail.message import from_address, head_of, read_header
@@ -43,6 +45,12 @@ def _header(data: bytes) -> None:
     kept = list(without_marks(found.fields, "gateway.example"))
     must(list(without_marks(kept, "gateway.example")) == kept, "marks that are left")
     split_header(found)
+    for headers in Headers:
+        made = outcome(lambda headers=headers: compose(found, headers, encrypted=True, boundary=bytes(16)))  # type: ignore[misc]
+        if isinstance(made, Composed) and headers.hides:
+            must(not read_header(made.split.inner + b"\r\n").all("Bcc"), "a Bcc inside")
+            outside = read_header(made.split.outer + b"\r\n")
+            must({field.value for field in outside.all("Subject")} <= {b"[...]"}, "a subject outside")
     outcome(lambda: from_address(found))
 
 

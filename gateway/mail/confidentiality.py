@@ -107,7 +107,8 @@ def _universal(value: bytes) -> bytes:
         return value
 
 
-# hcp(name, val_in) of RFC 9788 3.2, by policy and name; a field that is not here stays. Exchange repeats the subject in Thread-Topic.
+# hcp(name, val_in) of RFC 9788 3.2, by policy and name; a field that is not here stays. Exchange repeats the subject in
+# Thread-Topic.
 _BASELINE: Final = {"subject": _obscured, "comments": _removed, "keywords": _removed, "thread-topic": _removed}
 _HCP: Final[Mapping[Headers, Mapping[str, Callable[[bytes], bytes | None]]]] = MappingProxyType(
     {

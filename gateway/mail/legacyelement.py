@@ -15,9 +15,10 @@ from typing import Final
 
 from gateway.mail.edit import Edit
 from gateway.mail.form import Span
-from gateway.mail.legacydisplay import CHARSET, PARAMETER, QUOTED
-from gateway.mail.mainpart import MainPart, main_parts
+from gateway.mail.legacydisplay import BASE64, CHARSET, PARAMETER, QUOTED
+from gateway.mail.mainpart import MainPart, base64_decoded, base64_end, main_parts
 from gateway.mail.message import Field
+from gateway.mail.mime import wrap
 from gateway.mail.protected import with_parameter
 from gateway.mail.walk import IDENTITY
 from gateway.outcome import GatewayError
@@ -43,28 +44,41 @@ def _visible(text: str) -> str:
 
 def _put(part: MainPart, lines: Sequence[str]) -> Iterator[Edit]:
     encoding, types = part.head.encoding, part.head.header.all("Content-Type")
-    at = 0 if part.head.type.type == "text/plain" else _body_at(part.text)
-    element = _plain(part, lines) if part.head.type.type == "text/plain" else _html(lines)
+    plain = part.head.type.type == "text/plain"
+    text = base64_decoded(part.text) if encoding == BASE64 else part.text
+    at = 0 if plain else _body_at(text or b"")
+    element = _element(part, lines)
     marked = with_parameter(types[0].raw, PARAMETER, "1") if types else None
-    if at is None or element is None or marked is None or (encoding not in IDENTITY and encoding != QUOTED):
+    if text is None or at is None or element is None or marked is None:
         return
-    if encoding == QUOTED:
-        # HTML stands somewhere in a line, however long that is
-        around = b"" if part.head.type.type == "text/plain" else b"=\r\n"
-        element = around + binascii.b2a_qp(element) + around
+    if encoding in IDENTITY:
+        put = Edit(Span(at, at), element)
+    elif encoding == QUOTED:
+        around = b"" if plain else b"=\r\n"  # HTML stands somewhere in a line, however long that is
+        put = Edit(Span(at, at), around + binascii.b2a_qp(element) + around)
+    elif encoding == BASE64 and at + -at % 3 <= len(text):
+        # A number of groups of three octets, by spaces behind the last value, so that the groups behind can stay as they are
+        element = _element(part, [*lines[:-1], lines[-1] + " " * (-len(element) % 3)]) or b""
+        end = at + -at % 3
+        put = Edit(Span(0, base64_end(part.text, end)), wrap(text[:at] + element + text[at:end]))
+    else:
+        return
     yield Edit(part.span_of(types[0]), marked)
-    yield Edit(Span(part.content + at, part.content + at), element)
+    yield Edit(Span(part.content + put.span.start, part.content + put.span.end), put.text)
 
 
-def _plain(part: MainPart, lines: Iterable[str]) -> bytes | None:
-    """Lines of text in the charset of the part; None where that is not known."""
-    charset, text = part.head.type.params.get("charset", "us-ascii"), "".join(f"{line}\r\n" for line in lines) + "\r\n"
+def _element(part: MainPart, lines: Iterable[str]) -> bytes | None:
+    """The element for a part: HTML in ASCII, text in its charset; None where that is not known."""
+    if part.head.type.type == "text/html":
+        text = "".join(f"{escape(line)}\r\n" for line in lines).encode("ascii", "xmlcharrefreplace")
+        return b'<div class="header-protection-legacy-display">\r\n<pre>\r\n%b</pre>\r\n</div>' % text
+    charset = part.head.type.params.get("charset", "us-ascii")
     if CHARSET.fullmatch(charset) is None:
         return None
     if part.head.encoding == "7bit":
         charset = "us-ascii"
     try:
-        return b"".join(_encoded(each, charset) for each in text)
+        return b"".join(_encoded(each, charset) for each in "".join(f"{line}\r\n" for line in lines) + "\r\n")
     except LookupError:
         return None
 
@@ -75,12 +89,6 @@ def _encoded(letter: str, charset: str) -> bytes:
         return letter.encode(charset)
     except UnicodeEncodeError:
         return unicodedata.normalize("NFKD", letter)[:1].encode(charset, "replace")
-
-
-def _html(lines: Iterable[str]) -> bytes:
-    """An element in ASCII, whatever the charset of the part."""
-    text = "".join(f"{escape(line)}\r\n" for line in lines).encode("ascii", "xmlcharrefreplace")
-    return b'<div class="header-protection-legacy-display">\r\n<pre>\r\n%b</pre>\r\n</div>' % text
 
 
 def _body_at(text: bytes) -> int | None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import binascii
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
+
+import pybase64
 
 from gateway.mail.form import Span
 from gateway.mail.message import Field
@@ -12,6 +15,7 @@ from gateway.mail.walk import Content, Delimiter, Head, Kind, walk
 
 MAX_TEXT: Final = 64 * 1024
 
+_SPACE: Final = b"\r\n \t"
 _TEXTS: Final = frozenset({"text/plain", "text/html"})
 _LAYERS: Final = frozenset({"multipart/signed", "multipart/encrypted"})  # what is in them must keep its bytes
 
@@ -40,6 +44,29 @@ class MainPart:
                 return Span(at, at + len(each.raw))
             at += len(each.raw)
         raise ValueError("a field of another header")
+
+
+def base64_decoded(text: bytes) -> bytes | None:
+    """The beginning of a part out of base64, as far as whole groups of it go; None where it is no base64."""
+    characters = text.translate(None, _SPACE)
+    try:
+        return pybase64.b64decode(characters[: len(characters) // 4 * 4], validate=True)
+    except binascii.Error:
+        return None
+
+
+def base64_end(text: bytes, octets: int) -> int:
+    """Where in base64 the first ``octets`` end, a multiple of three, with the line end behind them."""
+    at, left = 0, octets // 3 * 4
+    for line in text.splitlines(keepends=True):
+        characters = len(line.translate(None, _SPACE))
+        if characters > left or not left:
+            break
+        at, left = at + len(line), left - characters
+    while left:
+        left -= text[at] not in _SPACE
+        at += 1
+    return at
 
 
 def main_parts(chunks: Iterable[bytes]) -> Iterator[MainPart]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 
 import pytest
@@ -112,8 +113,12 @@ def test_what_is_cut_lies_in_order_inside_the_entity(found: list[str], piece: in
     "filler",
     ["Subject: x\n", "Subject: x\n ", "<body>", "<body> \n", "<body>\n" + DIV.removesuffix("</div>\n"), "Subject: =\n", "<pre>"],
 )
-@pytest.mark.parametrize("head", [MARKED, MARKED_HTML, MARKED + "Content-Transfer-Encoding: quoted-printable\n"])
-def test_a_long_text_takes_time_in_proportion_to_it(head: str, filler: str) -> None:
+@pytest.mark.parametrize("head", [MARKED, MARKED_HTML])
+@pytest.mark.parametrize("encoding", ["8bit", "quoted-printable", "base64"])
+def test_a_long_text_takes_time_in_proportion_to_it(head: str, encoding: str, filler: str) -> None:
+    text = filler * (200_000 // len(filler))
+    if encoding == "base64":
+        text = base64.b64encode((ELEMENT + text).encode()).decode()
     begun = time.process_time()
-    cut(head + "\n" + filler * (200_000 // len(filler)))
+    cut(head + f"Content-Transfer-Encoding: {encoding}\n\n" + text)
     assert time.process_time() - begun < 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import email.message
 import email.policy
 import html
@@ -106,12 +107,36 @@ def test_a_mail_program_of_others_shows_it(entity: str, value: str, shown: str) 
     assert taken(made) == crlf(entity)
 
 
+@pytest.mark.parametrize("kind", ["plain", "html"])
+@pytest.mark.parametrize("filler", ["", "<html><head><title>x</title></head><body>"])
+@pytest.mark.parametrize("width", [57, 60, 10_000])
+def test_in_base64_what_is_behind_stays_as_it_is(kind: str, filler: str, width: int) -> None:
+    for length in range(1, 8):
+        text = (filler + "é" * length * 20).encode()
+        lines = [base64.b64encode(text[at : at + width]) for at in range(0, len(text), width)]
+        head = f"Content-Type: text/{kind}; charset=utf-8\r\n{BASE64}\r\n".replace("base64\n", "base64\r\n").encode()
+        entity = head + b"\r\n".join(lines) + b"\r\n"
+        made = put(entity, subject("é <1>"))
+        shown = email.message_from_bytes(made, policy=email.policy.default).get_content()
+        before, element, after = shown.partition("Subject: é" if kind == "plain" else '<div class="header-protection')
+        assert element
+        assert before == ("" if kind == "plain" else filler)
+        assert after.endswith("é" * length * 20)
+        back = taken(made)
+        assert "Content-Type" in str(back)
+        assert b"hp-legacy" not in back
+        assert email.message_from_bytes(back, policy=email.policy.default).get_content() == text.decode()
+        if kind == "plain":
+            assert back == entity
+
+
 @pytest.mark.parametrize(
     "entity",
     [
         "Content-Type: text/plain; charset=utf-16\n\n" + TEXT,
         "Content-Type: text/plain; charset=iso-8859-99\nContent-Transfer-Encoding: 8bit\n\n" + TEXT,
-        f"Content-Type: text/plain; charset=utf-8\n{BASE64}\nSGVsbG8=\n",
+        f"Content-Type: text/plain; charset=utf-16\n{BASE64}\nSGVsbG8=\n",
+        f"Content-Type: text/html; charset=utf-8\n{BASE64}\nPGJvZHk+\n!!!!",
         "Content-Type: text/html\n\n<html><head></head><p>no body</p></html>",
         "Content-Type: text/calendar\n\nBEGIN:VCALENDAR\n",
         "Content-Type: text/plain\nContent-Disposition: attachment; filename=a.txt\n\n" + TEXT,
