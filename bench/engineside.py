@@ -31,7 +31,7 @@ from gateway.mail.body import Bodies, Body
 from gateway.mail.message import head_of
 from gateway.operate.memory import MemoryBodies, MemoryBody
 from gateway.smime.cms import SignedData
-from gateway.smime.keys import Mechanism, WrappedKey, digest_of
+from gateway.smime.keys import Mechanism, WrappedKey, signed_input
 from gateway.smime.known import Strength
 from gateway.smime.reader import CmsReader
 from gateway.smime.recipients import Reader
@@ -58,7 +58,7 @@ class SoftwareKeys:
         self.certificates = {name: _certificate(folder / f"{name}.pem") for name in (SIGNER, READER)}
 
     async def sign(self, key: str, to_be_signed: bytes, mechanism: Mechanism, /) -> bytes:
-        return self._keys[key].sign(hashlib.new(digest_of(mechanism), to_be_signed).digest(), mechanism)
+        return self._keys[key].sign(signed_input(to_be_signed, mechanism), mechanism)
 
     async def unwrap(self, key: str, wrapped: WrappedKey, /) -> bytes:
         return self._keys[key].unwrap(wrapped)

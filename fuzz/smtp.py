@@ -20,9 +20,9 @@ from gateway.edge.keywire import (
     write_frame,
     write_request,
 )
-from gateway.edge.tosign import digest_to_sign
+from gateway.edge.tosign import input_to_sign
 from gateway.smime.keys import Digest, Ecdh, Mechanism, Oaep, Pkcs1
-from gateway.smime.sign import signed_attributes
+from gateway.smime.signedattributes import signed_attributes
 from gateway.smtp.command import parse_command, verb_of
 from gateway.smtp.data import ChunkReader, DataReader
 from gateway.smtp.hopreply import ReplyReader
@@ -151,7 +151,7 @@ def _frames(data: bytes, size: int) -> object:
 
 def _to_sign(data: bytes) -> None:
     """The digest of attributes that may be signed, or a refusal."""
-    found = outcome(lambda: digest_to_sign(data, Mechanism.RSA_PKCS1_SHA256, AT))
+    found = outcome(lambda: input_to_sign(data, Mechanism.RSA_PKCS1_SHA256, AT))
     must(failed(found) or isinstance(found, bytes), "neither a digest nor a refusal")
 
 

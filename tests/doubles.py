@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
 from gateway.events import Event
 from gateway.mail.envelope import Mail
 from gateway.outcome import GatewayError, Reason
 from gateway.smime.keys import Mechanism
+from tests.pki import OwnersKey
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class MemoryBodies:
 class SoftwareSigner:
     """Signs with private keys held in memory, by their names."""
 
-    keys: Mapping[str, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey]
+    keys: Mapping[str, OwnersKey]
     signed: int = 0
 
     async def sign(self, key: str, to_be_signed: bytes, mechanism: Mechanism, /) -> bytes:
@@ -80,9 +81,12 @@ class SoftwareSigner:
         if private is None:
             raise GatewayError(Reason.KEY_UNAVAILABLE, f"no key {key}")
         self.signed += 1
+        if isinstance(private, ed25519.Ed25519PrivateKey):
+            return private.sign(to_be_signed)
         digest = {"sha256": hashes.SHA256(), "sha384": hashes.SHA384(), "sha512": hashes.SHA512()}[mechanism[-6:]]
         if isinstance(private, ec.EllipticCurvePrivateKey):
             return private.sign(to_be_signed, ec.ECDSA(digest))
+        assert isinstance(private, rsa.RSAPrivateKey)
         if "pss" in mechanism:
             return private.sign(to_be_signed, padding.PSS(padding.MGF1(digest), digest.digest_size), digest)
         return private.sign(to_be_signed, padding.PKCS1v15(), digest)

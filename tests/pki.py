@@ -24,7 +24,7 @@ from asn1crypto import keys as asn1_keys
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, x25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 NOW: Final = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
@@ -32,6 +32,7 @@ BEGIN: Final = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
 END: Final = dt.datetime(2044, 1, 1, tzinfo=dt.UTC)
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+OwnersKey = PrivateKey | ed25519.Ed25519PrivateKey | x25519.X25519PrivateKey
 
 _CURVES: Final[dict[str, ec.EllipticCurve]] = {"p256": ec.SECP256R1(), "p384": ec.SECP384R1(), "p521": ec.SECP521R1()}
 _USAGES: Final = (
@@ -60,6 +61,13 @@ def microseconds(moment: dt.datetime) -> int:
     return (moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(microseconds=1)
 
 
+def owners_key(kind: str) -> OwnersKey:
+    """A fresh private key of a certificate's owner: as :func:`new_key`, or ``ed25519 x25519``."""
+    if kind == "ed25519":
+        return ed25519.Ed25519PrivateKey.generate()
+    return x25519.X25519PrivateKey.generate() if kind == "x25519" else new_key(kind)
+
+
 def new_key(kind: str = "p256") -> PrivateKey:
     """A fresh private key: ``rsa1024 rsa2048 rsa3072 ...`` or ``p256 p384 p521``."""
     if kind.startswith("rsa"):
@@ -72,7 +80,7 @@ class Issued:
     """A certificate, its private key, and the certificates above it (DER, its issuer first, the root last)."""
 
     certificate: x509.Certificate
-    key: PrivateKey
+    key: OwnersKey
     above: tuple[bytes, ...]
 
     @cached_property
@@ -97,6 +105,12 @@ class Issued:
     def chain_pem(self) -> bytes:
         """Leaf first, then the intermediates: what a TLS server or a key's ``certificate`` file holds."""
         return self.pem + b"".join(to_pem(der) for der in self.intermediates)
+
+    @property
+    def issuing(self) -> PrivateKey:
+        """The private key, where it may issue certificates."""
+        assert not isinstance(self.key, ed25519.Ed25519PrivateKey | x25519.X25519PrivateKey)
+        return self.key
 
     def write(self, folder: Path, name: str) -> tuple[Path, Path]:
         """``NAME.pem`` (leaf, then intermediates) and ``NAME.key`` in ``folder``; their paths."""
@@ -187,13 +201,13 @@ class Ca:
         policy: str | None = None,
         critical: str | None = None,
         kind: str = "p256",
-        key: PrivateKey | None = None,
+        key: OwnersKey | None = None,
         digest: hashes.HashAlgorithm | None = None,
     ) -> Issued:
         """An end-entity certificate. ``ku``/``eku`` None leave the extension out; ``utf8_emails`` are SmtpUTF8Mailbox names
         (RFC 9598); ``policy`` is a certificate policy OID; ``critical`` the OID of a critical extension nobody knows.
         """
-        key = key or new_key(kind)
+        key = key or owners_key(kind)
         builder = _begin(x509.Name.from_rfc4514_string(subject), self.certificate.subject, key, not_before, not_after)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         builder = _below(builder, self.key, self.crl_urls if crl_urls is None else crl_urls)
@@ -269,7 +283,7 @@ class Ca:
 
 
 def _begin(
-    subject: x509.Name, issuer: x509.Name, key: PrivateKey, not_before: dt.datetime, not_after: dt.datetime
+    subject: x509.Name, issuer: x509.Name, key: OwnersKey, not_before: dt.datetime, not_after: dt.datetime
 ) -> x509.CertificateBuilder:
     public = key.public_key()
     return (
@@ -417,7 +431,7 @@ def self_signed(email: str = "results@laboratory.example") -> Issued:
 def issued_by_a_leaf(ca: Ca, email: str = "results@laboratory.example") -> Issued:
     """Its issuer is an end-entity certificate, which may not issue."""
     middle = ca.signer("cardiology@hospital.example")
-    return Ca(middle.certificate, middle.key, middle.above).signer(email, crl_urls=())
+    return Ca(middle.certificate, middle.issuing, middle.above).signer(email, crl_urls=())
 
 
 def below_path_length(ca: Ca, email: str = "results@laboratory.example") -> Issued:

@@ -22,12 +22,13 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from gateway.edge.observe import rfc3339
-from gateway.edge.tosign import digest_to_sign
+from gateway.edge.tosign import input_to_sign
 from gateway.outcome import GatewayError, Reason
 from gateway.smime import der
 from gateway.smime.algorithms import CONTENT_TYPE, DATA, MESSAGE_DIGEST, SIGNING_TIME
 from gateway.smime.keys import Mechanism
-from gateway.smime.sign import verify, written_digest
+from gateway.smime.mechanisms import verify
+from gateway.smime.signedattributes import written_digest
 
 HEADS_FILE: Final = "heads.signed"
 HEADS_VERSION: Final = 1
@@ -83,7 +84,7 @@ class SignedHeads:
 
     def check(self, key: rsa.RSAPublicKey) -> None:
         """Returns where the signature is good and made at the time that is told. Raises :class:`GatewayError` otherwise."""
-        digest_to_sign(self.attributes, MECHANISM, self.record.at)
+        input_to_sign(self.attributes, MECHANISM, self.record.at)
         if written_digest(self.attributes) != hashlib.sha256(self.content).digest():
             raise GatewayError(Reason.OWN_WORK_WRONG, "signed for another content")
         verify(key, self.attributes, self.signature, MECHANISM)

@@ -7,25 +7,24 @@ random length; a length that is not the one asked for becomes a random key here,
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils, x25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from cryptography.hazmat.primitives.serialization.pkcs12 import load_key_and_certificates
 
 from gateway.edge.agreement import open_agreed, originator, originator_x25519
 from gateway.outcome import GatewayError, Reason
 from gateway.smime.algorithms import HASHES
-from gateway.smime.keys import Ecdh, Mechanism, Oaep, Pkcs1, WrappedKey, digest_of
+from gateway.smime.keys import Ecdh, Mechanism, Oaep, Pkcs1, WrappedKey, digest_of, signed_input
 
 MAX_FILE: Final = 64 * 1024
 
-PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | x25519.X25519PrivateKey
+PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | x25519.X25519PrivateKey
 
 
 class KeyFileError(GatewayError):
@@ -36,7 +35,7 @@ class KeyFileError(GatewayError):
 
 
 class FileKey:
-    """One private key, in memory. RSA, EC, or X25519, which only opens."""
+    """One private key, in memory. RSA, EC, Ed25519, which only signs, or X25519, which only opens."""
 
     def __init__(self, private: PrivateKey) -> None:
         self._private = private
@@ -58,7 +57,7 @@ class FileKey:
             # The library's own text may quote the file.
             raise KeyFileError(path, "not a PEM or PKCS#12 private key, or its passphrase is missing or wrong") from None
         if not isinstance(private, PrivateKey):
-            raise KeyFileError(path, "holds no RSA, EC or X25519 private key")
+            raise KeyFileError(path, "holds no RSA, EC, Ed25519 or X25519 private key")
         return cls(private)
 
     @property
@@ -66,17 +65,22 @@ class FileKey:
         """The public half, DER SubjectPublicKeyInfo."""
         return self._private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
-    def sign(self, digest: bytes, mechanism: Mechanism) -> bytes:
-        """The signature over ``digest``. Raises :class:`GatewayError` where key and mechanism do not fit."""
+    def sign(self, data: bytes, mechanism: Mechanism) -> bytes:
+        """The signature over ``data``, which :func:`gateway.smime.keys.signed_input` made.
+
+        Raises :class:`GatewayError` (KEY_UNAVAILABLE) where key and mechanism do not fit.
+        """
         algorithm = HASHES[digest_of(mechanism)]
         prehashed = utils.Prehashed(algorithm)
         match mechanism.split("-")[:2], self._private:
             case ["rsa", "pkcs1"], rsa.RSAPrivateKey() as private:
-                return private.sign(digest, padding.PKCS1v15(), prehashed)
+                return private.sign(data, padding.PKCS1v15(), prehashed)
             case ["rsa", "pss"], rsa.RSAPrivateKey() as private:
-                return private.sign(digest, padding.PSS(padding.MGF1(algorithm), algorithm.digest_size), prehashed)
+                return private.sign(data, padding.PSS(padding.MGF1(algorithm), algorithm.digest_size), prehashed)
             case ["ecdsa", _], ec.EllipticCurvePrivateKey() as private:
-                return private.sign(digest, ec.ECDSA(prehashed))
+                return private.sign(data, ec.ECDSA(prehashed))
+            case ["ed25519"], ed25519.Ed25519PrivateKey() as private:
+                return private.sign(data)
         raise GatewayError(Reason.KEY_UNAVAILABLE, f"the key cannot do {mechanism}")
 
     def unwrap(self, wrapped: WrappedKey) -> bytes:
@@ -105,8 +109,7 @@ class FileKeys:
 
     async def sign(self, key: str, to_be_signed: bytes, mechanism: Mechanism, /) -> bytes:
         """See :class:`gateway.smime.keys.Signer`."""
-        hashed = hashlib.new(digest_of(mechanism), to_be_signed).digest()
-        return await asyncio.to_thread(self._named(key).sign, hashed, mechanism)
+        return await asyncio.to_thread(self._named(key).sign, signed_input(to_be_signed, mechanism), mechanism)
 
     async def unwrap(self, key: str, wrapped: WrappedKey, /) -> bytes:
         """See :class:`gateway.smime.keys.Unwrapper`."""

@@ -12,7 +12,7 @@ from gateway.edge.keywire import SignRequest, UnwrapRequest
 from gateway.edge.pkcs11 import TokenKeys
 from gateway.edge.secret import read_secret
 from gateway.edge.tokensession import TokenError
-from gateway.edge.tosign import digest_to_sign
+from gateway.edge.tosign import input_to_sign
 from gateway.outcome import GatewayError
 from gateway.smime.keys import Mechanism, WrappedKey
 
@@ -22,7 +22,7 @@ UNWRAPPING = frozenset({KeyPurpose.DECRYPT, KeyPurpose.SPOOL})
 
 class _Store(Protocol):
     def look(self, name: str, /) -> None: ...
-    def sign(self, name: str, digest: bytes, mechanism: Mechanism, /) -> bytes: ...
+    def sign(self, name: str, data: bytes, mechanism: Mechanism, /) -> bytes: ...
     def unwrap(self, name: str, wrapped: WrappedKey, /) -> bytes: ...
 
 
@@ -62,8 +62,8 @@ class KeyRing:
         store = self._stores[request.key]
         if isinstance(request, UnwrapRequest):
             return store.unwrap(request.key, request.wrapped)
-        digest = digest_to_sign(request.to_be_signed, request.mechanism, self._now())
-        return store.sign(request.key, digest, request.mechanism)
+        data = input_to_sign(request.to_be_signed, request.mechanism, self._now())
+        return store.sign(request.key, data, request.mechanism)
 
     def close(self) -> None:
         """Let go of the token."""
@@ -86,8 +86,8 @@ class _Files:
     def look(self, name: str, /) -> None:
         self._key(name)
 
-    def sign(self, name: str, digest: bytes, mechanism: Mechanism, /) -> bytes:
-        return self._key(name).sign(digest, mechanism)
+    def sign(self, name: str, data: bytes, mechanism: Mechanism, /) -> bytes:
+        return self._key(name).sign(data, mechanism)
 
     def unwrap(self, name: str, wrapped: WrappedKey, /) -> bytes:
         return self._key(name).unwrap(wrapped)

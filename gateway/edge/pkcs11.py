@@ -53,8 +53,10 @@ CURVES: Final[dict[bytes, ec.EllipticCurve]] = {
     bytes.fromhex("06092b240303020801010b"): ec.BrainpoolP384R1(),
     bytes.fromhex("06092b240303020801010d"): ec.BrainpoolP512R1(),
 }
-# Of X25519, by its identifier (PKCS #11 3.0) or by name, which is what SoftHSM makes of it.
+# By identifier (PKCS #11 3.0) or by name, which is what SoftHSM makes of it.
 _X25519: Final = (bytes.fromhex("06032b656e"), b"\x13\x0acurve25519")
+_ED25519: Final = (bytes.fromhex("06032b6570"), b"\x13\x0cedwards25519")
+_RSA_SIGNS: Final = frozenset({Ckm.RSA_PKCS, Ckm.RSA_PKCS_PSS})
 # The key or the token is not made for what was asked: a fresh start would change nothing.
 _WILL_NOT_HELP: Final = (
     pkcs11.MechanismInvalid,
@@ -100,16 +102,18 @@ class TokenKeys:
         """Raises :class:`TokenError` if there is no private key of this label."""
         self._do(name, lambda _: None)
 
-    def sign(self, name: str, digest: bytes, mechanism: Mechanism) -> bytes:
-        """The signature over ``digest``; ECDSA in DER."""
+    def sign(self, name: str, data: bytes, mechanism: Mechanism) -> bytes:
+        """The signature over ``data``, which :func:`gateway.smime.keys.signed_input` made; ECDSA in DER."""
         kind = digest_of(mechanism)
         match mechanism.split("-")[:2]:
             case ["rsa", "pkcs1"]:
-                block = _DIGEST_INFO[kind] + digest
+                block = _DIGEST_INFO[kind] + data
                 return self._do(name, lambda key: key.sign(block, Ckm.RSA_PKCS))
             case ["rsa", "pss"]:
-                return self._do(name, lambda key: key.sign(digest, Ckm.RSA_PKCS_PSS, _PSS[kind]))
-        pair = self._do(name, lambda key: key.sign(digest, Ckm.ECDSA))
+                return self._do(name, lambda key: key.sign(data, Ckm.RSA_PKCS_PSS, _PSS[kind]))
+            case ["ed25519"]:
+                return self._do(name, lambda key: key.sign(data, Ckm.EDDSA))
+        pair = self._do(name, lambda key: key.sign(data, Ckm.ECDSA))
         half = len(pair) // 2
         return encode_dss_signature(int.from_bytes(pair[:half]), int.from_bytes(pair[half:]))
 
@@ -162,10 +166,13 @@ class TokenKeys:
 
 @dataclass(frozen=True, slots=True)
 class _Key:
-    """A handle, and what must be known of the key before it is used: its modulus, or its curve, or that it is of X25519."""
+    """A handle, and what must be known of the key before it is used: what it signs by; its modulus, or its curve, or that it is
+    of X25519.
+    """
 
     name: str
     handle: PrivateKey  # python-pkcs11 gives it a mixin for each thing the token lets it do
+    signs_by: frozenset[Ckm] = frozenset()
     modulus: int = 0
     curve: ec.EllipticCurve | None = None
     x25519: bool = False
@@ -173,17 +180,19 @@ class _Key:
     @classmethod
     def read(cls, name: str, handle: PrivateKey) -> _Key:
         if handle.key_type == KeyType.RSA:
-            return cls(name, handle, modulus=int.from_bytes(handle[Attribute.MODULUS]))
+            return cls(name, handle, _RSA_SIGNS, modulus=int.from_bytes(handle[Attribute.MODULUS]))
         if handle.key_type == KeyType.EC and handle[Attribute.EC_PARAMS] in CURVES:
-            return cls(name, handle, curve=CURVES[handle[Attribute.EC_PARAMS]])
+            return cls(name, handle, frozenset({Ckm.ECDSA}), curve=CURVES[handle[Attribute.EC_PARAMS]])
         if handle.key_type == KeyType.EC_EDWARDS and handle[Attribute.EC_PARAMS] in _X25519:
             return cls(name, handle, x25519=True)
-        curves = "P-256, P-384, P-521, brainpoolP256r1, brainpoolP384r1, brainpoolP512r1 or X25519"
+        if handle.key_type == KeyType.EC_EDWARDS and handle[Attribute.EC_PARAMS] in _ED25519:
+            return cls(name, handle, frozenset({Ckm.EDDSA}))
+        curves = "P-256, P-384, P-521, brainpoolP256r1, brainpoolP384r1, brainpoolP512r1, X25519 or Ed25519"
         raise TokenError(f"key {name!r} is neither RSA nor on {curves}")
 
     def sign(self, block: bytes, mechanism: Ckm, parameter: object = None) -> bytes:
         """The token's signature over ``block``, as it comes."""
-        if (mechanism is Ckm.ECDSA) != (self.curve is not None):
+        if mechanism not in self.signs_by:
             raise TokenError(f"key {self.name!r} is of another kind than {mechanism.name} needs")
         if not isinstance(self.handle, SignMixin):
             raise TokenError(f"key {self.name!r} may not sign (CKA_SIGN)")

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from gateway.outcome import GatewayError, Reason
-from gateway.smime.keys import Mechanism, digest_of
+from gateway.smime.keys import Mechanism, digest_of, signed_input
 
 MAX_ATTRIBUTES: Final = 16 * 1024
 FRESH: Final = 5 * 60 * 1_000_000  # microseconds a signing time may lie before or after now
@@ -43,8 +43,10 @@ class NotSignableError(GatewayError):
         super().__init__(reason, f"not signed: {detail}")
 
 
-def digest_to_sign(attributes: bytes, mechanism: Mechanism, now: int) -> bytes:
-    """The digest of ``attributes``, the DER of a SET OF Attribute, if they are what we sign. Raises :class:`NotSignableError`."""
+def input_to_sign(attributes: bytes, mechanism: Mechanism, now: int) -> bytes:
+    """What the private key is given for ``attributes``, the DER of a SET OF Attribute, if they are what we sign (see
+    :func:`gateway.smime.keys.signed_input`). Raises :class:`NotSignableError`.
+    """
     digest = digest_of(mechanism)
     if len(attributes) > MAX_ATTRIBUTES:
         raise NotSignableError("too long")
@@ -56,7 +58,7 @@ def digest_to_sign(attributes: bytes, mechanism: Mechanism, now: int) -> bytes:
         raise NotSignableError(f"the message digest is not one of {digest}")
     if abs(_time(*_single(found, _SIGNING_TIME, "signing time")) - now) > FRESH:
         raise NotSignableError("the signing time is not now", Reason.KEY_UNAVAILABLE)
-    return hashlib.new(digest, attributes).digest()
+    return signed_input(attributes, mechanism)
 
 
 def _read_attributes(data: bytes) -> dict[bytes, list[tuple[int, bytes]]]:

@@ -17,7 +17,7 @@ from gateway.mail.envelope import Mail, Recipient
 from gateway.mail.message import Header
 from gateway.outcome import Defer, GatewayError, Hold, Reason, Refuse
 from gateway.policy import Known, Plan, Undecided, plan, without_certificate
-from gateway.smime.certificate import own_key
+from gateway.smime.certificate import encryption_key
 
 Ending = Refuse | Hold | Defer
 
@@ -99,7 +99,7 @@ async def _certificate(
     try:
         found = await evidence.recipient(organisation, planned.zone, recipient.address, at)
         if isinstance(found, Usable):
-            own_key(found.certificate)  # a key that we do not encrypt to is as good as none
+            encryption_key(found.certificate)  # a key that we do not encrypt to is as good as none
             return found.certificate
     except GatewayError as error:
         return Unusable(error.reason, error.detail)

@@ -30,7 +30,6 @@ from gateway.mail.message import Header, head_of
 from gateway.outcome import Defer, GatewayError, Hold, Reason, Refuse
 from gateway.smime.algorithms import ContentCipher
 from gateway.smime.keys import Signer
-from gateway.smime.message import SignedEntity
 from gateway.smime.recipients import Reader
 
 # Not about this mail but about our disk: the whole mail is tried again.
@@ -90,7 +89,7 @@ class Outgoing:
         """The output of each copy, and how the recipients of those end that could not be made."""
         kept = Kept(self._bodies)
         sources: dict[tuple[bool, HeaderProtection], Source] = {}
-        signed: dict[tuple[str, bool, HeaderProtection], SignedEntity] = {}
+        signed: dict[tuple[str, bool, HeaderProtection], Sized] = {}
         made: list[tuple[Copy, Mail]] = []
         failed: list[tuple[Recipient, Ending]] = []
         try:
@@ -129,7 +128,7 @@ class Outgoing:
         source: Source,
         make: Make,
         certificates: Sequence[bytes],
-        signed: dict[tuple[str, bool, HeaderProtection], SignedEntity],
+        signed: dict[tuple[str, bool, HeaderProtection], Sized],
         bodies: Bodies,
     ) -> Body:
         """The body of one copy. ``signed`` remembers signatures: one for each key and source of a copy."""

@@ -20,8 +20,8 @@ from gateway.mail.legacyelement import with_elements
 from gateway.mail.message import Field, Header, head_of
 from gateway.mail.sevenbit import seven_bit
 from gateway.smime.algorithms import ContentCipher
-from gateway.smime.keys import Signer
-from gateway.smime.message import BOUNDARY_BYTES, EncryptedEntity, SignedEntity, message_of
+from gateway.smime.keys import Mechanism, Signer
+from gateway.smime.message import BOUNDARY_BYTES, EncryptedEntity, OpaqueEntity, SignedEntity, SignedForm, message_of
 from gateway.smime.recipients import Reader
 from gateway.smime.sign import SignatureWriter
 
@@ -32,10 +32,15 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A private key by its name, and its certificates (DER): its own first, then those above it that readers need."""
+    """A private key by its name, and its certificates (DER): its own first, then those above it that readers need.
+
+    ``preference`` (DER): whom to encrypt an answer to, where that is said. ``mechanism`` None: the one of the key.
+    """
 
     name: str
     certificates: tuple[bytes, ...]
+    preference: bytes | None = None
+    mechanism: Mechanism | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,7 @@ async def protect_message(
     random: Callable[[int], bytes],
     cipher: ContentCipher = ContentCipher.AES256_CBC,
     headers: HeaderProtection = NOT_PROTECTED,
+    form: SignedForm = SignedForm.CLEAR,
 ) -> Body:
     """``body`` signed (``signing`` None: not signed) and encrypted to ``readers`` (none: not encrypted), as a new body.
 
@@ -97,30 +103,42 @@ async def protect_message(
     source = await source_of(body, header, wanted, random, encrypted=bool(readers))
     entity: Sized = source.entity
     if signing is not None:
-        entity = await sign(source, *signing, at, random, in_clear=not readers)
+        entity = await sign(source, *signing, at, random, in_clear=not readers, form=form)
     if readers:
         return await encrypt(source, entity, readers, bodies, random, cipher)
     return await write(source, entity, bodies)
 
 
 async def sign(
-    source: Source, signer: Signer, key: SigningKey, at: int, random: Callable[[int], bytes], *, in_clear: bool
-) -> SignedEntity:
-    """The entity of ``source`` signed by ``key``; made 7-bit first (RFC 8551 3.1.3) where it is to leave ``in_clear``."""
-    writer = SignatureWriter(key.certificates, at)
-    content, size, eight_bit = await in_thread(source.body, partial(_digest, source, writer, in_clear))
+    source: Source,
+    signer: Signer,
+    key: SigningKey,
+    at: int,
+    random: Callable[[int], bytes],
+    *,
+    in_clear: bool,
+    form: SignedForm = SignedForm.CLEAR,
+) -> Sized:
+    """The entity of ``source`` signed by ``key``; clear-signed it is made 7-bit first (RFC 8551 3.1.3) where it is to leave
+    ``in_clear``.
+    """
+    opaque = form is SignedForm.OPAQUE
+    writer = SignatureWriter(key.certificates, at, key.mechanism, key.preference)
+    content, size, eight_bit = await in_thread(source.body, partial(_digest, source, writer, in_clear and not opaque))
     need = writer.wants
     while need is not None:
         writer.give(await signer.sign(key.name, need.to_be_signed, need.mechanism))
         need = writer.wants
+    if opaque:
+        return OpaqueEntity(content, size, *writer.enclose(), writer.digest, writer.message_digest)
     boundary = random(BOUNDARY_BYTES)
     label = eight_bit and not in_clear
     return SignedEntity(content, size, writer.finalize(), writer.digest, writer.message_digest, boundary, label)
 
 
-def _digest(source: Source, writer: SignatureWriter, in_clear: bool) -> tuple[Entity, int, bool]:
-    """The first pass: what is signed, its length, and whether it is not 7-bit."""
-    entity: Entity = seven_bit(source.entity, source.utf8) if in_clear else source.entity
+def _digest(source: Source, writer: SignatureWriter, relayed: bool) -> tuple[Entity, int, bool]:
+    """The first pass: what is signed, its length, whether it is not 7-bit. ``relayed``: nothing keeps relays from changing it."""
+    entity: Entity = seven_bit(source.entity, source.utf8) if relayed else source.entity
     size, eight_bit = 0, False
     for chunk in entity.chunks():
         writer.update(chunk)

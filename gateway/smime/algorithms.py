@@ -24,6 +24,7 @@ CONTENT_TYPE: Final = "1.2.840.113549.1.9.3"
 MESSAGE_DIGEST: Final = "1.2.840.113549.1.9.4"
 SIGNING_TIME: Final = "1.2.840.113549.1.9.5"
 SMIME_CAPABILITIES: Final = "1.2.840.113549.1.9.15"
+ENCRYPTION_KEY_PREFERENCE: Final = "1.2.840.113549.1.9.16.2.11"
 SIGNING_CERTIFICATE_V2: Final = "1.2.840.113549.1.9.16.2.47"
 
 # Digests (RFC 5754 2)
@@ -51,6 +52,7 @@ RSA_SHA512: Final = "1.2.840.113549.1.1.13"
 ECDSA_SHA256: Final = "1.2.840.10045.4.3.2"
 ECDSA_SHA384: Final = "1.2.840.10045.4.3.3"
 ECDSA_SHA512: Final = "1.2.840.10045.4.3.4"
+ED25519: Final = "1.3.101.112"
 
 # Content encryption (RFC 3565, 5084)
 AES128_CBC: Final = "2.16.840.1.101.3.4.1.2"
@@ -58,13 +60,14 @@ AES256_CBC: Final = "2.16.840.1.101.3.4.1.42"
 AES128_GCM: Final = "2.16.840.1.101.3.4.1.6"
 AES256_GCM: Final = "2.16.840.1.101.3.4.1.46"
 
-# Key management (RFC 3560, 5753, 3565)
+# Key management (RFC 3560, 5753, 8418, 3565)
 RSA_OAEP: Final = "1.2.840.113549.1.1.7"
 P_SPECIFIED: Final = "1.2.840.113549.1.1.9"
 EC_PUBLIC_KEY: Final = "1.2.840.10045.2.1"
 ECDH_SHA256: Final = "1.3.132.1.11.1"
 ECDH_SHA384: Final = "1.3.132.1.11.2"
 ECDH_SHA512: Final = "1.3.132.1.11.3"
+ECDH_HKDF_SHA256: Final = "1.2.840.113549.1.9.16.3.19"
 AES128_WRAP: Final = "2.16.840.1.101.3.4.1.5"
 AES256_WRAP: Final = "2.16.840.1.101.3.4.1.45"
 
@@ -104,13 +107,6 @@ def check_key(key: object) -> rsa.RSAPublicKey | ec.EllipticCurvePublicKey:
     raise GatewayError(Reason.UNSUPPORTED, "key that is neither RSA nor EC")
 
 
-def mechanism_for(key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey) -> Mechanism:
-    """What a key signs with unless told otherwise: RSA PKCS #1 v1.5 with SHA-256, ECDSA with the digest of its curve's size."""
-    if isinstance(key, rsa.RSAPublicKey):
-        return Mechanism.RSA_PKCS1_SHA256
-    return Mechanism(f"ecdsa-{CURVES[key.curve.name]}")
-
-
 @lru_cache
 def digest_identifier(digest: Digest) -> bytes:
     """AlgorithmIdentifier of a digest, without parameters (RFC 5754 2)."""
@@ -119,9 +115,9 @@ def digest_identifier(digest: Digest) -> bytes:
 
 @lru_cache
 def signature_identifier(mechanism: Mechanism) -> bytes:
-    """AlgorithmIdentifier of a signature (RFC 5754 3, RFC 4056 3)."""
-    if mechanism in _ECDSA:
-        return der.sequence(der.oid(_ECDSA[mechanism]))
+    """AlgorithmIdentifier of a signature (RFC 5754 3, RFC 4056 3, RFC 8419 2.2)."""
+    if mechanism in _CURVES:
+        return der.sequence(der.oid(_CURVES[mechanism]))
     if mechanism in _RSA:
         return der.sequence(der.oid(_RSA[mechanism]), der.NULL)
     digest = digest_of(mechanism)
@@ -151,8 +147,9 @@ _RSA: Final = {
     Mechanism.RSA_PKCS1_SHA384: RSA_SHA384,
     Mechanism.RSA_PKCS1_SHA512: RSA_SHA512,
 }
-_ECDSA: Final = {
+_CURVES: Final = {
     Mechanism.ECDSA_SHA256: ECDSA_SHA256,
     Mechanism.ECDSA_SHA384: ECDSA_SHA384,
     Mechanism.ECDSA_SHA512: ECDSA_SHA512,
+    Mechanism.ED25519: ED25519,
 }

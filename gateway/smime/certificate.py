@@ -20,6 +20,8 @@ _FIELDS: Final = 10  # of a TBSCertificate (RFC 5280 4.1)
 MIN_LEGACY_RSA: Final = 1024  # what mail of the time before 2010 was signed with and encrypted to
 _BRAINPOOL: Final = frozenset({"brainpoolP256r1", "brainpoolP384r1", "brainpoolP512r1"})
 
+EncryptionKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | x25519.X25519PublicKey
+SigningPublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 ReadableKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | x25519.X25519PublicKey | dsa.DSAPublicKey
 
 
@@ -49,16 +51,32 @@ def identified(certificate: bytes) -> Identified:
 
 
 @lru_cache(maxsize=4096)
-def own_key(certificate: bytes) -> rsa.RSAPublicKey | ec.EllipticCurvePublicKey:
-    """The public key of ``certificate`` (DER), where we sign by such keys and encrypt to them. One that is for PSS alone opens
-    nothing (RFC 4055 1.2), and we do not sign by it.
+def encryption_key(certificate: bytes) -> EncryptionKey:
+    """The public key of ``certificate`` (DER), where we encrypt to such keys. One for PSS alone opens nothing (RFC 4055 1.2).
 
     Raises :class:`GatewayError` (MALFORMED, WEAK_ALGORITHM, UNSUPPORTED).
     """
     algorithm, *_ = next(iter(der.read(identified(certificate).spki)))
     if algorithm.raw == der.oid(RSA_PSS):
         raise GatewayError(Reason.UNSUPPORTED, "RSA key for PSS alone")
-    return check_key(_key(certificate))
+    key = _key(certificate)
+    if not isinstance(key, x25519.X25519PublicKey):
+        return check_key(key)
+    try:
+        x25519.X25519PrivateKey.generate().exchange(key)
+    except ValueError as error:  # a point of small order, with which everybody agrees on zero (RFC 7748 6.1)
+        raise GatewayError(Reason.WEAK_ALGORITHM, "X25519 key of small order") from error
+    return key
+
+
+@lru_cache(maxsize=4096)
+def signing_key(certificate: bytes) -> SigningPublicKey:
+    """The public key of ``certificate`` (DER), where we sign by such keys.
+
+    Raises :class:`GatewayError` (MALFORMED, WEAK_ALGORITHM, UNSUPPORTED).
+    """
+    key = _key(certificate)
+    return key if isinstance(key, ed25519.Ed25519PublicKey) else check_key(key)
 
 
 @lru_cache(maxsize=4096)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -31,12 +32,18 @@ class Mechanism(StrEnum):
     ECDSA_SHA256 = "ecdsa-sha256"
     ECDSA_SHA384 = "ecdsa-sha384"
     ECDSA_SHA512 = "ecdsa-sha512"
+    ED25519 = "ed25519"
 
 
 @lru_cache
 def digest_of(mechanism: Mechanism) -> Digest:
-    """The digest a mechanism signs; the content is digested by the same one (RFC 5652 5.3)."""
-    return Digest(mechanism.rpartition("-")[2])
+    """The digest of a mechanism, by which the content is digested too (RFC 5652 5.3). Ed25519 leaves no choice (RFC 8419 3.1)."""
+    return Digest.SHA512 if mechanism is Mechanism.ED25519 else Digest(mechanism.rpartition("-")[2])
+
+
+def signed_input(to_be_signed: bytes, mechanism: Mechanism) -> bytes:
+    """What the private key works on: the digest of ``to_be_signed``; all of it for Ed25519, which digests itself (RFC 8419 2.3)."""
+    return to_be_signed if mechanism is Mechanism.ED25519 else hashlib.new(digest_of(mechanism), to_be_signed).digest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from gateway.smime.algorithms import (
     AES256_GCM,
     AES256_WRAP,
     DIGESTS,
+    ECDH_HKDF_SHA256,
     ECDH_SHA256,
     ECDH_SHA384,
     ECDH_SHA512,
@@ -110,20 +111,22 @@ class Content:
 SHA2: Final = {der.oid(dotted): digest for digest, dotted in DIGESTS.items()} | {der.oid(SHA224): Digest.SHA224}
 """The digests of RFC 5754, by identifier."""
 
-_CONTENTS: Final = {
+CONTENTS: Final = {
     der.oid(dotted): Content(bits, mode)
     for dotted, bits, mode in (
-        (AES128_CBC, 128, Mode.CBC),
-        ("2.16.840.1.101.3.4.1.22", 192, Mode.CBC),
-        (AES256_CBC, 256, Mode.CBC),
-        (AES128_GCM, 128, Mode.GCM),
-        ("2.16.840.1.101.3.4.1.26", 192, Mode.GCM),
         (AES256_GCM, 256, Mode.GCM),
-        ("2.16.840.1.101.3.4.1.7", 128, Mode.CCM),
-        ("2.16.840.1.101.3.4.1.27", 192, Mode.CCM),
+        ("2.16.840.1.101.3.4.1.26", 192, Mode.GCM),
+        (AES128_GCM, 128, Mode.GCM),
         ("2.16.840.1.101.3.4.1.47", 256, Mode.CCM),
+        ("2.16.840.1.101.3.4.1.27", 192, Mode.CCM),
+        ("2.16.840.1.101.3.4.1.7", 128, Mode.CCM),
+        (AES256_CBC, 256, Mode.CBC),
+        ("2.16.840.1.101.3.4.1.22", 192, Mode.CBC),
+        (AES128_CBC, 128, Mode.CBC),
     )
 }
+"""The content encryptions that are opened always, by identifier, best first."""
+
 _LEGACY_CONTENTS: Final = {
     der.oid("1.2.840.113549.3.7"): Content(192, cipher=BlockCipher.TRIPLE_DES),
     der.oid("1.2.840.113549.3.2"): Content(128, cipher=BlockCipher.RC2),
@@ -144,16 +147,18 @@ _AGREEMENTS: Final = {
         ("1.3.132.1.14.1", Kdf.X963, Digest.SHA256),
         ("1.3.132.1.14.2", Kdf.X963, Digest.SHA384),
         ("1.3.132.1.14.3", Kdf.X963, Digest.SHA512),
-        ("1.2.840.113549.1.9.16.3.19", Kdf.HKDF, Digest.SHA256),
+        (ECDH_HKDF_SHA256, Kdf.HKDF, Digest.SHA256),
         ("1.2.840.113549.1.9.16.3.20", Kdf.HKDF, Digest.SHA384),
         ("1.2.840.113549.1.9.16.3.21", Kdf.HKDF, Digest.SHA512),
     )
 }
-_WRAPS: Final = {
-    der.oid(AES128_WRAP): (Wrap.AES, 16),
-    der.oid("2.16.840.1.101.3.4.1.25"): (Wrap.AES, 24),
+WRAPS: Final = {
     der.oid(AES256_WRAP): (Wrap.AES, 32),
+    der.oid("2.16.840.1.101.3.4.1.25"): (Wrap.AES, 24),
+    der.oid(AES128_WRAP): (Wrap.AES, 16),
 }
+"""The key wraps that are opened always, by identifier, best first."""
+
 _LEGACY_WRAPS: Final = {der.oid("1.2.840.113549.1.9.16.3.6"): (Wrap.TRIPLE_DES, 24)}
 
 
@@ -179,7 +184,7 @@ def unknown(algorithm: Algorithm, use: str) -> CmsError:
 
 def content_of(algorithm: Algorithm, strength: Strength) -> Content:
     """A content encryption. Raises :class:`CmsError` (WEAK_ALGORITHM, UNSUPPORTED)."""
-    found = _CONTENTS.get(algorithm.oid)
+    found = CONTENTS.get(algorithm.oid)
     if found is None and strength is Strength.LEGACY:
         found = _LEGACY_CONTENTS.get(algorithm.oid)
     if found is None:
@@ -216,7 +221,7 @@ def agreement_of(algorithm: Algorithm, strength: Strength) -> Agreement:
     if algorithm.parameters is None:
         raise malformed("a key agreement without a key wrap")
     wrap = read_algorithm(der.read(algorithm.parameters))
-    found = _WRAPS.get(wrap.oid)
+    found = WRAPS.get(wrap.oid)
     if found is None and strength is Strength.LEGACY:
         found = _LEGACY_WRAPS.get(wrap.oid)
     if found is None:

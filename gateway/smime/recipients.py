@@ -6,15 +6,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, x25519
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.x963kdf import X963KDF
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.outcome import GatewayError, Reason
 from gateway.smime import der
-from gateway.smime.algorithms import AES256_WRAP, CURVES, ECDH_OF_CURVE, HASHES, RSA_ENCRYPTION, KeyTransport, oaep_identifier
-from gateway.smime.certificate import Identified, identified, own_key
+from gateway.smime.algorithms import (
+    AES256_WRAP,
+    CURVES,
+    ECDH_HKDF_SHA256,
+    ECDH_OF_CURVE,
+    HASHES,
+    RSA_ENCRYPTION,
+    KeyTransport,
+    oaep_identifier,
+)
+from gateway.smime.certificate import Identified, encryption_key, identified
 from gateway.smime.keys import Digest
 
 WRAP_LENGTH: Final = 32
@@ -44,7 +54,7 @@ def recipient_infos(readers: Sequence[Reader], key: bytes) -> bytes:
 
 def version(readers: Sequence[Reader]) -> int:
     """The CMSVersion of EnvelopedData (RFC 5652 6.1): 2 as soon as a key is agreed on."""
-    return 2 if any(isinstance(own_key(reader.certificate), ec.EllipticCurvePublicKey) for reader in readers) else 0
+    return 0 if all(isinstance(encryption_key(reader.certificate), rsa.RSAPublicKey) for reader in readers) else 2
 
 
 def read_readers(infos: bytes) -> list[bytes]:
@@ -65,7 +75,7 @@ def read_readers(infos: bytes) -> list[bytes]:
 
 
 def _recipient_info(reader: Reader, key: bytes) -> bytes:
-    person, public = identified(reader.certificate), own_key(reader.certificate)
+    person, public = identified(reader.certificate), encryption_key(reader.certificate)
     if isinstance(public, rsa.RSAPublicKey):
         return _transported(person, public, reader.transport, key)
     return _agreed(person, public, key)
@@ -82,22 +92,41 @@ def _transported(person: Identified, public: rsa.RSAPublicKey, transport: KeyTra
     return der.sequence(der.integer(0), person.issuer_and_serial, algorithm, der.octet_string(wrapped))
 
 
-def _agreed(person: Identified, public: ec.EllipticCurvePublicKey, key: bytes) -> bytes:
-    """KeyAgreeRecipientInfo with an ephemeral key of ours (RFC 5753 3.1)."""
-    curve = public.curve.name
-    ephemeral = ec.generate_private_key(public.curve)
-    secret = ephemeral.exchange(ec.ECDH(), public)
-    derived = X963KDF(HASHES[CURVES[curve]], WRAP_LENGTH, shared_info()).derive(secret)
-    originator = der.read(ephemeral.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
-    encrypted = der.sequence(person.issuer_and_serial, der.octet_string(aes_key_wrap(derived, key)))
+def _agreed(person: Identified, public: ec.EllipticCurvePublicKey | x25519.X25519PublicKey, key: bytes) -> bytes:
+    """KeyAgreeRecipientInfo with an ephemeral key of ours (RFC 5753 3.1, RFC 8418 3)."""
+    agreed = _agreed_x25519(public) if isinstance(public, x25519.X25519PublicKey) else _agreed_on_curve(public)
+    originator = der.read(agreed.ephemeral.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+    encrypted = der.sequence(person.issuer_and_serial, der.octet_string(aes_key_wrap(agreed.wrapping, key)))
     return der.element(
         KEY_AGREEMENT,
         der.integer(3),
         # OriginatorPublicKey is a SubjectPublicKeyInfo under the tag [1]; its curve is named (RFC 5753 3.1.1)
         der.element(der.CONTEXT_CONSTRUCTED + 0, der.element(der.CONTEXT_CONSTRUCTED + 1, originator.content)),
-        der.sequence(der.oid(ECDH_OF_CURVE[curve]), _WRAP),
+        der.sequence(der.oid(agreed.scheme), _WRAP),
         der.sequence(encrypted),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Agreed:
+    """Our ephemeral public key, the key-wrap key that both sides come to, and the object identifier of how."""
+
+    ephemeral: ec.EllipticCurvePublicKey | x25519.X25519PublicKey
+    wrapping: bytes
+    scheme: str
+
+
+def _agreed_on_curve(public: ec.EllipticCurvePublicKey) -> _Agreed:
+    ephemeral, curve = ec.generate_private_key(public.curve), public.curve.name
+    wrapping = X963KDF(HASHES[CURVES[curve]], WRAP_LENGTH, shared_info()).derive(ephemeral.exchange(ec.ECDH(), public))
+    return _Agreed(ephemeral.public_key(), wrapping, ECDH_OF_CURVE[curve])
+
+
+def _agreed_x25519(public: x25519.X25519PublicKey) -> _Agreed:
+    """By HKDF, which without ukm has no salt (RFC 8418 2.2)."""
+    ephemeral = x25519.X25519PrivateKey.generate()
+    wrapping = HKDF(HASHES[Digest.SHA256], WRAP_LENGTH, None, shared_info()).derive(ephemeral.exchange(public))
+    return _Agreed(ephemeral.public_key(), wrapping, ECDH_HKDF_SHA256)
 
 
 def shared_info() -> bytes:

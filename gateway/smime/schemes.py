@@ -12,6 +12,7 @@ from gateway.smime.algorithms import (
     ECDSA_SHA256,
     ECDSA_SHA384,
     ECDSA_SHA512,
+    ED25519,
     RSA_ENCRYPTION,
     RSA_PSS,
     RSA_SHA256,
@@ -67,7 +68,7 @@ _SIGNATURES: Final = {
         (ECDSA_SHA256, Family.ECDSA, Digest.SHA256),
         (ECDSA_SHA384, Family.ECDSA, Digest.SHA384),
         (ECDSA_SHA512, Family.ECDSA, Digest.SHA512),
-        ("1.3.101.112", Family.ED25519, Digest.SHA512),  # its attributes digest the content by SHA-512 (RFC 8419 3.1)
+        (ED25519, Family.ED25519, Digest.SHA512),  # its attributes digest the content by SHA-512 (RFC 8419 3.1)
     )
 }
 _LEGACY: Final = {

@@ -1,9 +1,10 @@
-"""Writes SignedData with the content outside (RFC 5652 5, RFC 8551 3.5.3): digest the content, ask for one signature, write.
+"""Writes SignedData (RFC 5652 5): digest the content, ask for one signature, write what stands around the content or beside it.
 
 writer = SignatureWriter(certificates, at)
 for chunk in entity: writer.update(chunk)
 writer.give(sign(writer.wants))          # wants: the SignedAttributes and the mechanism
-structure = writer.finalize()            # DER, what goes into smime.p7s
+structure = writer.finalize()            # detached, DER: what goes into smime.p7s
+before, behind = writer.enclose()        # or opaque: what stands before and behind the content, read once more
 """
 
 from __future__ import annotations
@@ -11,36 +12,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
-
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
 from gateway.outcome import GatewayError, Reason
 from gateway.smime import der
-from gateway.smime.algorithms import (
-    AES128_CBC,
-    AES256_CBC,
-    AES256_GCM,
-    CONTENT_TYPE,
-    DATA,
-    HASHES,
-    MESSAGE_DIGEST,
-    SIGNED_DATA,
-    SIGNING_CERTIFICATE_V2,
-    SIGNING_TIME,
-    SMIME_CAPABILITIES,
-    digest_identifier,
-    mechanism_for,
-    signature_identifier,
-)
-from gateway.smime.certificate import identified, own_key
+from gateway.smime.algorithms import DATA, SIGNED_DATA, digest_identifier, signature_identifier
+from gateway.smime.certificate import identified, signing_key
 from gateway.smime.keys import Digest, Mechanism, digest_of
+from gateway.smime.mechanisms import mechanism_for, verify
+from gateway.smime.signedattributes import signed_attributes, written_digest
 
-_DIRECTORY_NAME: Final = der.CONTEXT_CONSTRUCTED + 4  # GeneralName, RFC 5280 4.2.1.6
-# What may be sent to us, best first (RFC 8551 2.5.2)
-_CAPABILITIES: Final = der.sequence(*(der.sequence(der.oid(cipher)) for cipher in (AES256_GCM, AES256_CBC, AES128_CBC)))
+_EXPLICIT: Final = der.CONTEXT_CONSTRUCTED + 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +34,26 @@ class NeedSignature:
 
 
 class SignatureWriter:
-    """One signer's detached SignedData. ``certificates`` are DER: the signer's own first, then those above it that readers need.
+    """One signer's SignedData. ``certificates`` are DER: the signer's own first, then those above it that readers need.
 
-    ``at`` is the signing time in microseconds UTC.
+    ``at`` is the signing time in microseconds UTC. ``mechanism`` None: the one of the signer's key. ``preference`` (DER) is the
+    certificate that answers are to be encrypted to; it travels with the others. Raises :class:`GatewayError`: KEY_UNAVAILABLE for
+    no certificate, WEAK_ALGORITHM or UNSUPPORTED for its key.
     """
 
-    def __init__(self, certificates: Sequence[bytes], at: int, mechanism: Mechanism | None = None) -> None:
+    def __init__(
+        self, certificates: Sequence[bytes], at: int, mechanism: Mechanism | None = None, preference: bytes | None = None
+    ) -> None:
         if not certificates:
             raise GatewayError(Reason.KEY_UNAVAILABLE, "no certificate to sign with")
-        self._certificates = tuple(certificates)
-        self._key = own_key(certificates[0])
-        self.mechanism = mechanism or mechanism_for(self._key)
+        self._certificate = certificates[0]
+        self._certificates = tuple(dict.fromkeys(certificates if preference is None else (*certificates, preference)))
+        self._key = signing_key(certificates[0])
+        self._preference = preference
+        self.mechanism = mechanism_for(certificates[0], mechanism)
         self._at = at
         self._hash = hashlib.new(self.digest)
+        self._size = 0
         self._attributes = b""
         self._signature: bytes | None = None
 
@@ -81,6 +70,7 @@ class SignatureWriter:
     def update(self, data: bytes) -> None:
         """The next bytes of the content."""
         self._hash.update(data)
+        self._size += len(data)
 
     @property
     def wants(self) -> NeedSignature | None:
@@ -88,7 +78,7 @@ class SignatureWriter:
         if self._signature is not None:
             return None
         if not self._attributes:
-            self._attributes = signed_attributes(self._hash.digest(), self._certificates[0], self._at)
+            self._attributes = signed_attributes(self._hash.digest(), self._certificate, self._at, self._preference)
         return NeedSignature(self._attributes, self.mechanism)
 
     def give(self, signature: bytes) -> None:
@@ -96,83 +86,52 @@ class SignatureWriter:
         self._signature = signature
 
     def finalize(self) -> bytes:
-        """The ContentInfo, read back first. Raises :class:`GatewayError` (OWN_WORK_WRONG) where the certificate's key does not
-        verify what was written, or it is not about the content that was given.
+        """The ContentInfo with the content outside (RFC 8551 3.5.3), read back first. Raises :class:`GatewayError` (OWN_WORK_WRONG)
+        where the certificate's key does not verify what was written, or it is not about the content that was given.
         """
-        digest = digest_identifier(self.digest)
+        signed_data = der.sequence(*self._opening(), der.sequence(der.oid(DATA)), self._closing())
+        return der.sequence(der.oid(SIGNED_DATA), der.element(_EXPLICIT, signed_data))
+
+    def enclose(self) -> tuple[bytes, bytes]:
+        """The ContentInfo with the content inside (RFC 8551 3.5.2): what stands before the bytes that were given, and behind them.
+
+        Raises as :meth:`finalize`.
+        """
+        behind = self._closing()
+        written, left = der.head(der.OCTET_STRING, self._size), self._size
+        for tag, before, after in (
+            (_EXPLICIT, b"", b""),
+            (der.SEQUENCE, der.oid(DATA), b""),
+            (der.SEQUENCE, b"".join(self._opening()), behind),
+            (_EXPLICIT, b"", b""),
+            (der.SEQUENCE, der.oid(SIGNED_DATA), b""),
+        ):
+            written, left = before + written, left + len(after)
+            written = der.head(tag, len(written) + left) + written
+        return written, behind
+
+    def _opening(self) -> tuple[bytes, bytes]:
+        """SignedData before its content: version, digestAlgorithms."""
+        return der.integer(1), der.set_of(digest_identifier(self.digest))
+
+    def _closing(self) -> bytes:
+        """SignedData behind its content: certificates, signerInfos. Read back."""
         signer_info = der.sequence(
             der.integer(1),
-            identified(self._certificates[0]).issuer_and_serial,
-            digest,
-            bytes((der.CONTEXT_CONSTRUCTED + 0,)) + self._attributes[1:],  # signed as a SET, written as [0] IMPLICIT
+            identified(self._certificate).issuer_and_serial,
+            digest_identifier(self.digest),
+            bytes((_EXPLICIT,)) + self._attributes[1:],  # signed as a SET, written as [0] IMPLICIT
             signature_identifier(self.mechanism),
             der.octet_string(self._signature or b""),
         )
-        signed_data = der.sequence(
-            der.integer(1),
-            der.set_of(digest),
-            der.sequence(der.oid(DATA)),
-            der.set_of(*self._certificates, tag=der.CONTEXT_CONSTRUCTED + 0),
-            der.set_of(signer_info),
-        )
-        written = der.sequence(der.oid(SIGNED_DATA), der.element(der.CONTEXT_CONSTRUCTED + 0, signed_data))
-        self._check(written)
-        return written
+        certificates = der.set_of(*self._certificates, tag=_EXPLICIT)
+        self._check(signer_info)
+        return certificates + der.set_of(signer_info)
 
-    def _check(self, written: bytes) -> None:
+    def _check(self, signer_info: bytes) -> None:
         """The attributes as written were signed, by this key, and hold the digest of what was given."""
-        _, wrapped = der.read(written)
-        *_, signer_infos = next(iter(wrapped))
-        _, _, _, attributes, _, signature = next(iter(signer_infos))
+        _, _, _, attributes, _, signature = der.read(signer_info)
         as_set = bytes((der.SET,)) + attributes.raw[1:]
         verify(self._key, as_set, signature.content, self.mechanism)
         if written_digest(as_set) != self._hash.digest():
             raise GatewayError(Reason.OWN_WORK_WRONG, "messageDigest is not the digest of the content")
-
-
-def signed_attributes(digest: bytes, certificate: bytes, at: int) -> bytes:
-    """The SignedAttributes of RFC 8551 2.5 and RFC 5035 over content of this ``digest``, as the DER of a SET."""
-    return der.set_of(
-        _attribute(CONTENT_TYPE, der.oid(DATA)),
-        _attribute(MESSAGE_DIGEST, der.octet_string(digest)),
-        _attribute(SIGNING_TIME, der.time(at)),
-        _signing_certificate(certificate),
-        _attribute(SMIME_CAPABILITIES, _CAPABILITIES),
-    )
-
-
-@lru_cache(maxsize=1024)
-def _signing_certificate(certificate: bytes) -> bytes:
-    signer = identified(certificate)
-    # ESSCertIDv2 (RFC 5035 4): SHA-256 is its default and therefore left out
-    general_names = der.sequence(der.element(_DIRECTORY_NAME, signer.issuer))
-    identifier = der.sequence(der.octet_string(hashlib.sha256(certificate).digest()), der.sequence(general_names, signer.serial))
-    return _attribute(SIGNING_CERTIFICATE_V2, der.sequence(der.sequence(identifier)))
-
-
-def _attribute(kind: str, value: bytes) -> bytes:
-    return der.sequence(der.oid(kind), der.set_of(value))
-
-
-def written_digest(attributes: bytes) -> bytes | None:
-    """The messageDigest in the DER of SignedAttributes; None where there is not exactly one."""
-    wanted = der.oid(MESSAGE_DIGEST)
-    found = [attribute for attribute in der.read(attributes) if attributes.startswith(wanted, attribute.inside)]
-    if len(found) != 1:
-        return None
-    _, values = found[0]
-    return der.read(values.content).content
-
-
-def verify(key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey, attributes: bytes, signature: bytes, mechanism: Mechanism) -> None:
-    """Returns when ``signature`` over ``attributes`` verifies. Raises :class:`GatewayError` (OWN_WORK_WRONG) otherwise."""
-    digest = HASHES[digest_of(mechanism)]
-    try:
-        if isinstance(key, ec.EllipticCurvePublicKey):
-            key.verify(signature, attributes, ec.ECDSA(digest))
-        elif mechanism.startswith("rsa-pss"):
-            key.verify(signature, attributes, padding.PSS(padding.MGF1(digest), digest.digest_size), digest)
-        else:
-            key.verify(signature, attributes, padding.PKCS1v15(), digest)
-    except InvalidSignature as error:
-        raise GatewayError(Reason.OWN_WORK_WRONG, "our signature does not verify with our certificate") from error

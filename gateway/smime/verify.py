@@ -202,22 +202,25 @@ def read_time(data: bytes) -> int | None:
 
 def _verifies(key: ReadableKey, signer: SignerInfo, scheme: Scheme, digest: bytes) -> bool:
     """Whether the signature is by ``key``. Raises :class:`GatewayError` (UNSUPPORTED)."""
-    algorithm: hashes.HashAlgorithm | Prehashed = HASHES[scheme.digest]
-    data = signer.attributes
-    if data is None:
-        if scheme.family is Family.ED25519:  # it signs the content and no digest of it (RFC 8419 3.2), which has streamed by
-            raise GatewayError(Reason.UNSUPPORTED, "Ed25519 without signed attributes")
-        data, algorithm = digest, Prehashed(HASHES[scheme.digest])
+    if signer.attributes is not None:
+        return verifies(key, signer.signature, signer.attributes, scheme, HASHES[scheme.digest])
+    if scheme.family is Family.ED25519:  # it signs the content and no digest of it (RFC 8419 3.2), which has streamed by
+        raise GatewayError(Reason.UNSUPPORTED, "Ed25519 without signed attributes")
+    return verifies(key, signer.signature, digest, scheme, Prehashed(HASHES[scheme.digest]))
+
+
+def verifies(key: ReadableKey, signature: bytes, data: bytes, scheme: Scheme, algorithm: hashes.HashAlgorithm | Prehashed) -> bool:
+    """Whether ``signature`` over ``data`` is by ``key``. ``algorithm``: the digest of ``scheme``, also where ``data`` is one."""
     try:
         match scheme.family, key:
             case ((Family.RSA_PKCS1 | Family.RSA_PSS), rsa.RSAPublicKey()):
-                key.verify(signer.signature, data, _padding(scheme), algorithm)
+                key.verify(signature, data, _padding(scheme), algorithm)
             case Family.ECDSA, ec.EllipticCurvePublicKey():
-                key.verify(signer.signature, data, ec.ECDSA(algorithm))
+                key.verify(signature, data, ec.ECDSA(algorithm))
             case Family.ED25519, ed25519.Ed25519PublicKey():
-                key.verify(signer.signature, data)
+                key.verify(signature, data)
             case Family.DSA, dsa.DSAPublicKey():
-                key.verify(signer.signature, data, algorithm)
+                key.verify(signature, data, algorithm)
             case _:
                 return False
     except (InvalidSignature, ValueError, UnsupportedAlgorithm):

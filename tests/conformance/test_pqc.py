@@ -14,7 +14,7 @@ import pytest
 
 from gateway.edge.keyfile import FileKey, KeyFileError
 from gateway.outcome import GatewayError, Reason
-from gateway.smime.certificate import own_key, readable_key
+from gateway.smime.certificate import encryption_key, readable_key, signing_key
 from gateway.smime.cms import SignedData
 from gateway.smime.known import Strength
 from gateway.smime.reader import CmsReader
@@ -63,7 +63,7 @@ def test_a_key_by_ml_kem_is_for_no_reader_of_ours() -> None:
 
 @pytest.mark.parametrize("name", CERTIFICATES)
 def test_their_certificates_hold_no_key_we_use(name: str) -> None:
-    for use in (own_key, lambda certificate: readable_key(certificate, Strength.LEGACY)):
+    for use in (encryption_key, signing_key, lambda certificate: readable_key(certificate, Strength.LEGACY)):
         with pytest.raises(GatewayError) as caught:
             use(contents(name))
         assert caught.value.reason is Reason.UNSUPPORTED

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import contextlib
 import hashlib
 import os
 from pathlib import Path
 from typing import Final
 
 import pytest
+from asn1crypto import cms
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ed25519, x25519
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -46,6 +50,7 @@ CERTIFICATES: Final = {
     "8.1": ("ed25519", Purpose.SMIME_SIGNER),
     "8.3": ("ed25519", Purpose.SMIME_RECIPIENT),
 }
+PEOPLE: Final = {"7.1": b"carlos", "7.3": b"carlos", "8.1": b"dana", "8.3": b"dana"}
 KEYS: Final = ("3.2", "4.2", "4.4", "5.2", "5.4", "6.2", "7.2", "7.4", "8.2", "8.4")
 # Each holds a person's two keys and certificates, and that of the authority across. The library gives one key of the two, and
 # that is here the one to decrypt with; the other is to be had from its own file.
@@ -231,10 +236,29 @@ def test_keys_agreed_on_by_x25519(person: str, other: str) -> None:
     assert caught.value.reason is Reason.INTEGRITY
 
 
-def test_we_do_not_write_to_them_nor_sign_as_them() -> None:
-    """Ed25519 and X25519 are read, and not written; a clean answer instead."""
-    with pytest.raises(GivenError, match="holds no RSA, EC or X25519 private key"):
-        held("7.2", "7.1")
-    with pytest.raises(GatewayError) as caught:
-        asyncio.run(protect_given(MemoryBody.of(MESSAGE), None, [certificate("7.3")], AT))
-    assert caught.value.reason is Reason.UNSUPPORTED
+@pytest.mark.parametrize(("signing", "signer", "reading", "reader"), [("7.2", "7.1", "8.4", "8.3"), ("8.2", "8.1", "7.4", "7.3")])
+def test_we_write_between_them(signing: str, signer: str, reading: str, reader: str) -> None:
+    """Signed by Ed25519 and encrypted by X25519; openssl 3.0 does neither in CMS."""
+    message = MESSAGE.replace(b"alice", PEOPLE[signer]).replace(b"bob", PEOPLE[reader])
+    body = asyncio.run(protect_given(MemoryBody.of(message), held(signing, signer), [certificate(reader)], AT))
+    result = opened(b"".join(body.chunks()), (held(reading, reader),), believing(file("6.1")), AT)
+    assert (result.verdict.judged, result.verdict.encrypted) == (Judged.VERIFIED, True)
+    enveloped, signed = result.verdict.layers
+    assert enveloped.recipients
+    assert signed.algorithms["signature"] == "ed25519"
+    assert shown(result).endswith(b"\r\n\r\n" + TEXT + b"\r\n")
+
+
+@pytest.mark.parametrize(("signing", "signer", "other"), [("7.2", "7.1", "8.1"), ("8.2", "8.1", "7.1")])
+def test_the_signature_is_the_one_of_rfc_8032(signing: str, signer: str, other: str) -> None:
+    """It holds by the key alone, over the attributes as another library reads them (RFC 8419 3.1)."""
+    body = asyncio.run(protect_given(MemoryBody.of(MESSAGE), held(signing, signer), [], AT))
+    part = b"".join(body.chunks()).partition(b'filename="smime.p7s"')[2]
+    structure = base64.b64decode(part.partition(b"\r\n\r\n")[2].partition(b"\r\n--")[0])
+    [info] = cms.ContentInfo.load(structure, strict=True)["content"]["signer_infos"]
+    signed, signature = b"\x31" + info["signed_attrs"].dump()[1:], info["signature"].native
+    for section, good in ((signer, True), (other, False)):
+        public = x509.load_der_x509_certificate(certificate(section)).public_key()
+        assert isinstance(public, ed25519.Ed25519PublicKey)
+        with contextlib.nullcontext() if good else pytest.raises(InvalidSignature):
+            public.verify(signature, signed)

@@ -7,7 +7,7 @@ import hashlib
 import pytest
 
 from gateway.edge.keywire import MAX_FRAME, FrameReader, Kind, TooLongError, WireError, write_frame
-from gateway.edge.tosign import FRESH, MAX_ATTRIBUTES, NotSignableError, digest_to_sign
+from gateway.edge.tosign import FRESH, MAX_ATTRIBUTES, NotSignableError, input_to_sign
 from gateway.smime import der
 from gateway.smime.keys import Mechanism
 
@@ -32,16 +32,16 @@ def attributes(at: int = NOW, size: int = 0) -> bytes:
 def test_attributes_that_are_signed() -> None:
     longest = attributes(size=MAX_ATTRIBUTES)
     assert len(longest) == MAX_ATTRIBUTES
-    assert digest_to_sign(longest, Mechanism.RSA_PKCS1_SHA256, NOW) == hashlib.sha256(longest).digest()
+    assert input_to_sign(longest, Mechanism.RSA_PKCS1_SHA256, NOW) == hashlib.sha256(longest).digest()
     with pytest.raises(NotSignableError):
-        digest_to_sign(attributes(size=MAX_ATTRIBUTES + 1), Mechanism.RSA_PKCS1_SHA256, NOW)
+        input_to_sign(attributes(size=MAX_ATTRIBUTES + 1), Mechanism.RSA_PKCS1_SHA256, NOW)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_signing_time_that_is_now(sign: int) -> None:
-    assert digest_to_sign(attributes(NOW + sign * FRESH), Mechanism.RSA_PKCS1_SHA256, NOW)
+    assert input_to_sign(attributes(NOW + sign * FRESH), Mechanism.RSA_PKCS1_SHA256, NOW)
     with pytest.raises(NotSignableError):
-        digest_to_sign(attributes(NOW + sign * (FRESH + 1_000_000)), Mechanism.RSA_PKCS1_SHA256, NOW)
+        input_to_sign(attributes(NOW + sign * (FRESH + 1_000_000)), Mechanism.RSA_PKCS1_SHA256, NOW)
 
 
 def test_a_frame() -> None:

@@ -80,6 +80,23 @@ async def test_every_form_signs(folder: Path, issued: dict[str, Issued], kind: s
         public.verify(await keys.sign("sign", b"attributes", Mechanism.ECDSA_SHA384), b"attributes", ec.ECDSA(hashes.SHA384()))
 
 
+def test_ed25519_signs_the_attributes_themselves(tmp_path: Path) -> None:
+    """RFC 8419 2.3; verified by openssl."""
+    for command in (
+        ["genpkey", "-algorithm", "ed25519", "-out", "key"],
+        ["pkey", "-in", "key", "-pubout", "-out", "public"],
+    ):
+        subprocess.run(["openssl", *command], cwd=tmp_path, check=True)
+    key = FileKey.load(tmp_path / "key")
+    (tmp_path / "signature").write_bytes(key.sign(b"attributes", Mechanism.ED25519))
+    (tmp_path / "data").write_bytes(b"attributes")
+    verify = ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", "public", "-rawin", "-in", "data", "-sigfile", "signature"]
+    subprocess.run(verify, cwd=tmp_path, check=True, capture_output=True)
+    with pytest.raises(GatewayError) as error:
+        key.sign(bytes(32), Mechanism.ECDSA_SHA256)
+    assert error.value.reason is Reason.KEY_UNAVAILABLE
+
+
 async def test_keys_are_unwrapped(folder: Path, issued: dict[str, Issued]) -> None:
     keys = FileKeys({kind: FileKey.load(folder / f"{kind}.key") for kind in issued})
     public = rsa_public(issued["rsa2048"])
@@ -125,12 +142,12 @@ def test_a_wrong_passphrase_is_said_without_the_key(folder: Path, name: str, pas
 def test_what_holds_no_key_is_said(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "noise").write_bytes(b"\x30\x82noise")
     (tmp_path / "long").write_bytes(bytes(70_000))
-    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", tmp_path / "ed25519"], check=True)
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ed448", "-out", tmp_path / "ed448"], check=True)
     for path, words in (
         (folder / "p256.pem", "not a PEM"),
         (tmp_path / "noise", "not a PEM"),
         (tmp_path / "long", "longer than"),
-        (tmp_path / "ed25519", "no RSA, EC or X25519"),
+        (tmp_path / "ed448", "no RSA, EC, Ed25519 or X25519"),
         (tmp_path / "absent", "No such file"),
     ):
         with pytest.raises(KeyFileError, match=words):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pkcs11
 import pytest
 from asn1crypto.core import OctetString
-from cryptography.hazmat.primitives.asymmetric import ec, x25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, x25519
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -18,7 +18,7 @@ from gateway.edge.pkcs11 import TokenKeys
 from gateway.edge.tokensession import TokenError
 from gateway.edge.tokensetup import administer
 from gateway.outcome import Reason
-from gateway.smime.keys import Digest, Ecdh, Kdf
+from gateway.smime.keys import Digest, Ecdh, Kdf, Mechanism
 from tests.edge.test_pkcs11 import agreed
 from tests.smime import agreeing
 from tests.smime.agreeing import CEK, SMALL_ORDER, agreed_x25519
@@ -43,6 +43,7 @@ class World:
     folder: Path
     curves: dict[str, ec.EllipticCurvePublicKey]
     montgomery: x25519.X25519PublicKey
+    edwards: ed25519.Ed25519PublicKey
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +53,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     token = new_token(folder)
     points = {}
     with administer(token, folder / "keys") as administration:
-        for name, parameters in {**{name: text for name, (text, _) in CURVES.items()}, "x25519": "06032b656e"}.items():
-            edwards = name == "x25519"
+        named = {name: text for name, (text, _) in CURVES.items()} | {"x25519": "06032b656e", "ed25519": "06032b6570"}
+        for name, parameters in named.items():
+            edwards = name.endswith("25519")
             domain = administration._session.create_domain_parameters(
                 pkcs11.KeyType.EC_EDWARDS if edwards else pkcs11.KeyType.EC,
                 {pkcs11.Attribute.EC_PARAMS: bytes.fromhex(parameters)},
@@ -62,12 +64,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
             public, _ = domain.generate_keypair(
                 store=True,
                 label=name,
-                capabilities=pkcs11.MechanismFlag.DERIVE,
+                capabilities=pkcs11.MechanismFlag.SIGN if name == "ed25519" else pkcs11.MechanismFlag.DERIVE,
                 mechanism=pkcs11.Mechanism.EC_EDWARDS_KEY_PAIR_GEN if edwards else pkcs11.Mechanism.EC_KEY_PAIR_GEN,
             )
             points[name] = bytes(OctetString.load(public[pkcs11.Attribute.EC_POINT]))
     on_curve = {name: ec.EllipticCurvePublicKey.from_encoded_point(curve, points[name]) for name, (_, curve) in CURVES.items()}
-    return World(token, folder, on_curve, x25519.X25519PublicKey.from_public_bytes(points["x25519"]))
+    montgomery = x25519.X25519PublicKey.from_public_bytes(points["x25519"])
+    return World(token, folder, on_curve, montgomery, ed25519.Ed25519PublicKey.from_public_bytes(points["ed25519"]))
 
 
 @pytest.fixture
@@ -120,6 +123,14 @@ def test_hkdf_is_done_behind_the_token(world: World, keys: TokenKeys) -> None:
 
 
 def test_a_curve_that_we_do_not_use_is_said(world: World, keys: TokenKeys) -> None:
-    with pytest.raises(TokenError, match=r"key 'secp256k1' is neither RSA nor on P-256, .* or X25519") as caught:
+    with pytest.raises(TokenError, match=r"key 'secp256k1' is neither RSA nor on P-256, .* or Ed25519") as caught:
         keys.unwrap("secp256k1", agreed(world.curves["secp256k1"]))
     assert caught.value.reason is Reason.KEY_UNAVAILABLE
+
+
+def test_ed25519_signs_what_it_is_given(world: World, keys: TokenKeys) -> None:
+    """RFC 8032 5.1: over the data itself, whose digest it makes by itself."""
+    world.edwards.verify(keys.sign("ed25519", b"attributes", Mechanism.ED25519), b"attributes")
+    for name, mechanism in (("ed25519", Mechanism.ECDSA_SHA256), ("p256", Mechanism.ED25519), ("x25519", Mechanism.ED25519)):
+        with pytest.raises(TokenError, match="another kind"):
+            keys.sign(name, bytes(32), mechanism)

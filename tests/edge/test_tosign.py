@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from asn1crypto import cms, core
 
-from gateway.edge.tosign import NotSignableError, digest_to_sign
+from gateway.edge.tosign import NotSignableError, input_to_sign
 from gateway.smime.keys import Mechanism
 from tests import pki
 
@@ -38,14 +38,14 @@ def attributes(
 
 def test_attributes_of_now_are_hashed_as_they_stand() -> None:
     der = attributes()
-    assert digest_to_sign(der, SHA256, NOW_US) == hashlib.sha256(der).digest()
+    assert input_to_sign(der, SHA256, NOW_US) == hashlib.sha256(der).digest()
     der = attributes(digest=b"\x11" * 48)
-    assert digest_to_sign(der, Mechanism.ECDSA_SHA384, NOW_US) == hashlib.sha384(der).digest()
+    assert input_to_sign(der, Mechanism.ECDSA_SHA384, NOW_US) == hashlib.sha384(der).digest()
 
 
 def test_the_order_of_der_is_asked_for() -> None:
     with pytest.raises(NotSignableError, match="order"):
-        digest_to_sign(reordered(attributes()), SHA256, NOW_US)
+        input_to_sign(reordered(attributes()), SHA256, NOW_US)
 
 
 def reordered(der: bytes) -> bytes:
@@ -57,18 +57,18 @@ def reordered(der: bytes) -> bytes:
 
 @pytest.mark.parametrize("minutes", [-5, 0, 5])
 def test_five_minutes_either_way_are_now(minutes: int) -> None:
-    assert digest_to_sign(attributes(at=NOW + timedelta(minutes=minutes)), SHA256, NOW_US)
+    assert input_to_sign(attributes(at=NOW + timedelta(minutes=minutes)), SHA256, NOW_US)
 
 
 @pytest.mark.parametrize("seconds", [-301, 301, -86400 * 365 * 40, 86400 * 365 * 40])
 def test_another_time_is_refused(seconds: int) -> None:
     with pytest.raises(NotSignableError, match="signing time"):
-        digest_to_sign(attributes(at=NOW + timedelta(seconds=seconds)), SHA256, NOW_US)
+        input_to_sign(attributes(at=NOW + timedelta(seconds=seconds)), SHA256, NOW_US)
 
 
 def test_from_2050_the_time_is_generalized() -> None:
     later = datetime(2051, 1, 1, tzinfo=UTC)
-    assert digest_to_sign(attributes(at=later), SHA256, int(later.timestamp()) * 1_000_000)
+    assert input_to_sign(attributes(at=later), SHA256, int(later.timestamp()) * 1_000_000)
 
 
 @pytest.mark.parametrize(
@@ -91,14 +91,14 @@ def test_from_2050_the_time_is_generalized() -> None:
 )
 def test_what_is_no_set_of_these_attributes_is_refused(der: bytes, words: str) -> None:
     with pytest.raises(NotSignableError, match=words):
-        digest_to_sign(der, SHA256, NOW_US)
+        input_to_sign(der, SHA256, NOW_US)
 
 
 def test_two_values_of_one_attribute_are_refused() -> None:
     two = attribute("message_digest", core.OctetString(b"\x11" * 32), core.OctetString(b"\x22" * 32))
     der = cms.CMSAttributes([attribute("content_type", cms.ContentType("data")), two]).dump()
     with pytest.raises(NotSignableError, match="one message digest"):
-        digest_to_sign(der, SHA256, NOW_US)
+        input_to_sign(der, SHA256, NOW_US)
 
 
 def test_a_certificate_is_refused() -> None:
@@ -106,17 +106,17 @@ def test_a_certificate_is_refused() -> None:
     leaf = pki.Ca.root("CN=Zone Root").signer("results@laboratory.example")
     for der in (leaf.der, leaf.certificate.tbs_certificate_bytes):
         with pytest.raises(NotSignableError):
-            digest_to_sign(der, SHA256, NOW_US)
+            input_to_sign(der, SHA256, NOW_US)
 
 
 def test_every_shortening_and_every_changed_byte_ends_in_an_answer_or_a_refusal() -> None:
     der = attributes()
     for place in range(len(der)):
         with pytest.raises(NotSignableError):
-            digest_to_sign(der[:place], SHA256, NOW_US)
+            input_to_sign(der[:place], SHA256, NOW_US)
         for value in (0, 0x1F, 0x80, 0x81, 0x84, 0xFF):
             changed = der[:place] + bytes([value]) + der[place + 1 :]
             try:
-                digest_to_sign(changed, SHA256, NOW_US)
+                input_to_sign(changed, SHA256, NOW_US)
             except NotSignableError:
                 continue

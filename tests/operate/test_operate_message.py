@@ -127,7 +127,7 @@ def test_standard_input_is_a_dash(desk: Desk) -> None:
 
 def test_the_key_may_be_in_pkcs12_with_its_passphrase_in_a_file(desk: Desk) -> None:
     bundle = pkcs12.serialize_key_and_certificates(
-        b"reader", desk.reader.key, desk.reader.certificate, None, BestAvailableEncryption(b"a passphrase")
+        b"reader", desk.reader.issuing, desk.reader.certificate, None, BestAvailableEncryption(b"a passphrase")
     )
     given = ("--key", desk.path("reader.p12", bundle), "--passphrase", desk.path("passphrase", b"a passphrase\n"))
     trust = ("--trust", desk.path("ca.pem"), "--crl", desk.path("ca.crl"))

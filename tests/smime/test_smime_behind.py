@@ -226,10 +226,10 @@ def test_a_key_file_of_another_curve_than_its_certificate(readers: dict[str, Iss
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        (["genpkey", "-algorithm", "x448"], "holds no RSA, EC or X25519"),
-        (["genpkey", "-algorithm", "ed448"], "holds no RSA, EC or X25519"),
+        (["genpkey", "-algorithm", "x448"], "holds no RSA, EC, Ed25519 or X25519"),
+        (["genpkey", "-algorithm", "ed448"], "holds no RSA, EC, Ed25519 or X25519"),
         (["genpkey", "-algorithm", "x25519", "-outform", "DER"], "not a PEM or PKCS#12"),
-        (["pkcs12", "-export", "-nokeys", "-passout", "pass:", "-in", "{certificate}"], "holds no RSA, EC or X25519"),
+        (["pkcs12", "-export", "-nokeys", "-passout", "pass:", "-in", "{certificate}"], "holds no RSA, EC, Ed25519 or X25519"),
     ],
 )
 def test_a_file_that_holds_no_key_of_ours_is_said(

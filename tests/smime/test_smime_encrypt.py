@@ -6,15 +6,24 @@ from pathlib import Path
 
 import pytest
 from asn1crypto import cms
+from cryptography.hazmat.primitives.asymmetric import x25519
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CBC
+from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
+from cryptography.hazmat.primitives.padding import PKCS7
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.outcome import GatewayError, Reason
 from gateway.smime import der
 from gateway.smime.algorithms import ContentCipher, KeyTransport
+from gateway.smime.certificate import identified
 from gateway.smime.encrypt import Encryptor, check_head
 from gateway.smime.recipients import Reader, read_readers, recipient_infos
 from tests.pki import Ca, Issued, short_rsa
+from tests.smime import agreeing
 from tests.smime.openssl import decrypt
 
 CONTENT = "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\nRésultat : œdème\r\n.\r\n".encode()
@@ -42,6 +51,50 @@ def test_openssl_decrypts_for_every_kind_of_key(
     assert decrypt(encrypted([Reader(readers[kind].der)], CONTENT, cipher), certificate, key) == CONTENT
 
 
+def opened_by_hand(structure: bytes, reader: Issued) -> bytes:
+    """What the one reader of EnvelopedData opens by an X25519 key, step by step from RFC 8418: openssl does not know it."""
+    data = cms.ContentInfo.load(structure, strict=True)["content"]
+    [info] = data["recipient_infos"]
+    agree = info.chosen
+    assert (data["version"].native, agree["version"].native, agree["ukm"].native) == ("v2", "v3", None)
+    sender = agree["originator"].chosen
+    assert sender["algorithm"].dump() == bytes.fromhex("300506032b656e")  # id-X25519 (RFC 8410 3), without parameters
+    scheme = agree["key_encryption_algorithm"]
+    assert scheme["algorithm"].dotted == agreeing.HKDF["sha256"]
+    assert scheme["parameters"].dump() == der.sequence(der.oid(agreeing.WRAPS[32]))
+    [encrypted] = agree["recipient_encrypted_keys"]
+    assert encrypted["rid"].chosen["serial_number"].native == reader.certificate.serial_number
+    assert isinstance(reader.key, x25519.X25519PrivateKey)
+    secret = reader.key.exchange(x25519.X25519PublicKey.from_public_bytes(bytes(sender["public_key"])))
+    wrapping = agreeing.hkdf("sha256", secret, b"", agreeing.shared_info(32, None), 32)
+    key = aes_key_unwrap(wrapping, encrypted["encrypted_key"].native)
+    content = data["encrypted_content_info"]
+    vector = content["content_encryption_algorithm"]["parameters"].native
+    cipher, padding = Cipher(AES(key), CBC(vector)).decryptor(), PKCS7(128).unpadder()
+    return padding.update(cipher.update(content["encrypted_content"].native)) + padding.finalize()
+
+
+def test_an_x25519_reader_decrypts() -> None:
+    reader = Ca.root().reader("x25519@laboratory.example", "x25519")
+    assert opened_by_hand(encrypted([Reader(reader.der)], CONTENT), reader) == CONTENT
+
+
+@pytest.mark.parametrize("point", agreeing.SMALL_ORDER, ids=range(len(agreeing.SMALL_ORDER)))
+def test_an_x25519_key_of_small_order_is_refused(point: bytes) -> None:
+    """With it everybody agrees on zero (RFC 7748 6.1): whoever sees the mail opens it."""
+    reader = Ca.root().reader("x25519@laboratory.example", "x25519")
+    own = reader.certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)[-32:]
+    with pytest.raises(GatewayError) as caught:
+        Encryptor([Reader(reader.der.replace(own, point))], 10, os.urandom)
+    assert caught.value.reason is Reason.WEAK_ALGORITHM
+
+
+def test_an_ed25519_key_opens_nothing() -> None:
+    with pytest.raises(GatewayError) as caught:
+        Encryptor([Reader(Ca.root().reader("ed25519@laboratory.example", "ed25519").der)], 10, os.urandom)
+    assert caught.value.reason is Reason.UNSUPPORTED
+
+
 @pytest.mark.parametrize("cipher", ContentCipher)
 def test_openssl_decrypts_oaep(readers: dict[str, Issued], tmp_path: Path, cipher: ContentCipher) -> None:
     certificate, key = readers["rsa2048"].write(tmp_path, "reader")
@@ -49,8 +102,13 @@ def test_openssl_decrypts_oaep(readers: dict[str, Issued], tmp_path: Path, ciphe
     assert decrypt(structure, certificate, key) == CONTENT
 
 
-def test_every_one_of_several_readers_decrypts(readers: dict[str, Issued], tmp_path: Path) -> None:
-    structure = encrypted([Reader(issued.der) for issued in readers.values()], CONTENT)
+@pytest.mark.parametrize("cipher", ContentCipher)
+def test_every_one_of_several_readers_decrypts(readers: dict[str, Issued], tmp_path: Path, cipher: ContentCipher) -> None:
+    """Each with the algorithm of his key and his program: openssl finds its own among others, also such as it does not know."""
+    others = Ca.root().reader("x25519@laboratory.example", "x25519")
+    oaep = Reader(readers["rsa4096"].der, KeyTransport.OAEP_SHA256)
+    plain = [Reader(issued.der) for name, issued in readers.items() if name != "rsa4096"]
+    structure = encrypted([Reader(others.der), oaep, *plain], CONTENT, cipher)
     for name, issued in readers.items():
         certificate, key = issued.write(tmp_path, name)
         assert decrypt(structure, certificate, key) == CONTENT
@@ -79,8 +137,8 @@ def test_structure_is_der_of_the_announced_lengths(
 
 def test_versions_are_those_of_the_rfc(readers: dict[str, Issued]) -> None:
     """RFC 5652 6.1: 0 with key transport alone, 2 as soon as a key is agreed on."""
-    for kind, wanted in (("rsa2048", "v0"), ("p256", "v2")):
-        info = cms.ContentInfo.load(encrypted([Reader(readers[kind].der)], CONTENT))
+    for kinds, wanted in ((["rsa2048"], "v0"), (["p256"], "v2"), (["rsa2048", "p384"], "v2")):
+        info = cms.ContentInfo.load(encrypted([Reader(readers[kind].der) for kind in kinds], CONTENT))
         assert info["content"]["version"].native == wanted
 
 
@@ -132,7 +190,8 @@ def test_head_for_other_readers_is_our_own_mistake(readers: dict[str, Issued]) -
 
 
 def test_readers_of_an_unknown_form_are_not_taken_for_ours(readers: dict[str, Issued]) -> None:
-    infos = recipient_infos([Reader(readers["p256"].der)], bytes(32))
-    assert len(read_readers(infos)) == 1
+    to = [readers["p256"], readers["rsa2048"], Ca.root().reader("x25519@laboratory.example", "x25519")]
+    infos = recipient_infos([Reader(each.der) for each in to], bytes(32))
+    assert sorted(read_readers(infos)) == sorted(identified(each.der).issuer_and_serial for each in to)
     with pytest.raises(GatewayError):
         read_readers(der.set_of(der.element(der.CONTEXT_CONSTRUCTED + 2, der.integer(4))))

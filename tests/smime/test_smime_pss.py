@@ -12,13 +12,18 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
+from gateway.edge.keyfile import FileKey, FileKeys
 from gateway.outcome import GatewayError, Reason
 from gateway.smime import der
 from gateway.smime.certificate import identified
+from gateway.smime.keys import Mechanism
 from gateway.smime.known import Strength
+from gateway.smime.mechanisms import mechanisms_of
 from gateway.smime.recipients import Reader, recipient_infos
 from gateway.smime.sign import SignatureWriter
 from gateway.smime.verify import Signature
+from tests.pki import NOW, microseconds
+from tests.smime.openssl import openssl
 from tests.smime.test_smime_verify import (
     BAD,
     CONTENT,
@@ -168,12 +173,51 @@ def test_attributes_that_must_be_signed_are_nothing_outside(free: tuple[Path, Pa
     assert answers(signed(free, "sha256", RSA_SHA256, padding.PKCS1v15(), other)) == [(Signature.GOOD, None)]
 
 
-def test_we_neither_encrypt_to_a_key_for_pss_alone_nor_sign_by_it(tmp_path: Path) -> None:
+def certificate_of(pair: tuple[Path, Path]) -> bytes:
+    return x509.load_pem_x509_certificate(pair[0].read_bytes()).public_bytes(Encoding.DER)
+
+
+def test_we_do_not_encrypt_to_a_key_for_pss_alone(tmp_path: Path) -> None:
     """Its owner limits it to that (RFC 4055 1.2)."""
-    certificate = x509.load_pem_x509_certificate(pss_key(tmp_path)[0].read_bytes()).public_bytes(Encoding.DER)
     with pytest.raises(GatewayError) as caught:
-        recipient_infos([Reader(certificate)], bytes(32))
+        recipient_infos([Reader(certificate_of(pss_key(tmp_path)))], bytes(32))
     assert caught.value.reason is Reason.UNSUPPORTED
-    with pytest.raises(GatewayError) as caught:
-        SignatureWriter([certificate], 0)
-    assert caught.value.reason is Reason.UNSUPPORTED
+
+
+@pytest.mark.parametrize(
+    ("limits", "mechanisms"),
+    [
+        ((), [Mechanism.RSA_PSS_SHA256, Mechanism.RSA_PSS_SHA384, Mechanism.RSA_PSS_SHA512]),
+        (("sha256", "sha256", "32"), [Mechanism.RSA_PSS_SHA256]),
+        (("sha384", "sha384", "48"), [Mechanism.RSA_PSS_SHA384]),
+        (("sha512", "sha512", "20"), [Mechanism.RSA_PSS_SHA512]),
+    ],
+    ids=["any", "sha256", "sha384", "sha512"],
+)
+async def test_we_sign_by_a_key_for_pss_alone_within_its_parameters(
+    tmp_path: Path, limits: tuple[str, ...], mechanisms: list[Mechanism]
+) -> None:
+    """RFC 4055 3.3; openssl, which holds a key to its parameters, verifies."""
+    pair = pss_key(tmp_path, *limits)
+    certificate = certificate_of(pair)
+    assert mechanisms_of(certificate) == tuple(mechanisms)
+    keys = FileKeys({"key": FileKey.load(pair[1])})
+    (tmp_path / "content").write_bytes(CONTENT)
+    for mechanism in (None, *mechanisms):
+        writer = SignatureWriter([certificate], microseconds(NOW), mechanism)
+        writer.update(CONTENT)
+        need = writer.wants
+        assert need is not None
+        writer.give(await keys.sign("key", need.to_be_signed, need.mechanism))
+        options = ("-inform", "DER", "-content", tmp_path / "content", "-binary", "-noverify", "-certfile", pair[0])
+        assert openssl("cms", "-verify", *options, data=writer.finalize()) == CONTENT
+
+
+@pytest.mark.parametrize("limits", [("sha256", "sha512", "32"), ("sha256", "sha256", "33"), ("sha224", "sha224", "28")])
+def test_we_do_not_sign_by_a_key_with_other_parameters_than_ours(tmp_path: Path, limits: tuple[str, ...]) -> None:
+    """Our mask has the digest of the signature and our salt its length, as RFC 4056 2.2 recommends."""
+    certificate = certificate_of(pss_key(tmp_path, *limits))
+    for mechanism in (None, *Mechanism):
+        with pytest.raises(GatewayError) as caught:
+            SignatureWriter([certificate], 0, mechanism)
+        assert caught.value.reason is Reason.UNSUPPORTED

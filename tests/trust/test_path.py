@@ -161,7 +161,7 @@ def test_listed_leaf(zone: Zone) -> None:
     lone = pki.self_signed()
     anchors = Anchors([lone.der])
     assert zone.judge(lone, anchors=anchors) == Trusted((lone.der,))
-    below = Ca(lone.certificate, lone.key).signer("results@laboratory.example")
+    below = Ca(lone.certificate, lone.issuing).signer("results@laboratory.example")
     assert _reason(zone.judge(below, anchors=anchors)) is Reason.CHAIN
 
 

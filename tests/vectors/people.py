@@ -41,7 +41,7 @@ class People:
             ca = Ca.root("CN=Authority of the Vectors", kind="rsa2048")
             Issued(ca.certificate, ca.key, ()).write(WORLD, "authority")
         found = _load("authority")
-        return Ca(found.certificate, found.key, ())
+        return Ca(found.certificate, found.issuing, ())
 
     def sign(self, entity: bytes, *options: str, by: tuple[str, ...] = ("results",)) -> bytes:
         """By the people of these names."""
