@@ -73,7 +73,7 @@ def copies_of(decisions: Sequence[Decision], header: Header) -> tuple[Copy, ...]
 
     What is encrypted lists its readers: who stands in no To or Cc of ``header`` gets a copy alone, so that no other learns of it.
     """
-    named = _named(header)
+    named = named_in(header)
     groups: dict[tuple[Make, NextHop, str | None, str], list[Decision]] = {}
     for decision in decisions:
         address = decision.recipient.address.key
@@ -83,8 +83,8 @@ def copies_of(decisions: Sequence[Decision], header: Header) -> tuple[Copy, ...]
     return tuple(Copy(make, hop, tuple(members)) for (make, hop, _, _), members in groups.items())
 
 
-def _named(header: Header) -> frozenset[str]:
-    """The addresses that stand anywhere in To and Cc. What is not recognised there is only taken for unnamed."""
+def named_in(header: Header) -> frozenset[str]:
+    """The addresses, by their keys, that stand anywhere in To and Cc. What is not recognised there is only taken for unnamed."""
     found: set[str] = set()
     for name in _NAMED_IN:
         for field in header.all(name):

@@ -18,7 +18,7 @@ from gateway.mail.edit import EditedEntity
 from gateway.mail.entity import Entity, MessageEntity, Sized
 from gateway.mail.legacyelement import with_elements
 from gateway.mail.message import Field, Header, head_of
-from gateway.mail.sevenbit import seven_bit
+from gateway.mail.sevenbit import UnencodableError, seven_bit
 from gateway.smime.algorithms import ContentCipher
 from gateway.smime.keys import Mechanism, Signer
 from gateway.smime.message import BOUNDARY_BYTES, EncryptedEntity, OpaqueEntity, SignedEntity, SignedForm, message_of
@@ -138,13 +138,28 @@ async def sign(
 
 def _digest(source: Source, writer: SignatureWriter, relayed: bool) -> tuple[Entity, int, bool]:
     """The first pass: what is signed, its length, whether it is not 7-bit. ``relayed``: nothing keeps relays from changing it."""
-    entity: Entity = seven_bit(source.entity, source.utf8) if relayed else source.entity
+    entity: Entity = _seven_bit(source) if relayed else source.entity
     size, eight_bit = 0, False
     for chunk in entity.chunks():
         writer.update(chunk)
         size += len(chunk)
         eight_bit = eight_bit or not chunk.isascii()
     return entity, size, eight_bit
+
+
+def _seven_bit(source: Source) -> Entity:
+    """The entity made 7-bit. What it cannot do it says of a line of the message, where there is one."""
+    entity = source.entity
+    try:
+        return seven_bit(entity, source.utf8)
+    except UnencodableError as error:
+        if not isinstance(entity, MessageEntity):  # one that was edited, which is done for encryption alone
+            raise
+        content = error.line - entity.inner.count(b"\n") - 1
+        if content < 1:
+            raise UnencodableError(error.line, error.fault, "the header of what is signed") from error
+        above = next(iter(source.body.chunks()), b"")[: entity.offset].count(b"\n")
+        raise UnencodableError(above + content, error.fault, "the message") from error
 
 
 async def encrypt(

@@ -26,6 +26,15 @@ _ASIDE: Final = bytes(byte if 0 < byte < 0x80 else 0x3F for byte in range(0x100)
 _PIECE: Final = 64 * 1024
 
 
+class UnencodableError(MimeError):
+    """A line that cannot be made 7-bit stands where nothing may be encoded. ``line`` is its number in ``whole``, from 1."""
+
+    def __init__(self, line: int, fault: str, whole: str = "the signed entity") -> None:
+        super().__init__(Reason.MALFORMED, f"line {line} of {whole} is {fault} where it may not be encoded")
+        self.line = line
+        self.fault = fault
+
+
 class _Lines:
     """What a run of content holds, whatever its pieces."""
 
@@ -83,7 +92,7 @@ def seven_bit(entity: Entity, utf8_headers: bool) -> Entity:
     """``entity`` itself where it is 7-bit in fact and in name, else one that is. ``utf8_headers``: SMTPUTF8 mail (RFC 6532) may
     keep UTF-8 in header fields, which no relay re-encodes.
 
-    Reads the entity once or twice. Raises :class:`MimeError` (MALFORMED) with the line that cannot be converted.
+    Reads the entity once or twice. Raises :class:`MimeError` (MALFORMED), :class:`UnencodableError` of a line.
     """
     try:
         encodings, aside_clean = _survey(entity, utf8_headers)
@@ -155,11 +164,11 @@ def _choice(head: Head, lines: _Lines) -> str | None:
     return "7bit" if head.encoding in IDENTITY - {"7bit"} else None
 
 
-def _refusal(data: bytes, bad: re.Pattern[bytes], line: int) -> MimeError:
+def _refusal(data: bytes, bad: re.Pattern[bytes], line: int) -> UnencodableError:
     found = bad.search(data)
     at = line + data.count(b"\n", 0, found.start() if found else 0)  # else it is the line begun in the piece before
     what = f"longer than {MAX_LINE} bytes" if found is None or len(found.group()) > 1 else "not 7-bit"
-    return MimeError(Reason.MALFORMED, f"line {at} of the signed entity is {what} where it may not be encoded")
+    return UnencodableError(at, what)
 
 
 def _relabelled(head: Head, encoding: str) -> bytes:

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization.pkcs12 import load_key_and_cer
 from gateway.edge.anchorfile import read_certificates
 from gateway.edge.keyfile import FileKey
 from gateway.outcome import GatewayError, Reason
+from gateway.smime import der
 from gateway.smime.certificate import identified
 from gateway.trust.anchors import Anchors
 from gateway.trust.judgement import Distrusted, Needs, Purpose, Revocation, Trusted
@@ -23,7 +24,16 @@ from gateway.trust.revocation import Crl, CrlEvidence, CrlFailed
 
 MAX_MESSAGE: Final = 512 * 1024 * 1024
 MAX_FILE: Final = 64 * 1024 * 1024
+MAX_LINE: Final = 998  # RFC 5322 2.1.1
 _BARE_LF: Final = re.compile(rb"(?<!\r)\n")
+_NOT_OF_CRLF: Final = re.compile(rb"\0|\r(?!\n)|(?<!\r)\n")
+_NOT_OF_LF: Final = re.compile(rb"\0|\r\n?")
+_NAMED: Final = {
+    b"\0": "NUL",
+    b"\r": "CR alone",
+    b"\n": "LF alone, and other lines CRLF",
+    b"\r\n": "CRLF, and other lines LF alone",
+}
 _BESIDE: Final = (".pem", ".crt", ".cer")
 
 
@@ -59,6 +69,31 @@ class GivenTrust:
 def wire_form(data: bytes) -> bytes:
     """``data`` with the line ends a message has on the wire. Files often have LF alone, and openssl writes both into one."""
     return _BARE_LF.sub(b"\r\n", data)
+
+
+def canonical_form(data: bytes) -> bytes:
+    """``data`` with the line ends a message has on the wire, where it needs no guess: LF alone throughout, or CRLF.
+
+    Raises :class:`GatewayError` (MALFORMED) with the line that is no line of mail (RFC 5322 2.1.1, 2.3; RFC 6532 3.2).
+    """
+    first = data.find(b"\n")
+    crlf = data[max(first - 1, 0) : first] == b"\r"
+    odd = (_NOT_OF_CRLF if crlf else _NOT_OF_LF).search(data)
+    if odd is not None:
+        raise _no_mail(data.count(b"\n", 0, odd.start()) + 1, f"has {_NAMED[odd.group()]}")
+    wire = data if crlf else data.replace(b"\n", b"\r\n")
+    for number, line in enumerate(wire.partition(b"\r\n\r\n")[0].split(b"\r\n"), 1):
+        if len(line) > MAX_LINE:
+            raise _no_mail(number, f"is longer than {MAX_LINE} bytes, in the header")
+        try:
+            line.decode()
+        except UnicodeDecodeError as error:
+            raise _no_mail(number, "has bytes that are neither ASCII nor UTF-8, in the header") from error
+    return wire
+
+
+def _no_mail(line: int, fault: str) -> GatewayError:
+    return GatewayError(Reason.MALFORMED, f"line {line} of the message {fault}")
 
 
 def read_trust(trust: Iterable[Path], crls: Iterable[Path], revocation: Revocation) -> GivenTrust:
@@ -126,10 +161,16 @@ def _belonging(key: FileKey, files: Iterable[Sequence[bytes]]) -> tuple[bytes, .
 
 
 def _is_of(key: FileKey, certificate: bytes) -> bool:
+    """By the key itself: a certificate for PSS alone calls RSA by another name (RFC 4055 1.2) than the file may."""
     try:
-        return identified(certificate).spki == key.spki
+        return _bits(identified(certificate).spki) == _bits(key.spki)
     except GatewayError:
         return False
+
+
+def _bits(spki: bytes) -> bytes:
+    _, bits = der.read(spki)
+    return bits.raw
 
 
 def _beside(path: Path) -> Iterable[Sequence[bytes]]:

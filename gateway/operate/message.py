@@ -25,13 +25,15 @@ from gateway.mail.message import from_address, head_of
 from gateway.mail.verdict import Judged, Verdict, unreadable
 from gateway.operate import oneshot
 from gateway.operate.explain import as_address
-from gateway.operate.given import read_given, read_keys, read_trust
+from gateway.operate.fitness import doubts_about, people_of
+from gateway.operate.given import canonical_form, read_given, read_keys, read_trust
 from gateway.operate.messageoptions import FILE, passphrase_in, read_message, shared, taken
 from gateway.operate.output import Exit, Settings, answer, command_options, say
 from gateway.outcome import REASONS, GatewayError
 from gateway.smime.known import Strength
+from gateway.smime.message import SignedForm
 from gateway.trust.certificate import facts
-from gateway.trust.judgement import Distrusted, Purpose, Revocation
+from gateway.trust.judgement import Revocation
 
 
 @click.group()
@@ -100,8 +102,9 @@ def _opened(
 @click.option("--sign-key", multiple=True, type=FILE, help="A private key (PEM, PKCS#12), or its certificate. May be given again.")
 @click.option("--encrypt-to", multiple=True, type=FILE, help="A certificate to encrypt to. May be given again.")
 @shared
-@click.option("--from", "sender", callback=as_address, help="With a configuration: who sends.  [default: the From]")
-@click.option("--to", "recipients", multiple=True, callback=as_address, help="With a configuration: who is to read it.")
+@click.option("--from", "sender", callback=as_address, help="Who writes.  [default: the From]")
+@click.option("--to", "recipients", multiple=True, callback=as_address, help="Who is to read it.  [default: To and Cc]")
+@click.option("--opaque", is_flag=True, help="Sign with the content inside: only S/MIME reads it, and no relay can break it.")
 @click.option(
     "--headers", type=click.Choice([each.value for each in Headers]), help="What of the header is hidden.  [default: baseline]"
 )
@@ -121,16 +124,19 @@ def protect(
     at: int,
     sender: Address | None,
     recipients: tuple[Address, ...],
+    opaque: bool,
     headers: str | None,
     legacy_display: bool,
     output: Path | None,
 ) -> None:
     """Make of the message in FILE ("-" is standard input) what the outbound flow would. Sends nothing.
 
-    With --trust, every certificate to encrypt to must be believed. With a configuration, give --to, and it says what becomes of
-    the header. Several copies are written to OUTPUT, OUTPUT.2 and so on.
+    A certificate must fit its use, the time, and whom the message is from or to; with --trust it must be believed too. With a
+    configuration, give --to, and it says what becomes of the header. Several copies are written to OUTPUT, OUTPUT.2 and so on.
     """
-    body = read_message(file)
+    if opaque and not sign_key:
+        raise click.UsageError("--opaque goes with --sign-key", context)
+    body = read_message(file, canonical_form)
     if not sign_key and not encrypt_to:
         if headers is not None or legacy_display:
             raise click.UsageError("--headers and --legacy-display go with --sign-key and --encrypt-to", context)
@@ -140,17 +146,17 @@ def protect(
     if len(keys) > 1:
         raise click.UsageError("one key signs; give its certificates beside it", context)
     readers = [taken(read_given, each)[0] for each in encrypt_to]
-    if trust:
-        believed = taken(read_trust, trust, crls, Revocation(revocation))
-        judged = [(reader, believed.judge(reader, (), Purpose.SMIME_RECIPIENT, at)) for reader in readers]
-        doubts = [(reader, answer) for reader, answer in judged if isinstance(answer, Distrusted)]
-        if doubts:
-            each = [{"subject": facts(reader).subject, "reason": str(why.reason), "detail": why.detail} for reader, why in doubts]
-            answer(settings, {"protected": False, "distrusted": each}, (f"{why.reason}: {why.detail}" for _, why in doubts))
-            context.exit(Exit.NO)
+    key = keys[0] if keys else None
+    believed = taken(read_trust, trust, crls, Revocation(revocation)) if trust else None
+    doubts = doubts_about(key, readers, people_of(head_of(body), sender, recipients), believed, at)
+    if doubts:
+        each = [{"subject": why.subject, "reason": str(why.reason), "detail": why.detail} for why in doubts]
+        answer(settings, {"protected": False, "distrusted": each}, (f"{why.reason}: {why.detail}" for why in doubts))
+        context.exit(Exit.NO)
     wanted = HeaderProtection(Headers(headers or Headers.BASELINE), legacy_display)
-    made = asyncio.run(oneshot.protect_given(body, keys[0] if keys else None, readers, at, wanted))
-    signer = facts(keys[0].certificates[0]).subject if keys else None
+    form = SignedForm.OPAQUE if opaque else SignedForm.CLEAR
+    made = asyncio.run(oneshot.protect_given(body, key, readers, at, wanted, form))
+    signer = facts(key.certificates[0]).subject if key else None
     told = {"protected": True, "signed_by": signer, "encrypted_to": [facts(each).subject for each in readers]}
     _give(settings, [made], told, output)
 

@@ -61,9 +61,9 @@ def passphrase_in(file: Path | None) -> str | None:
     return None if file is None else read_secret(Secret(file=file))
 
 
-def read_message(file: BinaryIO) -> MemoryBody:
-    """The message in ``file``, in the form it has on the wire. Raises :class:`GatewayError` (LIMIT)."""
+def read_message(file: BinaryIO, form: Callable[[bytes], bytes] = wire_form) -> MemoryBody:
+    """The message in ``file``, in the ``form`` it has on the wire. Raises :class:`GatewayError`: LIMIT, and as ``form``."""
     data = file.read(MAX_MESSAGE + 1)
     if len(data) > MAX_MESSAGE:
         raise GatewayError(Reason.LIMIT, f"a message over {MAX_MESSAGE} bytes")
-    return MemoryBody.of(wire_form(data))
+    return MemoryBody.of(form(data))

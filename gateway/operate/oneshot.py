@@ -25,6 +25,7 @@ from gateway.operate.live import Silent, parts
 from gateway.operate.memory import MemoryBodies
 from gateway.outcome import GatewayError, Reason
 from gateway.smime.known import Strength
+from gateway.smime.message import SignedForm
 from gateway.smime.recipients import Reader
 from gateway.supervise import Kind, agent_sockets
 from gateway.trust.judgement import Assurance, Purpose, Trusted
@@ -95,9 +96,14 @@ async def open_configured(config: Config, body: Body, organisation: str, at: int
 
 
 async def protect_given(
-    body: Body, key: GivenKey | None, readers: Sequence[bytes], at: int, headers: HeaderProtection = NOT_PROTECTED
+    body: Body,
+    key: GivenKey | None,
+    readers: Sequence[bytes],
+    at: int,
+    headers: HeaderProtection = NOT_PROTECTED,
+    form: SignedForm = SignedForm.CLEAR,
 ) -> Body:
-    """``body`` signed by ``key`` and encrypted to ``readers`` (certificates, DER), its header as ``headers`` says.
+    """``body`` signed by ``key`` in this ``form`` and encrypted to ``readers`` (certificates, DER), its header as ``headers`` says.
 
     Raises :class:`GatewayError`.
     """
@@ -110,6 +116,7 @@ async def protect_given(
         at=at,
         random=os.urandom,
         headers=headers,
+        form=form,
     )
 
 

@@ -26,7 +26,7 @@ from gateway.trust.certificate import CertificateError, CertificateFacts, facts
 from gateway.trust.constraints import forbidden
 from gateway.trust.judgement import Distrusted, Judgement, Needs, Purpose, Revocation, Trusted
 from gateway.trust.revocation import TOLERANCE, CrlEvidence, Revoked, Unknown, Wanted, status
-from gateway.trust.suitability import unsuitable, unsuitable_authority
+from gateway.trust.suitability import date_text, outside, unsuitable_authority, unusable
 
 MAX_OTHERS: Final = 64
 MAX_DEPTH: Final = 8
@@ -74,7 +74,7 @@ def _revocation(chain: Chain, crls: CrlEvidence, revocation: Revocation, at: int
     for issuer, certificate in zip(chain.path, chain.facts[1:], strict=False):
         answer = status(certificate, issuer, crls, at)
         if isinstance(answer, Revoked):
-            return Distrusted(Reason.REVOKED, f"{certificate.subject}: revoked since {_text(answer.since)}")
+            return Distrusted(Reason.REVOKED, f"{certificate.subject}: revoked since {date_text(answer.since)}")
         if isinstance(answer, Wanted):
             wanted.setdefault(answer.url, issuer)
         elif isinstance(answer, Unknown):
@@ -92,7 +92,7 @@ def _find(
     certificate: bytes, leaf: CertificateFacts, others: Sequence[bytes], anchors: Anchors, purpose: Purpose, at: int
 ) -> Chain | Distrusted:
     """The first good path, or why there is none: of several failures, the first that says more than CHAIN."""
-    unfit = unsuitable(leaf, purpose) or _outside(leaf, at)
+    unfit = unusable(leaf, purpose, at)
     if unfit is not None:
         return unfit
     if leaf.sha256 in anchors:
@@ -150,7 +150,7 @@ def _may_issue(issuer: CertificateFacts, child: CertificateFacts) -> bool:
 def _check(path: tuple[bytes, ...], purpose: Purpose, at: int) -> Distrusted | None:
     for der in path[:-1]:
         authority = facts(der)
-        unfit = unsuitable_authority(authority, purpose, signed=der != path[0]) or _outside(authority, at)
+        unfit = unsuitable_authority(authority, purpose, signed=der != path[0]) or outside(authority, at)
         if unfit is not None:
             return unfit
     return _rfc5280(path, at) or (None if purpose is Purpose.GATEWAY_PEER else _constrained(path))
@@ -163,14 +163,6 @@ def _constrained(path: tuple[bytes, ...]) -> Distrusted | None:
     except Exception as error:  # as below
         return Distrusted(Reason.CHAIN, f"{leaf.subject}: name constraints cannot be read ({type(error).__name__})")
     return None if name is None else Distrusted(Reason.CHAIN, f"{leaf.subject}: an authority may not issue for {name}")
-
-
-def _outside(certificate: CertificateFacts, at: int) -> Distrusted | None:
-    if at > certificate.not_after + TOLERANCE:
-        return Distrusted(Reason.EXPIRED, f"{certificate.subject}: expired {_text(certificate.not_after)}")
-    if at < certificate.not_before - TOLERANCE:
-        return Distrusted(Reason.NOT_YET_VALID, f"{certificate.subject}: not valid before {_text(certificate.not_before)}")
-    return None
 
 
 def _rfc5280(path: tuple[bytes, ...], at: int) -> Distrusted | None:
@@ -220,7 +212,3 @@ def _run(validation: Coroutine[Any, Any, object]) -> None:
         return
     validation.close()
     raise RuntimeError("offline validation wanted to wait")
-
-
-def _text(at: int) -> str:
-    return (_EPOCH + dt.timedelta(microseconds=at)).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,13 +1,14 @@
-"""Whether a certificate fits a purpose by itself: strength of its algorithms, key usage, extended key usage."""
+"""Whether a certificate fits a purpose by itself: strength of its algorithms, key usage, extended key usage, time."""
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Final
 
 from gateway.outcome import Reason
 from gateway.trust.certificate import CertificateFacts, PublicKey
 from gateway.trust.judgement import Distrusted, Purpose
-from gateway.trust.revocation import WEAK_HASHES
+from gateway.trust.revocation import TOLERANCE, WEAK_HASHES
 
 MIN_RSA: Final = 2048
 MAX_RSA: Final = 8192
@@ -27,6 +28,26 @@ _EXTENDED: Final = {
 }
 _SIGNING: Final = frozenset({"rsa", "ec", "ed25519", "ed448"})
 _AGREEING: Final = frozenset({"ec", "x25519", "x448"})
+_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+def unusable(leaf: CertificateFacts, purpose: Purpose, at: int) -> Distrusted | None:
+    """Why ``leaf`` cannot serve ``purpose`` at ``at`` (microseconds UTC), whoever issued it; None if it can."""
+    return unsuitable(leaf, purpose) or outside(leaf, at)
+
+
+def outside(certificate: CertificateFacts, at: int) -> Distrusted | None:
+    """Why ``certificate`` is not valid at ``at`` (microseconds UTC); None if it is."""
+    if at > certificate.not_after + TOLERANCE:
+        return Distrusted(Reason.EXPIRED, f"{certificate.subject}: expired {date_text(certificate.not_after)}")
+    if at < certificate.not_before - TOLERANCE:
+        return Distrusted(Reason.NOT_YET_VALID, f"{certificate.subject}: not valid before {date_text(certificate.not_before)}")
+    return None
+
+
+def date_text(at: int) -> str:
+    """``at``, microseconds UTC, for people."""
+    return (_EPOCH + dt.timedelta(microseconds=at)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def unsuitable(leaf: CertificateFacts, purpose: Purpose) -> Distrusted | None:
