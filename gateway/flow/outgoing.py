@@ -28,9 +28,13 @@ from gateway.mail.envelope import Mail, Recipient, Stage
 from gateway.mail.identifier import RANDOM_BYTES, make_mail_id
 from gateway.mail.message import Header, head_of
 from gateway.outcome import Defer, GatewayError, Hold, Reason, Refuse
+from gateway.policy import answer_key
 from gateway.smime.algorithms import ContentCipher
 from gateway.smime.keys import Signer
 from gateway.smime.recipients import Reader
+from gateway.trust.certificate import facts
+from gateway.trust.judgement import Purpose
+from gateway.trust.suitability import unusable
 
 # Not about this mail but about our disk: the whole mail is tried again.
 _SPOOL: Final = frozenset({Reason.SPOOL_FULL, Reason.SPOOL_UNAVAILABLE})
@@ -39,7 +43,7 @@ _SPOOL: Final = frozenset({Reason.SPOOL_FULL, Reason.SPOOL_UNAVAILABLE})
 class Outgoing:
     """Makes of an outbound mail the copies that leave.
 
-    ``certificates`` gives those of our signing keys by key name (DER, the key's own first); it, ``config`` and ``evidence`` are
+    ``certificates`` gives those of our keys by key name (DER, the key's own first); it, ``config`` and ``evidence`` are
     asked anew for each mail. ``now`` in microseconds UTC; ``random`` gives as many random bytes as asked, fit for keys.
     """
 
@@ -90,13 +94,14 @@ class Outgoing:
         kept = Kept(self._bodies)
         sources: dict[tuple[bool, HeaderProtection], Source] = {}
         signed: dict[tuple[str, bool, HeaderProtection], Sized] = {}
+        answer = self._answer(mail, header)
         made: list[tuple[Copy, Mail]] = []
         failed: list[tuple[Recipient, Ending]] = []
         try:
             for copy in copies:
                 try:
                     source = await self._source(mail, header, copy.make, sources)
-                    body = await self._make(source, copy.make, copy.certificates, signed, kept)
+                    body = await self._make(source, copy.make, copy.certificates, answer, signed, kept)
                 except GatewayError as error:
                     if error.reason in _SPOOL:
                         raise
@@ -128,20 +133,31 @@ class Outgoing:
         source: Source,
         make: Make,
         certificates: Sequence[bytes],
+        answer: bytes | None,
         signed: dict[tuple[str, bool, HeaderProtection], Sized],
         bodies: Bodies,
     ) -> Body:
-        """The body of one copy. ``signed`` remembers signatures: one for each key and source of a copy."""
+        """The body of one copy. ``answer``: whom to encrypt answers to. ``signed`` remembers signatures: one for each key and
+        source of a copy.
+        """
         entity: Sized = source.entity
         if make.sign_key is not None:
             which = (make.sign_key, make.encrypt, make.headers)
             if which not in signed:
-                key = SigningKey(make.sign_key, tuple(self._certificates().get(make.sign_key, ())))
+                key = SigningKey(make.sign_key, tuple(self._certificates().get(make.sign_key, ())), answer)
                 signed[which] = await sign(source, self._signer, key, self._now(), self._random, in_clear=not make.encrypt)
             entity = signed[which]
         if make.encrypt:
             return await encrypt(source, entity, [Reader(each) for each in certificates], bodies, self._random)
         return source.body if make.sign_key is None else await write(source, entity, bodies)
+
+    def _answer(self, mail: Mail, header: Header) -> bytes | None:
+        """The certificate that answers are to be encrypted to, where there is one that may be used."""
+        name = answer_key(self._config(), mail.arrival.organisation, header)
+        certificate = next(iter(self._certificates().get(name, ())), None) if name is not None else None
+        if certificate is None or unusable(facts(certificate), Purpose.SMIME_RECIPIENT, self._now()) is not None:
+            return None
+        return certificate
 
     def _output(self, mail: Mail, source: Source, copy: Copy, body: Body) -> Mail:
         envelope = mail.envelope.to(copy.recipients)

@@ -5,7 +5,7 @@ flows and by ``explain``; it is always the same function. The page for administr
 """
 
 from gateway.policy.access import Admitted, Speaker, admit, admit_sender, identify, users_at, within
-from gateway.policy.plan import TEMPORARY, Plan, Undecided, is_automatic, plan, without_certificate
+from gateway.policy.plan import TEMPORARY, Plan, Undecided, answer_key, is_automatic, plan, without_certificate
 from gateway.policy.rules import Known
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Undecided",
     "admit",
     "admit_sender",
+    "answer_key",
     "identify",
     "is_automatic",
     "plan",

@@ -76,6 +76,12 @@ def plan(config: Config, known: Known) -> Plan | Undecided | Refuse:
     return answers[0] if len(set(answers)) == 1 else Undecided(answers)
 
 
+def answer_key(config: Config, organisation: str, header: Header) -> str | None:
+    """The name of the key that opens answers to this mail; None where ``organisation`` has none for its From."""
+    author = _author(header)
+    return _key_of(config, organisation, KeyPurpose.DECRYPT, author) if isinstance(author, Address) else None
+
+
 def is_automatic(sender: Address | None, header: Header) -> bool:
     """Whether the mail was sent by a program: a report, an automatic reply (RFC 3834), a mailing list (RFC 2919), bulk."""
     answered = header.first("Auto-Submitted")
@@ -139,12 +145,12 @@ def _drafts(config: Config, known: Known, hop: NextHop, zone: str | None) -> Ite
         return
     # Outside a zone only a certificate that names the From is shown: any other looks like a broken signature to its reader
     if known.header is None:
-        personal = known.sender is not None and any(key.addresses for _, key in _sign_keys(config, known.organisation))
+        personal = known.sender is not None and any(key.addresses for _, key in _keys(config, known.organisation, KeyPurpose.SIGN))
     else:
         author = _author(known.header)
         personal = (
             isinstance(author, Address)
-            and _personal_key(config, known.organisation, author) is not None
+            and _personal_key(config, known.organisation, KeyPurpose.SIGN, author) is not None
             and not is_automatic(known.sender, known.header)
         )
     if personal:
@@ -176,7 +182,7 @@ def _finish(config: Config, known: Known, draft: Plan) -> Plan | Refuse:
 def _signed(config: Config, known: Known, draft: Plan) -> Plan | Refuse:
     if draft.protection not in (Protection.BOTH, Protection.SIGN):
         return draft
-    if not any(_sign_keys(config, known.organisation)):
+    if not any(_keys(config, known.organisation, KeyPurpose.SIGN)):
         return Refuse(Reason.KEY_UNAVAILABLE, f"{known.organisation} has no key with purpose = 'sign'")
     if known.header is None:
         return draft
@@ -187,7 +193,7 @@ def _signed(config: Config, known: Known, draft: Plan) -> Plan | Refuse:
         return Refuse(
             Reason.SENDER_NOT_ALLOWED, f"From is of {author.domain}, for which {known.client or 'nobody here'} may not sign"
         )
-    key = _personal_key(config, known.organisation, author) or _common_key(config, known.organisation)
+    key = _key_of(config, known.organisation, KeyPurpose.SIGN, author)
     if key is None:
         return Refuse(Reason.KEY_UNAVAILABLE, f"no key of {known.organisation} is for this From or for the whole organisation")
     return replace(draft, sign_key=key)
@@ -208,18 +214,20 @@ def _own_domains(config: Config, known: Known) -> tuple[str, ...]:
     return client.may_send_for if client else ()
 
 
-def _sign_keys(config: Config, organisation: str) -> Iterator[tuple[str, Key]]:
+def _keys(config: Config, organisation: str, purpose: KeyPurpose) -> Iterator[tuple[str, Key]]:
     for name, key in config.key.items():
-        if key.purpose is KeyPurpose.SIGN and key.organisation == organisation and not key.retired:
+        if key.purpose is purpose and key.organisation == organisation and not key.retired:
             yield name, key
 
 
-def _personal_key(config: Config, organisation: str, author: Address) -> str | None:
-    for name, key in _sign_keys(config, organisation):
+def _key_of(config: Config, organisation: str, purpose: KeyPurpose, author: Address) -> str | None:
+    """The author's own, else the one of the whole organisation."""
+    common = (name for name, key in _keys(config, organisation, purpose) if not key.addresses)
+    return _personal_key(config, organisation, purpose, author) or next(common, None)
+
+
+def _personal_key(config: Config, organisation: str, purpose: KeyPurpose, author: Address) -> str | None:
+    for name, key in _keys(config, organisation, purpose):
         if author.key in (parse_address(text).key for text in key.addresses):
             return name
     return None
-
-
-def _common_key(config: Config, organisation: str) -> str | None:
-    return next((name for name, key in _sign_keys(config, organisation) if not key.addresses), None)

@@ -18,7 +18,7 @@ from gateway.mail.envelope import Mail, Stage
 from gateway.outcome import GatewayError, Reason
 from tests.doubles import MemoryBodies, MemoryWriter
 from tests.flow.hospital import AT, MESSAGE, SECRET, Hospital, bytes_of, mail_of, names
-from tests.pki import Ca, Issued, short_rsa
+from tests.pki import Ca, Issued, expired, short_rsa
 from tests.smime.openssl import decrypt, verify_message
 
 # What of MESSAGE is signed and encrypted by default: RFC 9788 5.2.1 with hcp_baseline.
@@ -131,6 +131,21 @@ async def test_mailbox_key_signs_for_its_mailbox(hospital: Hospital, author: str
     [event] = hospital.events.seen
     assert isinstance(event, MailProtected)
     assert event.sign_key == "billing"
+
+
+async def test_whom_to_encrypt_an_answer_to_is_said(hospital: Hospital, root: Ca) -> None:
+    """RFC 8551 2.5.3: the certificate of the organisation's decryption key, which travels along, unless it is not to be used."""
+    hospital.rules = [{"name": "r", "protect": "sign"}]
+    reader = root.organisation_reader("hospital.example")
+    for certificates, wanted in (((reader.der,), reader.der), ((expired(root).der,), None), ((), None)):
+        hospital.certificates["opens"] = certificates
+        [output] = (await hospital.send(MESSAGE, RESULTS)).outputs
+        signature = bytes_of(output).rpartition(b"Content-Disposition")[2].partition(b"\r\n\r\n")[2].partition(b"\r\n--")[0]
+        data = cms.ContentInfo.load(base64.b64decode(signature))["content"]
+        named = [each for each in data["signer_infos"][0]["signed_attrs"] if each["type"].dotted == "1.2.840.113549.1.9.16.2.11"]
+        assert len(named) == (wanted is not None)
+        signer = hospital.keys["hospital"].der
+        assert {each.dump() for each in data["certificates"]} == ({signer} if wanted is None else {signer, wanted})
 
 
 async def test_signed_only_is_made_7bit_first(hospital: Hospital, root: Ca, tmp_path: Path) -> None:
@@ -384,7 +399,7 @@ async def test_signed_only_that_cannot_be_7bit_is_refused_with_its_line(hospital
     flowed = await hospital.send(MESSAGE.replace(b"8bit", b"base64"))
     [refused] = flowed.refused
     assert refused.reason is Reason.MALFORMED
-    assert f"line {len(FIELDS.splitlines()) + 5} " in refused.detail
+    assert "line 10 of the message" in refused.detail
     assert b"pulmonaire" not in refused.detail.encode()
     assert_nothing_left(hospital)
 

@@ -14,7 +14,7 @@ from gateway.mail.confidentiality import NOT_PROTECTED, HeaderProtection, Header
 from gateway.mail.envelope import Direction, NextHop
 from gateway.mail.message import Header
 from gateway.outcome import Reason, Refuse
-from gateway.policy import Plan, Undecided
+from gateway.policy import Plan, Undecided, answer_key
 from gateway.policy.plan import DEFAULT_INBOUND, DEFAULT_OUTSIDE, DEFAULT_UNPROTECTED, DEFAULT_ZONE, REPORT
 from tests.policy.world import LAB, OUTSIDE, SENDER, WORLD, asked, header, world
 
@@ -116,6 +116,17 @@ def test_the_key_of_the_mailbox_comes_before_that_of_the_organisation_and_retire
     answer = asked(world(), LAB, header(author="billing@hospital.example"), sender=BILLING)
     assert isinstance(answer, Plan)
     assert answer.sign_key == "billing"
+
+
+def test_answers_are_for_the_key_of_the_mailbox_or_of_the_organisation() -> None:
+    own = {"purpose": "decrypt", "organisation": "hospital", "certificate": "/c", "addresses": ["billing@hospital.example"]}
+    retired = {"purpose": "decrypt", "organisation": "hospital", "certificate": "/c", "retired": True}
+    keys = {"old opens": retired} | WORLD["key"] | {"billing opens": own}
+    for author, key in (("cardiology@hospital.example", "opens"), ("Billing@hospital.example", "billing opens")):
+        assert answer_key(world(key=keys), "hospital", header(author=author)) == key
+    assert answer_key(world(key=keys), "hospital", header(author=None)) is None
+    none = {name: key for name, key in WORLD["key"].items() if name != "opens"}
+    assert answer_key(world(key=none), "hospital", header()) is None
 
 
 def test_without_a_signing_key_what_must_be_signed_is_refused_at_once() -> None:
