@@ -4,6 +4,7 @@ import os
 import time
 import tracemalloc
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,13 @@ from gateway.flow.protect import SigningKey, protect_message
 from gateway.mail.body import Body
 from gateway.outcome import GatewayError, Reason
 from gateway.smime.algorithms import ContentCipher, KeyTransport
+from gateway.smime.keys import Mechanism
+from gateway.smime.message import SignedForm
 from gateway.smime.recipients import Reader
 from tests.doubles import MemoryBodies, MemoryBody, SoftwareSigner
 from tests.flow.hospital import AT
 from tests.pki import Ca, Issued, to_pem
-from tests.smime.openssl import decrypt, verify_message
+from tests.smime.openssl import decrypt, openssl, verify_message
 
 FIELDS = b"From: cardiology@hospital.example\r\nTo: results@laboratory.example\r\nSubject: letter\r\n"
 NESTED = (
@@ -60,7 +63,11 @@ def signing(author: Issued) -> tuple[SoftwareSigner, SigningKey]:
 
 
 async def protected(
-    message: bytes, author: Issued | None, readers: list[Reader], cipher: ContentCipher = ContentCipher.AES256_CBC
+    message: bytes,
+    author: Issued | None,
+    readers: list[Reader],
+    cipher: ContentCipher = ContentCipher.AES256_CBC,
+    form: SignedForm = SignedForm.CLEAR,
 ) -> bytes:
     body = await protect_message(
         MemoryBody(message),
@@ -70,6 +77,7 @@ async def protected(
         at=AT,
         random=os.urandom,
         cipher=cipher,
+        form=form,
     )
     return b"".join(body.chunks())
 
@@ -88,6 +96,70 @@ async def test_entity_comes_out_byte_for_byte(
     written = await protected(FIELDS + b"MIME-Version: 1.0\r\n" + entity, author, to, cipher)
     assert written.isascii()
     assert verify_message(decrypt(written, certificate, key, "SMIME"), root_file) == entity
+
+
+@pytest.mark.parametrize("name", ENTITIES)
+@pytest.mark.parametrize("cipher", [None, *ContentCipher])
+async def test_opaque_comes_out_byte_for_byte(
+    author: Issued, reader: Issued, tmp_path: Path, name: str, cipher: ContentCipher | None
+) -> None:
+    """RFC 8551 3.5.2, alone and inside encryption; what is 8bit stays so either way, and only base64 is on the way."""
+    certificate, key = reader.write(tmp_path, "reader")
+    (tmp_path / "root.pem").write_bytes(to_pem(author.above[-1]))
+    readers, opaque = [Reader(reader.der)], SignedForm.OPAQUE
+    if cipher is None:
+        written = await protected(FIELDS + ENTITIES[name], author, [], form=opaque)
+        assert written.isascii()
+    else:
+        written = decrypt(await protected(FIELDS + ENTITIES[name], author, readers, cipher, opaque), certificate, key, "SMIME")
+    kind = b"Content-Type: application/pkcs7-mime; smime-type=signed-data;"
+    assert written.startswith(kind if cipher else FIELDS + b"MIME-Version: 1.0\r\n" + kind)
+    verify = ("cms", "-verify", "-inform", "SMIME", "-CAfile", tmp_path / "root.pem", "-purpose", "smimesign", "-binary")
+    assert openssl(*verify, data=written) == ENTITIES[name]
+
+
+@dataclass
+class Changing:
+    """A signer, and a body that is another one once it was signed."""
+
+    data: bytes
+    later: bytes
+    signer: SoftwareSigner
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
+
+    def chunks(self) -> Iterator[bytes]:
+        yield self.data
+
+    async def sign(self, key: str, to_be_signed: bytes, mechanism: Mechanism, /) -> bytes:
+        self.data = self.later
+        return await self.signer.sign(key, to_be_signed, mechanism)
+
+
+@pytest.mark.parametrize("second", [b"plane", b"pla", b"plainer"], ids=["other bytes", "fewer", "more"])
+@pytest.mark.parametrize("form", SignedForm)
+@pytest.mark.parametrize("encrypted", [False, True])
+async def test_what_leaves_is_what_was_signed(
+    author: Issued, reader: Issued, second: bytes, form: SignedForm, encrypted: bool
+) -> None:
+    """Own work is checked as it is written (a disk, a cache, a fault of ours), and nothing of it is left behind."""
+    head, bodies = FIELDS + b"Content-Type: text/plain\r\n\r\n", MemoryBodies()
+    signer, key = signing(author)
+    changing = Changing(head + b"plain\r\n", head + second + b"\r\n", signer)
+    with pytest.raises(GatewayError) as caught:
+        await protect_message(
+            changing,
+            bodies,
+            signing=(changing, key),
+            readers=[Reader(reader.der)] if encrypted else [],
+            at=AT,
+            random=os.urandom,
+            form=form,
+        )
+    assert caught.value.reason is Reason.OWN_WORK_WRONG
+    assert bodies.kept == []
 
 
 @pytest.mark.parametrize("name", ENTITIES)
@@ -176,9 +248,12 @@ class Large:
         yield self.TAIL
 
 
-@pytest.mark.parametrize("encrypted", [True, False])
-async def test_memory_does_not_grow_with_the_message(author: Issued, reader: Issued, encrypted: bool) -> None:
-    """25 MB pass in under 2 MB, signed and encrypted as well as made 7-bit and signed."""
+@pytest.mark.parametrize("form", SignedForm)
+@pytest.mark.parametrize("cipher", [None, *ContentCipher])
+async def test_memory_does_not_grow_with_the_message(
+    author: Issued, reader: Issued, form: SignedForm, cipher: ContentCipher | None
+) -> None:
+    """25 MB pass in under 2 MB, signed and encrypted as well as signed alone, made 7-bit or opaque."""
     body, sink = Large(420), Sink()
     assert body.size > 25 * 1024 * 1024
     tracemalloc.start()
@@ -187,9 +262,11 @@ async def test_memory_does_not_grow_with_the_message(author: Issued, reader: Iss
             body,
             sink,
             signing=signing(author),
-            readers=[Reader(reader.der)] if encrypted else [],
+            readers=[Reader(reader.der)] if cipher else [],
             at=AT,
             random=os.urandom,
+            cipher=cipher or ContentCipher.AES256_CBC,
+            form=form,
         )
         _, peak = tracemalloc.get_traced_memory()
     finally:
