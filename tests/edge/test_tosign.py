@@ -43,6 +43,14 @@ def test_attributes_of_now_are_hashed_as_they_stand() -> None:
     assert input_to_sign(der, Mechanism.ECDSA_SHA384, NOW_US) == hashlib.sha384(der).digest()
 
 
+def test_ed25519_is_given_the_attributes_themselves() -> None:
+    """RFC 8419 2.3 and 3.1: it digests them by itself, and the content is digested by SHA-512."""
+    der = attributes(digest=b"\x11" * 64)
+    assert input_to_sign(der, Mechanism.ED25519, NOW_US) == der
+    with pytest.raises(NotSignableError, match="message digest is not one of sha512"):
+        input_to_sign(attributes(), Mechanism.ED25519, NOW_US)
+
+
 def test_the_order_of_der_is_asked_for() -> None:
     with pytest.raises(NotSignableError, match="order"):
         input_to_sign(reordered(attributes()), SHA256, NOW_US)

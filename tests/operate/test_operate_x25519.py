@@ -1,8 +1,9 @@
-"""Decryption keys on X25519 (RFC 8418): in the configuration, and given by hand in the PKCS#12 files of RFC 9216."""
+"""Keys on X25519 (RFC 8418) and Ed25519 (RFC 8419): in the configuration, and given by hand in the PKCS#12 files of RFC 9216."""
 
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,15 +13,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import x25519
 
 from gateway.config.load import load
-from gateway.edge.keyring import UNWRAPPING, KeyRing
-from gateway.edge.keywire import UnwrapRequest
+from gateway.edge.keyring import SIGNING, UNWRAPPING, KeyRing
+from gateway.edge.keywire import SignRequest, UnwrapRequest
 from gateway.flow.opening import open_message
+from gateway.flow.protect import SigningKey, protect_message
 from gateway.mail.verdict import Judged
 from gateway.operate.given import read_keys
-from gateway.smime.keys import WrappedKey
+from gateway.smime.keys import Mechanism, WrappedKey
 from tests.conformance.material import MATERIAL, believing, needs, opened
 from tests.doubles import MemoryBodies, MemoryBody
-from tests.flow.opened import ENTITY, HEADER, HOSTNAME, READER
+from tests.flow.opened import ENTITY, HEADER, HOSTNAME, READER, SENDER
 from tests.flow.opened import believing as signed_by
 from tests.pki import NOW, Ca, microseconds
 from tests.smime import agreeing
@@ -70,3 +72,38 @@ async def test_a_configured_key_opens(site: Path, run: Callable[..., Result]) ->
         hostname=HOSTNAME,
     )
     assert (result.verdict.judged, result.verdict.encrypted) == (Judged.UNSIGNED, True)
+
+
+class SigningRing:
+    """A signer whose keys are those of a sign agent, which reads what it signs."""
+
+    def __init__(self, site: Path) -> None:
+        self._ring = KeyRing(load(site / "gateway.toml"), SIGNING, lambda: microseconds(NOW))
+
+    async def sign(self, key: str, to_be_signed: bytes, mechanism: Mechanism, /) -> bytes:
+        return self._ring.perform(SignRequest(key, to_be_signed, mechanism))
+
+
+async def test_a_configured_ed25519_key_signs(site: Path, run: Callable[..., Result]) -> None:
+    ca = Ca.root()
+    author = ca.signer(SENDER, "ed25519")
+    author.write(site / "keys", "sign")
+    assert run("check").exit_code == 0
+    body = await protect_message(
+        MemoryBody(HEADER + ENTITY),
+        MemoryBodies(),
+        signing=(SigningRing(site), SigningKey("sign", (author.der,))),
+        readers=[],
+        at=microseconds(NOW),
+        random=os.urandom,
+    )
+    result = await open_message(
+        body,
+        MemoryBodies(),
+        unwrapper=Ring(site),
+        keys={},
+        judge=signed_by(ca),
+        at=microseconds(NOW),
+        hostname=HOSTNAME,
+    )
+    assert result.verdict.judged is Judged.VERIFIED
