@@ -158,8 +158,18 @@ def _seven_bit(source: Source) -> Entity:
         content = error.line - entity.inner.count(b"\n") - 1
         if content < 1:
             raise UnencodableError(error.line, error.fault, "the header of what is signed") from error
-        above = next(iter(source.body.chunks()), b"")[: entity.offset].count(b"\n")
-        raise UnencodableError(above + content, error.fault, "the message") from error
+        raise UnencodableError(_lines_of_header(entity) + content, error.fault, "the message") from error
+
+
+def _lines_of_header(entity: MessageEntity) -> int:
+    """How many lines stand in the message before the content of ``entity``."""
+    left, lines = entity.offset, 0
+    for chunk in entity.body.chunks():
+        lines += chunk[:left].count(b"\n")
+        left -= len(chunk)
+        if left <= 0:
+            break
+    return lines
 
 
 async def encrypt(

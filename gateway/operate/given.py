@@ -76,8 +76,7 @@ def canonical_form(data: bytes) -> bytes:
 
     Raises :class:`GatewayError` (MALFORMED) with the line that is no line of mail (RFC 5322 2.1.1, 2.3; RFC 6532 3.2).
     """
-    first = data.find(b"\n")
-    crlf = data[max(first - 1, 0) : first] == b"\r"
+    crlf = data.partition(b"\n")[0].endswith(b"\r")
     odd = (_NOT_OF_CRLF if crlf else _NOT_OF_LF).search(data)
     if odd is not None:
         raise _no_mail(data.count(b"\n", 0, odd.start()) + 1, f"has {_NAMED[odd.group()]}")

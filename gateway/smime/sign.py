@@ -97,18 +97,14 @@ class SignatureWriter:
 
         Raises as :meth:`finalize`.
         """
-        behind = self._closing()
-        written, left = der.head(der.OCTET_STRING, self._size), self._size
-        for tag, before, after in (
-            (_EXPLICIT, b"", b""),
-            (der.SEQUENCE, der.oid(DATA), b""),
-            (der.SEQUENCE, b"".join(self._opening()), behind),
-            (_EXPLICIT, b"", b""),
-            (der.SEQUENCE, der.oid(SIGNED_DATA), b""),
-        ):
-            written, left = before + written, left + len(after)
-            written = der.head(tag, len(written) + left) + written
-        return written, behind
+        behind, left = self._closing(), self._size
+        written = der.head(der.OCTET_STRING, left)
+        written = der.oid(DATA) + der.head(_EXPLICIT, len(written) + left) + written
+        written = b"".join(self._opening()) + der.head(der.SEQUENCE, len(written) + left) + written
+        left += len(behind)
+        written = der.head(der.SEQUENCE, len(written) + left) + written
+        written = der.oid(SIGNED_DATA) + der.head(_EXPLICIT, len(written) + left) + written
+        return der.head(der.SEQUENCE, len(written) + left) + written, behind
 
     def _opening(self) -> tuple[bytes, bytes]:
         """SignedData before its content: version, digestAlgorithms."""

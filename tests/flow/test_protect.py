@@ -169,6 +169,23 @@ async def test_encrypted_alone_comes_out_byte_for_byte(reader: Issued, tmp_path:
     assert decrypt(written, certificate, key, "SMIME") == ENTITIES[name]
 
 
+@pytest.mark.parametrize("piece", [1, 50, 65536])
+async def test_what_cannot_be_7bit_is_told_as_a_line_of_the_message(author: Issued, piece: int) -> None:
+    """Or of the header of what is signed, which has not all the fields of the message."""
+    content = b"Content-Transfer-Encoding: base64\r\n\r\nQUJD\r\n\xe9\r\n"
+    description = b"Content-Description: \xe9\r\n\r\nx\r\n"
+    for entity, told in ((content, "line 7 of the message"), (description, "line 1 of the header of what is signed")):
+        with pytest.raises(GatewayError, match=told):
+            await protect_message(
+                MemoryBody(FIELDS + entity, piece),
+                MemoryBodies(),
+                signing=signing(author),
+                readers=[],
+                at=AT,
+                random=os.urandom,
+            )
+
+
 @pytest.mark.parametrize("name", [name for name, entity in ENTITIES.items() if entity.isascii()])
 async def test_signed_alone_keeps_what_is_7bit(author: Issued, tmp_path: Path, name: str) -> None:
     root_file = tmp_path / "root.pem"

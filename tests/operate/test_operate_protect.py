@@ -98,6 +98,7 @@ def test_a_certificate_that_may_not_be_encrypted_to_is_refused(desk: Desk, name:
 
 UNFIT_AUTHORS: dict[str, tuple[str, Callable[[Ca], Issued]]] = {
     "for encryption": ("KEY_USAGE", lambda ca: ca.reader(AUTHOR)),
+    "for key agreement": ("KEY_USAGE", lambda ca: ca.reader(AUTHOR, "p256")),
     "for code": ("EKU", lambda ca: ca.signer(AUTHOR, eku=["code"])),
     "expired": ("EXPIRED", pki.expired),
     "not yet valid": ("NOT_YET_VALID", pki.not_yet_valid),
@@ -208,6 +209,7 @@ NO_MAIL: dict[str, tuple[bytes, int]] = {
     "NUL": (HEADER + ENTITY + b"a\0b\r\n", 7),
     "two CR": (HEADER + b"X: y\r\r\n" + ENTITY, 4),
     "a CRLF among LF": ((HEADER + ENTITY).replace(b"\r\n", b"\n") + b"\r\n", 7),
+    "a CR at the end of no line": (b"From: x\r", 1),
     "a CR alone among LF": ((HEADER + ENTITY).replace(b"\r\n", b"\n") + b"a\rb\n", 7),
     "no UTF-8 in the header": (HEADER.replace(b"Befund", b"R\xe9sultat") + ENTITY, 3),
     "a long line in the header": (HEADER + b"X: " + b"y" * 999 + b"\r\n" + ENTITY, 4),

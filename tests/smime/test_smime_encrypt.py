@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from asn1crypto import cms
+from asn1crypto import x509 as asn1_x509
 from cryptography.hazmat.primitives.asymmetric import x25519
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
@@ -92,6 +93,15 @@ def test_an_x25519_key_of_small_order_is_refused(point: bytes) -> None:
 def test_an_ed25519_key_opens_nothing() -> None:
     with pytest.raises(GatewayError) as caught:
         Encryptor([Reader(Ca.root().reader("ed25519@laboratory.example", "ed25519").der)], 10, os.urandom)
+    assert caught.value.reason is Reason.UNSUPPORTED
+
+
+def test_a_key_named_as_one_for_ecdh_alone_is_not_read() -> None:
+    """id-ecDH (RFC 5480 2.1.2): the library does not know it, and the answer is a clean one."""
+    certificate = asn1_x509.Certificate.load(Ca.root().reader("p256@laboratory.example", "p256").der)
+    certificate["tbs_certificate"]["subject_public_key_info"]["algorithm"]["algorithm"] = "1.3.132.1.12"
+    with pytest.raises(GatewayError) as caught:
+        Encryptor([Reader(certificate.dump(force=True))], 10, os.urandom)
     assert caught.value.reason is Reason.UNSUPPORTED
 
 
