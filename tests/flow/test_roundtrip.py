@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from gateway.edge.keyfile import FileKey, FileKeys
 from gateway.flow.opening import open_message
 from gateway.flow.protect import SigningKey, protect_message
+from gateway.mail.confidentiality import HeaderProtection, Headers
 from gateway.mail.verdict import Judged
 from gateway.smime.algorithms import ContentCipher, KeyTransport
 from gateway.smime.keys import Mechanism
@@ -76,6 +77,7 @@ class Protection:
     form: SignedForm = SignedForm.CLEAR
     readers: tuple[tuple[str, KeyTransport], ...] = ()
     cipher: ContentCipher = ContentCipher.AES256_CBC
+    headers: Headers = Headers.OFF
     sizes: tuple[Sequence[int], Sequence[int]] = field(default=((65536,), (65536,)))
 
     def protect(self, message: bytes) -> bytes:
@@ -93,12 +95,14 @@ class Protection:
             random=os.urandom,
             cipher=self.cipher,
             form=self.form,
+            headers=HeaderProtection(self.headers),
         )
         return b"".join(asyncio.run(body).chunks())
 
     def check(self, entity: bytes) -> None:
         """Each reader opens what was protected: the same message, and verified where it was signed."""
-        message = FIELDS + entity
+        typed = self.headers is Headers.OFF or entity.startswith(b"Content-Type")
+        message = FIELDS + (b"" if typed else b"Content-Type: text/plain\r\n") + entity  # which is what bears hp (RFC 9788 2.1.1)
         written = self.protect(FIELDS + b"MIME-Version: 1.0\r\n" + entity)
         assert written.isascii()
         relayed = not self.readers and self.form is SignedForm.CLEAR  # then it is made 7-bit first (RFC 8551 3.1.3)
@@ -156,12 +160,14 @@ PROTECTIONS = st.builds(
     st.sampled_from(SignedForm),
     st.lists(st.sampled_from(TRANSPORTS), max_size=3, unique_by=lambda transport: transport[0]).map(tuple),
     st.sampled_from(ContentCipher),
+    st.sampled_from(Headers),
     st.tuples(SIZES, SIZES),
 ) | st.builds(
     Protection,
     st.none(),
     readers=st.lists(st.sampled_from(TRANSPORTS), min_size=1, max_size=3, unique_by=lambda transport: transport[0]).map(tuple),
     cipher=st.sampled_from(ContentCipher),
+    headers=st.sampled_from(Headers),
     sizes=st.tuples(SIZES, SIZES),
 )
 

@@ -178,7 +178,8 @@ def test_what_is_opaque_openssl_verifies(desk: Desk, kind: str, encrypted: bool)
     root, reader = desk.path("ca.pem", desk.ca.pem), desk.ca.reader(READER)
     eight_bit = HEADER + ENTITY.replace(b"Alles", "Für heute alles".encode())
     more = desk.reading(reader) if encrypted else ()
-    assert desk.protect(*desk.signing(desk.ca.signer(AUTHOR, kind)), *more, "--opaque", message=eight_bit)[0] == 0
+    given = (*desk.signing(desk.ca.signer(AUTHOR, kind)), *more, "--opaque", "--headers", "off")
+    assert desk.protect(*given, message=eight_bit)[0] == 0
     written = decrypt(desk.written, *reader.write(desk.folder, "reader"), "SMIME") if encrypted else desk.written
     assert b"smime-type=signed-data" in written
     assert written.isascii()
@@ -197,7 +198,7 @@ def test_a_key_for_pss_alone_finds_its_certificate(desk: Desk) -> None:
     names = ("-subj", f"/CN=pss/emailAddress={AUTHOR}", "-addext", "basicConstraints=critical,CA:FALSE")
     openssl("req", "-x509", "-newkey", "rsa-pss", "-noenc", *names, "-keyout", key, "-out", certificate)
     own = ("--sign-key", key, "--sign-key", certificate)
-    status, told = desk.protect(*own, "--at", dt.datetime.now(dt.UTC).isoformat())
+    status, told = desk.protect(*own, "--at", dt.datetime.now(dt.UTC).isoformat(), "--headers", "off")
     assert (status, told["protected"]) == (0, True)
     shown = openssl("cms", "-verify", "-inform", "SMIME", "-noverify", data=desk.written)
     assert shown.replace(b"\r\n", b"\n") == ENTITY.replace(b"\r\n", b"\n")
