@@ -13,10 +13,10 @@ from typing import Final
 
 from gateway.outcome import Reason
 from gateway.smime import der
-from gateway.smime.algorithms import SIGNING_CERTIFICATE_V2
+from gateway.smime.algorithms import CONTENT_TYPE, DATA, SIGNING_CERTIFICATE_V2
 from gateway.smime.ber import CmsError, malformed
 from gateway.smime.certificate import identified
-from gateway.smime.cms import CONTEXT_1, Algorithm, SignerInfo, parts_of, read_algorithm
+from gateway.smime.cms import CONTEXT_1, Algorithm, SignerInfo, parts_of, read_algorithm, read_attributes
 from gateway.smime.keys import Digest
 from gateway.smime.known import any_digest
 
@@ -42,6 +42,18 @@ def single(attributes: Attributes, kind: str) -> bytes:
     if len(found) != 1 or len(found[0]) != 1:
         raise RepeatedError(kind)
     return found[0][0]
+
+
+def read_authenticated(data: bytes) -> bytes:
+    """Of authAttrs of AuthEnvelopedData (DER but for their order) what is authenticated: the DER of a SET (RFC 5083 2.2).
+
+    A content type among them is that of a MIME entity, as no other content is read. Raises :class:`CmsError` (MALFORMED, LIMIT).
+    """
+    authenticated = der.set_of(*(item.raw for item in der.read(data)))
+    attributes = read_attributes(authenticated)
+    if not attributes or (der.oid(CONTENT_TYPE) in attributes and single(attributes, CONTENT_TYPE) != der.oid(DATA)):
+        raise malformed("authenticated attributes that are none, or of another content")
+    return authenticated
 
 
 @dataclass(frozen=True, slots=True)

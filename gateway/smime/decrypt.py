@@ -11,12 +11,11 @@ from functools import lru_cache
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.decrepit.ciphers.algorithms import RC2, TripleDES
 from cryptography.hazmat.primitives.asymmetric import ec, rsa, x25519
 from cryptography.hazmat.primitives.ciphers import BlockCipherAlgorithm, Cipher, CipherContext
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
-from cryptography.hazmat.primitives.ciphers.modes import CBC, GCM
+from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.padding import PKCS7
 
 from gateway.outcome import GatewayError, Reason
@@ -25,6 +24,7 @@ from gateway.smime.ber import CmsError, integrity, malformed
 from gateway.smime.ccm import CcmDecryptor
 from gateway.smime.certificate import identified, readable_key
 from gateway.smime.cms import Agreed, Algorithm, CertificateId, Kind, RecipientInfo, Transported, parts_of
+from gateway.smime.gcm import GcmDecryptor
 from gateway.smime.keys import Ecdh, Kdf, Oaep, Pkcs1, WrappedKey
 from gateway.smime.known import BlockCipher, Content, Mode, Strength, agreement_of, content_of, is_oaep, is_pkcs1, oaep_of, unknown
 from gateway.smime.rc2 import Rc2Cbc
@@ -141,7 +141,7 @@ _CIPHERS: Final[dict[BlockCipher, Callable[[bytes], BlockCipherAlgorithm]]] = {
 
 
 class CbcDecryptor:
-    """A block cipher in CBC with PKCS #7 padding. ``tag`` of :meth:`finalize` does not exist here."""
+    """A block cipher in CBC with PKCS #7 padding. What :meth:`finalize` takes does not exist here."""
 
     def __init__(self, content: Content, key: bytes, vector: bytes) -> None:
         self._cipher: CipherContext | Rc2Cbc
@@ -155,36 +155,15 @@ class CbcDecryptor:
         """Plaintext that is ready."""
         return self._padding.update(self._cipher.update(data))
 
-    def finalize(self, tag: bytes | None) -> bytes:
+    def finalize(self, tag: bytes | None, attributes: bytes = b"") -> bytes:
         """The last of the plaintext. Raises :class:`CmsError` (INTEGRITY)."""
         try:
             last = self._padding.update(self._cipher.finalize()) + self._padding.finalize()
         except ValueError as error:
             raise integrity() from error
-        if tag is not None:
+        if tag is not None or attributes:
             raise integrity()
         return last
-
-
-class GcmDecryptor:
-    """AES-GCM. What :meth:`update` gives must not be shown to anybody before :meth:`finalize` has checked the tag."""
-
-    def __init__(self, key: bytes, nonce: bytes, tag_length: int) -> None:
-        self._cipher = Cipher(AES(key), GCM(nonce, min_tag_length=tag_length)).decryptor()
-        self._tag_length = tag_length
-
-    def update(self, data: bytes) -> bytes:
-        """Plaintext, not yet proven."""
-        return self._cipher.update(data)
-
-    def finalize(self, tag: bytes | None) -> bytes:
-        """The last of the plaintext. Raises :class:`CmsError` (INTEGRITY)."""
-        if tag is None or len(tag) != self._tag_length:
-            raise integrity()
-        try:
-            return self._cipher.finalize_with_tag(tag)
-        except (InvalidTag, ValueError) as error:
-            raise integrity() from error
 
 
 class Unopened:
@@ -200,7 +179,7 @@ class Unopened:
         self._size += len(data)
         return b""
 
-    def finalize(self, tag: bytes | None) -> bytes:
+    def finalize(self, tag: bytes | None, _attributes: bytes = b"") -> bytes:
         """Nothing. Raises :class:`CmsError` (MALFORMED) for a length that is none of this cipher."""
         whole = self._size > 0 and (self._tag_length > 0 or self._size % self._block == 0)  # CBC pads to whole blocks
         if not whole or len(tag or b"") != self._tag_length:

@@ -18,6 +18,7 @@ from typing import Final
 from gateway.outcome import Reason
 from gateway.smime import der
 from gateway.smime.algorithms import AUTH_ENVELOPED_DATA, DATA, ENVELOPED_DATA, SIGNED_DATA
+from gateway.smime.attributes import read_authenticated
 from gateway.smime.ber import CONSTRUCTED, CmsError, Head, Scope, Source, Step, integrity, malformed
 from gateway.smime.cms import (
     CONTEXT_0,
@@ -201,15 +202,15 @@ class CmsReader:
         return decryptor(sealed, self._key, size)
 
     def _tail(self, enveloped: Scope, kind: Kind, opener: Decryptor) -> Step:
-        """What follows the encrypted content: the authentication tag, attributes that are not protected."""
-        tag = None
+        """What follows the encrypted content: attributes authenticated with it, their tag, attributes that are not protected."""
+        tag, attributes = None, b""
         if kind is Kind.AUTHENVELOPED:
             head = yield from enveloped.want(der.OCTET_STRING, der.OCTET_STRING | CONSTRUCTED, CONTEXT_1)
             if head.tag == CONTEXT_1:
-                # They come behind the content and would have to be known before it (RFC 5083 2.2); nobody sends them with mail.
-                raise CmsError(Reason.UNSUPPORTED, "authenticated attributes")
+                attributes = read_authenticated(to_der((yield from self._source.capture(head)), self._budget))
+                head = yield from enveloped.want(der.OCTET_STRING, der.OCTET_STRING | CONSTRUCTED)
             tag = der.read(to_der((yield from self._source.capture(head)), self._budget)).content
-        yield opener.finalize(tag)
+        yield opener.finalize(tag, attributes)
         head_left = yield from enveloped.next()
         if head_left is not None:
             if head_left.tag != (CONTEXT_2 if kind is Kind.AUTHENVELOPED else CONTEXT_1):

@@ -41,7 +41,9 @@ def opened(structure: bytes, piece: int = 4096) -> bytes:
 @pytest.mark.parametrize("piece", [1, 4096])
 @pytest.mark.parametrize("name", sorted(path.name for path in BOUNCY_CASTLE.glob("*.p7m")))
 def test_what_bouncy_castle_encrypts_is_opened(name: str, piece: int) -> None:
-    """AES-CCM of three sizes; RSAES-OAEP with five digests, two masks and a label; keys agreed on, with user keying material."""
+    """AES-CCM of three sizes; GCM and CCM with authenticated attributes; RSAES-OAEP with five digests, two masks and a label; keys
+    agreed on, with user keying material.
+    """
     assert opened((BOUNCY_CASTLE / name).read_bytes(), piece) == TEXT
 
 

@@ -7,14 +7,26 @@ import java.security.KeyPairGenerator;
 import java.security.Security;
 import java.security.cert.*;
 import java.security.spec.ECGenParameterSpec;
+import org.bouncycastle.asn1.ASN1EncodableVector;
 import org.bouncycastle.asn1.ASN1ObjectIdentifier;
+import org.bouncycastle.asn1.DERSet;
+import org.bouncycastle.asn1.cms.Attribute;
+import org.bouncycastle.asn1.cms.AttributeTable;
+import org.bouncycastle.asn1.cms.CMSAttributes;
+import org.bouncycastle.asn1.cms.CMSObjectIdentifiers;
+import org.bouncycastle.asn1.cms.Time;
 import org.bouncycastle.asn1.pkcs.PKCSObjectIdentifiers;
+import org.bouncycastle.asn1.pkcs.PrivateKeyInfo;
 import org.bouncycastle.asn1.x509.AlgorithmIdentifier;
+import org.bouncycastle.cert.jcajce.JcaX509CertificateHolder;
 import org.bouncycastle.cms.*;
 import org.bouncycastle.cms.jcajce.*;
 import org.bouncycastle.jce.provider.BouncyCastleProvider;
+import org.bouncycastle.openssl.PEMParser;
+import org.bouncycastle.openssl.jcajce.JcaPEMKeyConverter;
+import org.bouncycastle.operator.ContentSigner;
 import org.bouncycastle.operator.OutputAEADEncryptor;
-import org.bouncycastle.operator.jcajce.JcaAlgorithmParametersConverter;
+import org.bouncycastle.operator.jcajce.*;
 import javax.crypto.spec.*;
 
 public class Make {
@@ -25,11 +37,13 @@ public class Make {
         Security.addProvider(new BouncyCastleProvider());
         reader = certificate("reader.pem");
         agreed();
+        Files.write(Paths.get("ed25519-content.p7s"), signed());
         ASN1ObjectIdentifier[] ccms = {CMSAlgorithm.AES128_CCM, CMSAlgorithm.AES192_CCM, CMSAlgorithm.AES256_CCM};
+        ASN1ObjectIdentifier[] gcms = {CMSAlgorithm.AES128_GCM, CMSAlgorithm.AES192_GCM, CMSAlgorithm.AES256_GCM};
         for (int i = 0; i < ccms.length; i++) {
-            CMSAuthEnvelopedDataGenerator whole = new CMSAuthEnvelopedDataGenerator();
-            whole.addRecipientInfoGenerator(recipient(null, null));
-            write("ccm" + (128 + 64 * i), whole.generate(new CMSProcessableByteArray(TEXT), encryptor(ccms[i])).getEncoded());
+            write("ccm" + (128 + 64 * i), whole(ccms[i], false));
+            write("ccm" + (128 + 64 * i) + "-attributes", whole(ccms[i], true));
+            write("gcm" + (128 + 64 * i) + "-attributes", whole(gcms[i], true));
         }
         for (String digest : new String[] {"SHA-1", "SHA-224", "SHA-256", "SHA-384", "SHA-512"})
             for (String mask : new String[] {"SHA-1", "SHA-256"})
@@ -51,6 +65,16 @@ public class Make {
         }
     }
 
+    static byte[] signed() throws Exception { // over the content itself, without signed attributes
+        PrivateKeyInfo key = (PrivateKeyInfo) new PEMParser(new FileReader("signing.key")).readObject();
+        ContentSigner signer = new JcaContentSignerBuilder("Ed25519").setProvider("BC").build(new JcaPEMKeyConverter().getPrivateKey(key));
+        JcaSignerInfoGeneratorBuilder how = new JcaSignerInfoGeneratorBuilder(new JcaDigestCalculatorProviderBuilder().build());
+        CMSSignedDataGenerator generator = new CMSSignedDataGenerator();
+        generator.addSignerInfoGenerator(how.setDirectSignature(true).build(signer, certificate("signing.pem")));
+        generator.addCertificate(new JcaX509CertificateHolder(certificate("signing.pem")));
+        return generator.generate(new CMSProcessableByteArray(TEXT), true).getEncoded();
+    }
+
     static X509Certificate certificate(String name) throws Exception {
         return (X509Certificate) CertificateFactory.getInstance("X.509", "BC").generateCertificate(new FileInputStream(name));
     }
@@ -69,6 +93,18 @@ public class Make {
         generator.addRecipientInfoGenerator(recipient);
         return generator.generate(new CMSProcessableByteArray(TEXT),
             new JceCMSContentEncryptorBuilder(CMSAlgorithm.AES256_CBC).setProvider("BC").build()).getEncoded();
+    }
+
+    static byte[] whole(ASN1ObjectIdentifier cipher, boolean attributes) throws Exception {
+        CMSAuthEnvelopedDataGenerator generator = new CMSAuthEnvelopedDataGenerator();
+        generator.addRecipientInfoGenerator(recipient(null, null));
+        if (attributes) {
+            ASN1EncodableVector several = new ASN1EncodableVector();
+            several.add(new Attribute(PKCSObjectIdentifiers.pkcs_9_at_signingTime, new DERSet(new Time(new java.util.Date(0)))));
+            several.add(new Attribute(CMSAttributes.contentType, new DERSet(CMSObjectIdentifiers.data)));
+            generator.setAuthenticatedAttributeGenerator(new SimpleAttributeTableGenerator(new AttributeTable(several)));
+        }
+        return generator.generate(new CMSProcessableByteArray(TEXT), encryptor(cipher)).getEncoded();
     }
 
     static OutputAEADEncryptor encryptor(ASN1ObjectIdentifier cipher) throws Exception {
