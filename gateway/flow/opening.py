@@ -22,7 +22,7 @@ from gateway.mail.body import Bodies, Body
 from gateway.mail.form import SIGNATURE, is_structure
 from gateway.mail.message import Field, Header, head_of
 from gateway.mail.slice import Slice
-from gateway.mail.verdict import UNOPENED, Judged, LayerVerdict, SignerVerdict, Verdict, marks, without_marks
+from gateway.mail.verdict import Judged, LayerVerdict, SignerVerdict, Verdict, marks, without_marks
 from gateway.mail.walk import Head, walk
 from gateway.outcome import GatewayError, Reason
 from gateway.smime.keys import Unwrapper
@@ -97,8 +97,11 @@ async def open_message(
 
 
 def _or_foreign(message: Entity, peeled: Peeled) -> Peeled:
-    """``peeled``, or that the whole is OpenPGP: encrypted, and to no key of ours."""
-    if peeled.layers or peeled.fault or not isinstance(already_protected(message.header, message.body), Encrypted):
+    """``peeled``, or that what is inside is OpenPGP: encrypted, and to no key of ours."""
+    inside = peeled.entities[-1] if peeled.entities else message
+    if peeled.fault or any(isinstance(layer, SignedLayer) for layer in peeled.layers):
+        return peeled
+    if not isinstance(already_protected(inside.header, inside.body), Encrypted):
         return peeled
     return replace(peeled, fault=GatewayError(Reason.END_TO_END, "encrypted by OpenPGP"))
 
@@ -239,10 +242,12 @@ def _parts(message: Entity, peeled: Peeled) -> tuple[LayerVerdict, ...]:
 
 
 def _shown(message: Entity, peeled: Peeled, verdict: Verdict, keep_signature: bool) -> Entity:
-    """The entity the mailbox gets. Encryption and compression are always taken off; a signature inside them where it verifies the
-    message and is not to be kept, because one that does not may still tell somebody something.
+    """The entity the mailbox gets. Encryption and compression are always taken off, around what is closed for its reader to open
+    too; a signature inside them where it verifies the message and is not to be kept, because one that does not may still tell
+    somebody something.
     """
-    if verdict.judged in UNOPENED or not peeled.entities:
+    closed = peeled.fault is not None and peeled.fault.reason is not Reason.END_TO_END
+    if closed or not peeled.entities:
         return message
     if verdict.judged is Judged.VERIFIED and not keep_signature:
         return peeled.entities[-1]

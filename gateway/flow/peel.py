@@ -6,17 +6,19 @@ Whom to believe is not asked here; see ``flow.opening``. Content on its way lies
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
+from gateway.flow.already import Encrypted, already_protected
 from gateway.flow.protect import in_thread
-from gateway.mail.body import Bodies, Body, BodyWriter
+from gateway.flow.structure import Pass, detached_signature
+from gateway.mail.body import Bodies, Body
 from gateway.mail.clean import LineCheck, entity_header, with_crlf
-from gateway.mail.form import Form, NotTwoError, decoded, form_of, is_signature, signed_parts
+from gateway.mail.form import Form, NotTwoError, decoded, form_of, signed_parts
 from gateway.mail.message import Header, head_of
-from gateway.mail.mime import MimeError, parse_content_type
+from gateway.mail.mime import MimeError
 from gateway.mail.noise import is_clean
 from gateway.mail.slice import Slice
 from gateway.outcome import GatewayError, Reason
@@ -24,7 +26,7 @@ from gateway.smime.ber import integrity
 from gateway.smime.cms import Compressed, Enveloped, Kind, SignedData
 from gateway.smime.keys import Unwrapper
 from gateway.smime.known import Strength
-from gateway.smime.limits import MAX_INFLATED, MAX_LAYERS, MAX_RATIO, MAX_SIGNATURE_PART, MAX_SMALL, MAX_UNWRAPS
+from gateway.smime.limits import MAX_INFLATED, MAX_LAYERS, MAX_RATIO, MAX_SMALL, MAX_UNWRAPS
 from gateway.smime.reader import CmsReader
 from gateway.smime.verify import Checked, Signature, check, needed
 
@@ -105,8 +107,10 @@ class Peeler:
     async def peel(self, message: Entity) -> Peeled:
         """Every layer that opens. Raises :class:`GatewayError` only for the reasons in ``OURS``.
 
-        Once a private key was used, one thing is said of what does not open, whatever the fault and however deep (RFC 3218).
+        Once a private key was used, one thing is said of what does not open, whatever the fault and however deep (RFC 3218); but
+        for what is not to be opened, since it is for others (END_TO_END).
         """
+        inside: Entity | None = message
         fault: GatewayError | None = None
         shared = False
         # Each layer holds less than the one around it, but for compression, which has an allowance, once.
@@ -114,7 +118,6 @@ class Peeler:
         self._room = MAX_LAYERS * message.body.size + grown
         try:
             try:
-                inside: Entity | None = message
                 while inside is not None:
                     inside = await self._one(inside)
                     if inside is not None:
@@ -122,6 +125,10 @@ class Peeler:
                         self._room -= inside.body.size
             except NotTwoError:
                 shared = True
+            except GatewayError as error:
+                if inside is None or not await self._is_for_others(inside, error):
+                    raise
+                fault = GatewayError(Reason.END_TO_END, "encrypted to no key of ours, inside what is")
             await self._without_noise()
         except GatewayError as error:
             if error.reason in OURS:
@@ -130,6 +137,17 @@ class Peeler:
                 return self._unopened()
             fault = error
         return Peeled(tuple(self._layers), tuple(self._entities), fault, shared)
+
+    async def _is_for_others(self, entity: Entity, error: GatewayError) -> bool:
+        """Whether ``entity``, which gave ``error``, is inside a layer that we opened, and whole, and names other readers alone.
+
+        It depends on what a private key opened, and is told all the same: no more than of any other content. It is held to the
+        same proof (the tag, or :meth:`_without_noise`) and to more, since all of it must be a structure; who can change a
+        ciphertext so that this is said of it could change it so that it opens, and would learn as much.
+        """
+        if not self._unwraps or error.reason is not Reason.NO_KEY:
+            return False
+        return isinstance(await in_thread(entity.body, partial(already_protected, entity.header, entity.body)), Encrypted)
 
     def _unopened(self) -> Peeled:
         """As if the first encryption had not opened: nothing of what is behind it is told."""
@@ -168,7 +186,7 @@ class Peeler:
     def _detached(self, entity: Entity) -> Entity:
         first, second = signed_parts(entity.body, entity.header)
         content = Slice(entity.body, first.start, first.end)
-        signed = _detached_signature(Slice(entity.body, second.start, second.end))
+        signed = detached_signature(Slice(entity.body, second.start, second.end))
         checked = self._check(signed, content)
         if not signed.detached:
             # RFC 8551 3.5.3.2 forbids a second content in the signature; programs differ in which of the two they show and check.
@@ -178,7 +196,7 @@ class Peeler:
 
     async def _opaque(self, entity: Entity) -> Entity | None:
         reader = CmsReader(self._keys, self._strength)
-        step = _Pass(reader, decoded(entity.content, entity.header), self._bodies.create(), self._room)
+        step = Pass(reader, decoded(entity.content, entity.header), self._bodies.create(), self._room)
         key: str | None = None
         try:
             while await in_thread(entity.body, step.run):
@@ -204,7 +222,7 @@ class Peeler:
         self._layers.append(SignedLayer(layer, checked))
         return await self._entity(content, step.lines)
 
-    async def _unwrap(self, step: _Pass) -> str | None:
+    async def _unwrap(self, step: Pass) -> str | None:
         need = step.reader.wants
         if need is None:
             return None
@@ -243,56 +261,5 @@ class Peeler:
         return writer.close()
 
 
-class _Pass:
-    """One reading of one CMS structure, which may stop for a key and go on."""
-
-    def __init__(self, reader: CmsReader, chunks: Iterator[bytes], writer: BodyWriter, room: int) -> None:
-        self.reader = reader
-        self.lines = LineCheck()
-        self._chunks = chunks
-        self._writer = writer
-        self._room = room
-
-    def run(self) -> bool:
-        """Reads until a key is wanted (True) or the structure has ended (False)."""
-        self._write(self.reader.update(b""))
-        for chunk in self._chunks:
-            self._write(self.reader.update(chunk))
-            if self.reader.wants is not None:
-                return True
-        return False
-
-    def finalize(self) -> Body:
-        """The content, once the structure is read whole and proven as far as its kind allows."""
-        self.reader.finalize()
-        return self._writer.close()
-
-    def _write(self, data: bytes) -> None:
-        if not data:
-            return
-        self._room -= len(data)
-        if self._room < 0:
-            raise GatewayError(Reason.LIMIT, "layers that hold more than a mail may grow to")
-        self.lines.update(data)
-        self._writer.write(data)
-
-
 def _is_clean(body: Body) -> bool:
     return is_clean(body.chunks())
-
-
-def _detached_signature(part: Slice) -> SignedData:
-    """The SignedData in the second part of a multipart/signed."""
-    if part.size > MAX_SIGNATURE_PART:
-        raise MimeError(Reason.LIMIT, "a signature part too long")
-    header = head_of(part)
-    kind = header.first("Content-Type")
-    if kind is None or not is_signature(parse_content_type(kind.value), header):
-        raise MimeError(Reason.MALFORMED, "a signature part of another type")
-    reader = CmsReader({})
-    for chunk in decoded(part.behind(header.size), header):
-        reader.update(chunk)
-    layer = reader.finalize()
-    if not isinstance(layer, SignedData):
-        raise MimeError(Reason.MALFORMED, "a signature part that is no signature")
-    return layer

@@ -255,6 +255,35 @@ async def test_openpgp_is_for_its_reader_to_open(house: House, end_to_end: str |
     assert output.protected
 
 
+@pytest.mark.parametrize("end_to_end", [None, "deliver", "hold"])
+async def test_what_is_to_a_readers_own_key_inside_a_layer_to_ours_passes_without_that(
+    house: House, issued: dict[str, Issued], ca: Ca, tmp_path: Path, end_to_end: str | None
+) -> None:
+    house.inbound |= {"unopened": "hold"} | ({"end_to_end": end_to_end} if end_to_end is not None else {})
+    inner = encrypt(tmp_path, ENTITY, ca.reader("other@hospital.example"))
+    flowed = await house.receive(as_message(encrypt(tmp_path, inner, issued["opens"])))
+    if end_to_end == "hold":
+        (held,) = flowed.held
+        assert held.reason is Reason.END_TO_END
+        assert not house.bodies.kept
+        return
+    output, got = only(flowed)
+    assert got.endswith(inner.split(b"\r\n\r\n", 1)[1])
+    assert "reasons=END_TO_END" in marks_in(got)["X-Gateway-Security"]
+    assert output.protected
+
+
+@pytest.mark.parametrize("end_to_end", [None, "deliver", "hold"])
+async def test_a_layer_to_a_key_of_one_mailbox_is_taken_off_for_that_mailbox_alone(
+    house: House, ca: Ca, issued: dict[str, Issued], tmp_path: Path, end_to_end: str | None
+) -> None:
+    house.inbound |= {"end_to_end": end_to_end} if end_to_end is not None else {}
+    inner = encrypt(tmp_path, ENTITY, ca.reader("other@hospital.example"))
+    flowed = await house.receive(as_message(encrypt(tmp_path, inner, issued["own"])), OTHER)
+    (held,) = flowed.held
+    assert held.reason is (Reason.END_TO_END if end_to_end == "hold" else Reason.NOT_ADDRESSED)
+
+
 @pytest.mark.parametrize("more", [b"--foo\r\n\r\nin clear\r\n", b""])
 async def test_openpgp_that_is_not_the_whole_or_is_nothing_is_ordinary_mail(house: House, more: bytes) -> None:
     entity = pgp.entity(pgp.armored(pgp.encrypted() if more else b"no packets at all"), more=more)
