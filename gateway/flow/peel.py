@@ -28,7 +28,7 @@ from gateway.smime.keys import Unwrapper
 from gateway.smime.known import Strength
 from gateway.smime.limits import MAX_INFLATED, MAX_LAYERS, MAX_RATIO, MAX_SMALL, MAX_UNWRAPS
 from gateway.smime.reader import CmsReader
-from gateway.smime.verify import Checked, Signature, check, needed
+from gateway.smime.verify import Checked, Signature, beginning, check, needed
 
 # Not about this message but about us: the whole mail is tried again.
 OURS: Final = frozenset({Reason.KEY_UNAVAILABLE, Reason.SPOOL_FULL, Reason.SPOOL_UNAVAILABLE})
@@ -242,12 +242,13 @@ class Peeler:
 
     def _check(self, signed: SignedData, content: Body) -> tuple[Checked, ...]:
         hashes = {digest: hashlib.new(digest) for digest in needed(signed, self._strength)}
-        first = b""
+        first, enough = bytearray(), beginning(signed)
         for chunk in content.chunks():
-            first = first or chunk[:1]
+            if len(first) < enough:
+                first += chunk[: enough - len(first)]
             for each in hashes.values():
                 each.update(chunk)
-        return check(signed, {digest: each.digest() for digest, each in hashes.items()}, first, self._at, self._strength)
+        return check(signed, {digest: each.digest() for digest, each in hashes.items()}, bytes(first), self._at, self._strength)
 
     async def _entity(self, content: Body, lines: LineCheck) -> Entity:
         if lines.bare:

@@ -1,10 +1,12 @@
 """Checks signatures over content whose digest is known (RFC 5652 5.6). Whether to believe the signer is not asked here.
 
-``needed`` says which digests of the content to compute; ``check`` then gives one answer for each signer.
+``needed`` says which digests of the content to compute, ``beginning`` how much of it to keep; ``check`` then gives one answer for
+each signer.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from gateway.outcome import GatewayError, Reason
 from gateway.smime import der
-from gateway.smime.algorithms import CONTENT_TYPE, DATA, HASHES, MESSAGE_DIGEST, SIGNING_CERTIFICATE_V2, SIGNING_TIME
+from gateway.smime.algorithms import CONTENT_TYPE, DATA, ED25519, HASHES, MESSAGE_DIGEST, SIGNING_CERTIFICATE_V2, SIGNING_TIME
 from gateway.smime.attributes import (
     ALGORITHM_PROTECTION,
     SIGNING_CERTIFICATE,
@@ -37,6 +39,9 @@ from gateway.smime.known import Strength
 from gateway.smime.limits import MAX_NAMESAKES
 from gateway.smime.schemes import Family, Scheme, digest_of, permits, scheme_of
 
+# Bytes of content that is held in memory, because a signature is over it and no digest of it. Each such signature reads all of it,
+# for each certificate that may be the signer's: as many of both as are allowed, in eight layers, take a second.
+MAX_PURE: Final = 1024 * 1024
 LATE: Final = 24 * 3600 * 1_000_000  # microseconds a signing time may lie in the future: clocks, not calendars, may be wrong
 
 # RFC 5652 11, RFC 2634 5.4, RFC 5035 3, RFC 6211 2
@@ -68,6 +73,10 @@ class Checked:
     time: int | None = None
 
 
+Over = tuple[bytes, hashes.HashAlgorithm | Prehashed]
+"""What a signature is over, or its digest; and by what it is digested."""
+
+
 class _BadError(Exception):
     """The signature is bad for this reason."""
 
@@ -87,11 +96,19 @@ def needed(signed: SignedData, strength: Strength) -> frozenset[Digest]:
     return frozenset(found)
 
 
+def beginning(signed: SignedData) -> int:
+    """How many bytes of the content, or all of it where it has less, to keep from its start: one; or, for a signer who signed by
+    Ed25519 without attributes, and so the content and no digest of it (RFC 8419 3.2), as many as are ever kept.
+    """
+    pure = any(signer.attributes is None and signer.algorithm.oid == der.oid(ED25519) for signer in signed.signers)
+    return MAX_PURE if pure else 1
+
+
 def check(
     signed: SignedData, digests: Mapping[Digest, bytes], first: bytes, at: int, strength: Strength = Strength.MODERN
 ) -> tuple[Checked, ...]:
-    """One answer for each signer, in order. ``digests`` are those of :func:`needed`; ``first`` is how the content begins (at
-    least one byte, if there is one); ``at`` is now, in microseconds UTC; ``strength``: how weak a signature may be to be checked.
+    """One answer for each signer, in order. ``digests`` are those of :func:`needed`; ``first`` is how the content begins,
+    as far as :func:`beginning` says; ``at`` is now, in microseconds UTC; ``strength``: how weak a signature may be to be checked.
     """
     return tuple(_check(signed, signer, digests, first, at, strength) for signer in signed.signers)
 
@@ -108,7 +125,7 @@ def _check(
         attributes = None if signer.attributes is None else read_attributes(signer.attributes)
         time = _check_content(signed, signer, attributes, digest, first, at)
         named = () if attributes is None else named_certificates(attributes)
-        certificate = _signer_of(candidates, named, signer, known, digest, strength)
+        certificate = _signer_of(candidates, named, signer, known, _over(signer, known, digest, first), strength)
     except _BadError as error:
         return Checked(Signature.BAD, certificate, error.reason, scheme, time)
     except GatewayError as error:
@@ -126,7 +143,7 @@ def _proves_nothing(signed: SignedData, certificate: bytes, scheme: Scheme, stre
 
 
 def _signer_of(
-    candidates: list[bytes], named: tuple[Named, ...], signer: SignerInfo, scheme: Scheme, digest: bytes, strength: Strength
+    candidates: list[bytes], named: tuple[Named, ...], signer: SignerInfo, scheme: Scheme, over: Over, strength: Strength
 ) -> bytes:
     """The certificate whose key made the signature. Two may bear one name; it is the key that tells which is the signer's, and
     where the signer ``named`` his certificate, another with the same key is not his.
@@ -139,7 +156,7 @@ def _signer_of(
         if not all(each.is_of(item) for each in named):
             continue
         key = readable_key(item, strength)
-        if permits(identified(item).spki, scheme) and _verifies(key, signer, scheme, digest):
+        if permits(identified(item).spki, scheme) and verifies(key, signer.signature, over[0], scheme, over[1]):
             return item
     raise _BadError(Reason.BAD_SIGNATURE)
 
@@ -200,13 +217,15 @@ def read_time(data: bytes) -> int | None:
     return int(moment.timestamp()) * 1_000_000
 
 
-def _verifies(key: ReadableKey, signer: SignerInfo, scheme: Scheme, digest: bytes) -> bool:
-    """Whether the signature is by ``key``. Raises :class:`GatewayError` (UNSUPPORTED)."""
+def _over(signer: SignerInfo, scheme: Scheme, digest: bytes, first: bytes) -> Over:
+    """What the signature is over. Raises :class:`GatewayError` (LIMIT)."""
     if signer.attributes is not None:
-        return verifies(key, signer.signature, signer.attributes, scheme, HASHES[scheme.digest])
-    if scheme.family is Family.ED25519:  # it signs the content and no digest of it (RFC 8419 3.2), which has streamed by
-        raise GatewayError(Reason.UNSUPPORTED, "Ed25519 without signed attributes")
-    return verifies(key, signer.signature, digest, scheme, Prehashed(HASHES[scheme.digest]))
+        return signer.attributes, HASHES[scheme.digest]
+    if scheme.family is not Family.ED25519:
+        return digest, Prehashed(HASHES[scheme.digest])
+    if hashlib.new(scheme.digest, first).digest() != digest:  # the content goes on behind what was kept of it
+        raise GatewayError(Reason.LIMIT, f"more than {MAX_PURE} bytes signed by Ed25519 without attributes")
+    return first, HASHES[scheme.digest]
 
 
 def verifies(key: ReadableKey, signature: bytes, data: bytes, scheme: Scheme, algorithm: hashes.HashAlgorithm | Prehashed) -> bool:

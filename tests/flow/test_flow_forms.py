@@ -94,6 +94,20 @@ async def test_base64_in_lines_of_any_length(
     assert (result.verdict.judged, content_of(bytes_of(result))) == (Judged.VERIFIED, TEXT)
 
 
+@pytest.mark.parametrize("piece", [1, 64 * 1024])
+@pytest.mark.parametrize("good", [True, False])
+async def test_content_that_is_signed_itself_and_not_its_digest_is_kept_for_it(ca: Ca, piece: int, good: bool) -> None:
+    """Ed25519 without signed attributes (RFC 8419 3.2), by Bouncy Castle."""
+    structure = (Path(__file__).parents[1] / "smime/bouncycastle/ed25519-content.p7s").read_bytes()
+    if not good:
+        structure = structure.replace(b"all well", b"not well")
+    message = as_message(b"Content-Type: application/pkcs7-mime\r\n" + BASE64 + b"\r\n" + lines(structure, 64))
+    result = await opened(message, {}, believing(ca), AT, piece=piece)
+    (signer,) = result.verdict.layers[0].signers
+    assert (signer.signature, result.verdict.layers[0].algorithms) == ("good" if good else "bad", {"signature": "ed25519"})
+    assert signer.reasons == ((Reason.CHAIN,) if good else (Reason.BAD_SIGNATURE,))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("encoding", [b"binary", b"8bit", b"BINARY", None])
 async def test_binary_needs_no_encoding(

@@ -20,7 +20,7 @@ from gateway.smime.certificate import identified
 from gateway.smime.cms import SignedData
 from gateway.smime.known import Strength
 from gateway.smime.reader import CmsReader
-from gateway.smime.verify import Checked, Signature, check, needed
+from gateway.smime.verify import MAX_PURE, Checked, Signature, beginning, check, needed
 from tests.pki import NOW, Ca, Issued, microseconds
 from tests.smime.openssl import openssl
 
@@ -37,7 +37,7 @@ def checked(structure: bytes, strength: Strength = Strength.MODERN, content: byt
     signed = reader.finalize()
     assert isinstance(signed, SignedData)
     digests = {digest: hashlib.new(digest, content).digest() for digest in needed(signed, strength)}
-    return list(check(signed, digests, content[:1], AT, strength))
+    return list(check(signed, digests, content[: beginning(signed)], AT, strength))
 
 
 def answers(structure: bytes, strength: Strength = Strength.MODERN) -> list[tuple[Signature, Reason | None]]:
@@ -238,8 +238,8 @@ def test_of_two_certificates_of_one_name_and_key_the_one_that_is_named_is_the_si
 # Ed25519, by the library that signs: openssl 3.0 cannot in CMS
 
 
-def ed25519_signed(keyed: bool = False, digest: bytes = SHA512, bare: bool = False) -> bytes:
-    """A detached SignedData over CONTENT (RFC 8419 3); ``bare``: without signed attributes."""
+def ed25519_signed(keyed: bool = False, digest: bytes = SHA512, bare: bool = False, content: bytes = CONTENT) -> bytes:
+    """A detached SignedData over ``content`` (RFC 8419 3); ``bare``: without signed attributes."""
     key = ed25519.Ed25519PrivateKey.generate()
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "results")])
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
@@ -247,9 +247,9 @@ def ed25519_signed(keyed: bool = False, digest: bytes = SHA512, bare: bool = Fal
     certificate = builder.add_extension(identifier, critical=False).sign(key, None).public_bytes(Encoding.DER)
     named = der.element(0x80, identifier.digest) if keyed else identified(certificate).issuer_and_serial
     name_of = "sha512" if digest == SHA512 else "sha256"
-    content = der.octet_string(hashlib.new(name_of, CONTENT).digest())
-    attributes = b"" if bare else der.set_of(*_missing((), content))
-    signature = der.octet_string(key.sign(attributes or CONTENT))
+    value = der.octet_string(hashlib.new(name_of, content).digest())
+    attributes = b"" if bare else der.set_of(*_missing((), value))
+    signature = der.octet_string(key.sign(attributes or content))
     algorithm = der.sequence(der.oid("1.3.101.112"))
     info = der.sequence(der.integer(1), named, digest, b"\xa0" + attributes[1:] if attributes else b"", algorithm, signature)
     return signed_data(digest, (certificate,), info)
@@ -265,8 +265,36 @@ def test_ed25519_is_checked(keyed: bool) -> None:
     assert answers(structure[:-1] + bytes((structure[-1] ^ 1,))) == [BAD]
 
 
-def test_ed25519_in_another_way_is_not_checked() -> None:
-    """With another digest (3.1: it MUST be SHA-512), or over the content itself (3.2), which streams by and is not kept."""
-    unsupported = [(Signature.UNSUPPORTED, Reason.UNSUPPORTED)]
-    assert answers(ed25519_signed(digest=SHA256)) == unsupported
-    assert answers(ed25519_signed(bare=True)) == unsupported
+def test_ed25519_with_another_digest_is_not_checked() -> None:
+    """3.1: it MUST be SHA-512."""
+    assert answers(ed25519_signed(digest=SHA256)) == [(Signature.UNSUPPORTED, Reason.UNSUPPORTED)]
+
+
+def test_ed25519_over_the_content_itself_is_checked() -> None:
+    """RFC 8419 3.2, as Bouncy Castle writes it."""
+    folder = Path(__file__).parent / "bouncycastle"
+    structure = (folder / "ed25519-content.p7s").read_bytes()
+    reader = CmsReader({})
+    assert reader.update(structure) == CONTENT
+    signed = reader.finalize()
+    assert isinstance(signed, SignedData)
+    assert signed.signers[0].attributes is None
+    [found] = checked(structure)
+    assert (found.signature, found.reason, found.scheme) == (*GOOD, "ed25519")
+    own = x509.load_pem_x509_certificate((folder / "signing.pem").read_bytes())
+    assert found.certificate == own.public_bytes(Encoding.DER)
+    for wrong in (CONTENT + b"!", CONTENT[:-1], b"", b"!" + CONTENT[1:]):
+        assert [(each.signature, each.reason) for each in checked(structure, content=wrong)] == [BAD]
+
+
+def test_ed25519_over_attributes_of_another_message_is_bad() -> None:
+    """A signature over the DER of a SET may be that of attributes, which somebody takes for content."""
+    assert [each.reason for each in checked(ed25519_signed(bare=True, content=b"1set"), content=b"1set")] == [Reason.BAD_SIGNATURE]
+
+
+@pytest.mark.parametrize("size", [MAX_PURE, MAX_PURE + 1])
+def test_as_much_content_as_is_kept_and_one_more(size: int) -> None:
+    content = bytes(size)
+    [found] = checked(ed25519_signed(bare=True, content=content), content=content)
+    limit = (Signature.UNSUPPORTED, Reason.LIMIT)
+    assert (found.signature, found.reason) == (GOOD if size == MAX_PURE else limit)
