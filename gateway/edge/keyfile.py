@@ -7,14 +7,16 @@ random length; a length that is not the one asked for becomes a random key here,
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from asn1crypto.pkcs12 import Pfx, SafeContents
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils, x25519
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_private_key, load_pem_private_key
 from cryptography.hazmat.primitives.serialization.pkcs12 import load_key_and_certificates
 
 from gateway.edge.agreement import open_agreed, originator, originator_x25519
@@ -23,6 +25,7 @@ from gateway.smime.algorithms import HASHES
 from gateway.smime.keys import Ecdh, Mechanism, Oaep, Pkcs1, WrappedKey, digest_of, signed_input
 
 MAX_FILE: Final = 64 * 1024
+_PEM: Final = re.compile(rb"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.*?-----END \1-----", re.DOTALL)
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | x25519.X25519PrivateKey
 
@@ -42,7 +45,15 @@ class FileKey:
 
     @classmethod
     def load(cls, path: Path, passphrase: str | None = None) -> FileKey:
-        """The key in ``path``, PEM (PKCS#8 or older) or PKCS#12. Raises :class:`KeyFileError`."""
+        """The one key in ``path``, PEM (PKCS#8 or older) or PKCS#12. Raises :class:`KeyFileError`."""
+        found = cls.load_all(path, passphrase)
+        if len(found) > 1:
+            raise KeyFileError(path, f"holds {len(found)} private keys; give it one")
+        return found[0]
+
+    @classmethod
+    def load_all(cls, path: Path, passphrase: str | None = None) -> tuple[FileKey, ...]:
+        """The keys in ``path``, as :meth:`load`; one at least. Keys of other kinds are left out. Raises :class:`KeyFileError`."""
         password = passphrase.encode() if passphrase is not None else None
         try:
             with path.open("rb") as file:
@@ -52,13 +63,13 @@ class FileKey:
         if len(data) > MAX_FILE:
             raise KeyFileError(path, f"longer than {MAX_FILE} bytes")
         try:
-            private = _parse(data, password)
+            found = tuple(cls(private) for private in _parse(data, password) if isinstance(private, PrivateKey))
         except (ValueError, TypeError, UnsupportedAlgorithm):
             # The library's own text may quote the file.
             raise KeyFileError(path, "not a PEM or PKCS#12 private key, or its passphrase is missing or wrong") from None
-        if not isinstance(private, PrivateKey):
+        if not found:
             raise KeyFileError(path, "holds no RSA, EC, Ed25519 or X25519 private key")
-        return cls(private)
+        return found
 
     @property
     def spki(self) -> bytes:
@@ -121,12 +132,26 @@ class FileKeys:
         return self._keys[key]
 
 
-def _parse(data: bytes, password: bytes | None) -> object:
-    """The private key in PEM or PKCS#12. Raises what the library raises."""
+def _parse(data: bytes, password: bytes | None) -> list[object]:
+    """The private keys in PEM or PKCS#12. Raises what the library raises."""
     if b"-----BEGIN" in data:
-        return load_pem_private_key(data, password)
-    key, _, _ = load_key_and_certificates(data, password)
-    return key
+        blocks = [found[0] for found in _PEM.finditer(data)]
+        return [load_pem_private_key(block, password) for block in blocks or [data]]
+    key, _, _ = load_key_and_certificates(data, password)  # it checks the MAC, and gives one key, whichever
+    bags = list(_key_bags(Pfx.load(data), password))
+    return [key] if len(bags) < 2 else [load_der_private_key(*bag) for bag in bags]
+
+
+def _key_bags(bundle: Pfx, password: bytes | None) -> Iterator[tuple[bytes, bytes | None]]:
+    """The keys of PKCS#12 (RFC 7292 4.2): each in DER, and the password it is encrypted with. Everybody puts them where this looks:
+    encrypted themselves, and not inside what is encrypted once more, as certificates are.
+    """
+    for info in bundle.authenticated_safe:
+        if info["content_type"].native == "data":
+            for bag in SafeContents.load(info["content"].native):
+                kind = bag["bag_id"].native
+                if kind in ("key_bag", "pkcs8_shrouded_key_bag"):
+                    yield bag["bag_value"].untag().dump(), None if kind == "key_bag" else password
 
 
 def _padding(wrapped: Pkcs1 | Oaep) -> padding.AsymmetricPadding:

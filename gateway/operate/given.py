@@ -118,34 +118,34 @@ def read_keys(paths: Sequence[Path], passphrase: str | None) -> list[GivenKey]:
     """
     held = {path: _parse(path, passphrase) for path in paths}
     keys: list[GivenKey] = []
-    for path, (key, certificates) in held.items():
-        if key is not None:
+    for path, (private, certificates) in held.items():
+        for number, key in enumerate(private, 1):
             others = (found for other, (_, found) in held.items() if other != path)
             own = _belonging(key, [certificates, *others, *_beside(path)])
             if own is None:
                 raise GivenError(f"{path}: the certificate of this key is in none of the files; give it as one more")
-            keys.append(GivenKey(str(path), key, own))
+            keys.append(GivenKey(str(path) if number == 1 else f"{path} ({number})", key, own))
     if paths and not keys:
         raise GivenError(f"{paths[0]}: no private key")
     return keys
 
 
-def _parse(path: Path, passphrase: str | None) -> tuple[FileKey | None, tuple[bytes, ...]]:
-    """The private key in ``path``, if there is one, and the certificates."""
+def _parse(path: Path, passphrase: str | None) -> tuple[tuple[FileKey, ...], tuple[bytes, ...]]:
+    """The private keys in ``path``, if there are any, and the certificates."""
     data = _read(path)
     if b"-----BEGIN" in data:
         certificates = read_given(path) if b"-----BEGIN CERTIFICATE-----" in data else ()
-        return (_load(path, passphrase) if b"PRIVATE KEY-----" in data else None), certificates
+        return (_load(path, passphrase) if b"PRIVATE KEY-----" in data else ()), certificates
     if _is_certificate(data):
-        return None, (data,)
-    key = _load(path, passphrase)
+        return (), (data,)
+    keys = _load(path, passphrase)
     _, own, others = load_key_and_certificates(data, None if passphrase is None else passphrase.encode())
-    return key, tuple(each.public_bytes(Encoding.DER) for each in (own, *others) if each is not None)
+    return keys, tuple(each.public_bytes(Encoding.DER) for each in (own, *others) if each is not None)
 
 
-def _load(path: Path, passphrase: str | None) -> FileKey:
+def _load(path: Path, passphrase: str | None) -> tuple[FileKey, ...]:
     try:
-        return FileKey.load(path, passphrase)
+        return FileKey.load_all(path, passphrase)
     except GatewayError as error:
         raise GivenError(error.detail) from error
 

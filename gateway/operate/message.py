@@ -144,7 +144,7 @@ def protect(
         return
     keys = taken(read_keys, sign_key, taken(passphrase_in, passphrase))
     if len(keys) > 1:
-        raise click.UsageError("one key signs; give its certificates beside it", context)
+        raise click.UsageError("one key signs, and several were given; its certificates may stand beside it", context)
     readers = [taken(read_given, each)[0] for each in encrypt_to]
     key = keys[0] if keys else None
     believed = taken(read_trust, trust, crls, Revocation(revocation)) if trust else None

@@ -52,9 +52,13 @@ CERTIFICATES: Final = {
 }
 PEOPLE: Final = {"7.1": b"carlos", "7.3": b"carlos", "8.1": b"dana", "8.3": b"dana"}
 KEYS: Final = ("3.2", "4.2", "4.4", "5.2", "5.4", "6.2", "7.2", "7.4", "8.2", "8.4")
-# Each holds a person's two keys and certificates, and that of the authority across. The library gives one key of the two, and
-# that is here the one to decrypt with; the other is to be had from its own file.
-BUNDLES: Final = {"4.5": ("alice", "4.3"), "5.5": ("bob", "5.3"), "7.5": ("carlos", "7.3"), "8.5": ("dana", "8.3")}
+# Each holds a person's two keys and certificates, to sign and to decrypt, and the certificate of the authority across.
+BUNDLES: Final = {
+    "4.5": ("alice", "4.1", "4.3"),
+    "5.5": ("bob", "5.1", "5.3"),
+    "7.5": ("carlos", "7.1", "7.3"),
+    "8.5": ("dana", "8.1", "8.3"),
+}
 TEXT: Final = b"Result: all well."
 MESSAGE: Final = (
     b"From: Alice <alice@smime.example>\r\nTo: Bob <bob@smime.example>\r\nSubject: result\r\n"
@@ -107,11 +111,12 @@ def test_and_for_nothing_else(section: str) -> None:
 
 @pytest.mark.parametrize("section", BUNDLES)
 def test_keys_in_pkcs12(section: str) -> None:
-    passphrase, of = BUNDLES[section]
-    (key,) = read_keys([file(section, ".p12")], passphrase)
-    assert len(key.certificates) == 3
-    assert key.certificates[0] == certificate(of)
-    assert key.key.spki == identified(certificate(of)).spki
+    passphrase, *of = BUNDLES[section]
+    keys = read_keys([file(section, ".p12")], passphrase)
+    assert [len(key.certificates) for key in keys] == [3, 3]
+    assert {key.certificates[0] for key in keys} == {certificate(each) for each in of}
+    assert all(key.key.spki == identified(key.certificates[0]).spki for key in keys)
+    assert len({key.name for key in keys}) == 2
     with pytest.raises(GivenError, match="passphrase is missing or wrong"):
         read_keys([file(section, ".p12")], "another")
 

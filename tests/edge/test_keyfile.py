@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from asn1crypto.pkcs12 import AuthenticatedSafe, Pfx
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, x25519
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key, load_pem_public_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key, load_pem_public_key, pkcs12
 
 from gateway.edge.keyfile import FileKey, FileKeys, KeyFileError
 from gateway.outcome import GatewayError, Reason
@@ -137,6 +140,58 @@ async def test_what_cannot_be_unwrapped_gives_a_random_key_each_time(folder: Pat
 def test_a_wrong_passphrase_is_said_without_the_key(folder: Path, name: str, passphrase: str | None) -> None:
     with pytest.raises(KeyFileError, match=f"{name}: not a PEM or PKCS#12 private key, or its passphrase is missing or wrong"):
         FileKey.load(folder / name, passphrase)
+
+
+def subjects(keys: Iterable[FileKey], certificates: Iterable[x509.Certificate]) -> list[str]:
+    """Whose the keys are, in their order."""
+    of = {each.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo): each for each in certificates}
+    return [of[key.spki].subject.rfc4514_string() for key in keys]
+
+
+def test_all_keys_of_a_bundle_are_read_and_none_is_chosen() -> None:
+    """``two-keys.p12`` is a bundle of openssl's that keytool of OpenJDK 17 put another into."""
+    path = Path(__file__).parent / "two-keys.p12"
+    _, own, others = pkcs12.load_key_and_certificates(path.read_bytes(), b"secret")
+    assert own is not None
+    assert subjects(FileKey.load_all(path, "secret"), [own, *others]) == ["CN=one", "CN=other"]
+    with pytest.raises(KeyFileError, match=r"two-keys\.p12: holds 2 private keys; give it one"):
+        FileKey.load(path, "secret")
+    with pytest.raises(KeyFileError, match="not a PEM or PKCS#12 private key, or its passphrase is missing or wrong"):
+        FileKey.load_all(path, "wrong")
+
+
+def test_keys_of_a_bundle_that_are_not_encrypted_are_counted_too(folder: Path, issued: dict[str, Issued], tmp_path: Path) -> None:
+    """As openssl writes them with ``-keypbe NONE``; two bundles in one."""
+    safes = []
+    for kind in ("p256", "p384"):
+        command = [
+            "pkcs12",
+            "-export",
+            "-inkey",
+            f"{kind}.key",
+            "-in",
+            f"{kind}.pem",
+            "-keypbe",
+            "NONE",
+            "-nomac",
+            "-passout",
+            "pass:",
+        ]
+        made = subprocess.run(["openssl", *command], check=True, capture_output=True, cwd=folder).stdout
+        safes += list(Pfx.load(made).authenticated_safe)
+    bundle = Pfx({"version": "v3", "auth_safe": {"content_type": "data", "content": AuthenticatedSafe(safes).dump()}})
+    (tmp_path / "two.p12").write_bytes(bundle.dump())
+    found = [key.spki for key in FileKey.load_all(tmp_path / "two.p12", "")]
+    assert found == [FileKey.load(folder / f"{kind}.key").spki for kind in ("p256", "p384")]
+
+
+def test_all_keys_of_a_pem_file_are_read_and_none_is_chosen(folder: Path, tmp_path: Path) -> None:
+    names = ["p256.key", "p256.pem", "rsa2048-traditional.pem", "rsa2048-secret.pem"]
+    (tmp_path / "several.pem").write_bytes(b"".join((folder / name).read_bytes() for name in names[:3]))
+    found = [key.spki for key in FileKey.load_all(tmp_path / "several.pem")]
+    assert found == [FileKey.load(folder / f"{kind}.key").spki for kind in ("p256", "rsa2048")]
+    with pytest.raises(KeyFileError, match=r"several\.pem: holds 2 private keys; give it one"):
+        FileKey.load(tmp_path / "several.pem")
 
 
 def test_what_holds_no_key_is_said(folder: Path, tmp_path: Path) -> None:
