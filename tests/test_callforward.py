@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway import callforward
-from gateway.callforward import KNOWN_AGE, LAST_RESORT_AGE, UNKNOWN_AGE, CallForward
+from gateway.callforward import KNOWN_AGE, LAST_RESORT_AGE, MAX_ANSWERS, UNKNOWN_AGE, CallForward
 from gateway.config.model import Config, Key, KeyPurpose, Listener, Organisation, Recipients, Route
 from gateway.mail.address import Address, parse_address
 from gateway.mail.envelope import NextHop, Role
@@ -134,15 +133,16 @@ async def test_a_server_that_takes_too_long_is_not_waited_for(behind: Behind) ->
     assert answer.reason is Reason.RECIPIENT_UNCHECKED
 
 
-async def test_memory_is_bounded(behind: Behind, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(callforward, "MAX_ANSWERS", 3)
+async def test_as_many_answers_are_remembered_as_the_limit_says(behind: Behind) -> None:
+    """For one more, the one is forgotten that was asked for longest ago."""
     known = check(behind)
-    for number in range(5):
-        await known.known("hospital", parse_address(f"x{number}@hospital.example"))
-    await known.known("hospital", parse_address("x4@hospital.example"))
-    assert len(behind.asked) == 5
-    await known.known("hospital", parse_address("x0@hospital.example"))
-    assert len(behind.asked) == 6
+    people = [parse_address(f"x{number}@hospital.example") for number in range(MAX_ANSWERS + 1)]
+    for address in (*people[:-1], people[0]):
+        await known.known("hospital", address)
+    assert len(behind.asked) == MAX_ANSWERS
+    for address in (people[-1], people[0], people[1]):
+        await known.known("hospital", address)
+    assert [address for _, address in behind.asked[MAX_ANSWERS:]] == [people[-1], people[1]]
 
 
 async def test_a_list_knows_addresses_and_whole_domains_and_is_read_again(behind: Behind, tmp_path: Path) -> None:

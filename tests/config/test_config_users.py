@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from gateway.config.fingerprint import fingerprint
 from gateway.config.load import load
 from gateway.config.model import Config
+from gateway.config.users import MAX_MEMORY, UsersError, parse_users
 
 LINE = f"scanner:scrypt$16384$8$1$c2Nhbm5lci0tLS0tLS0tLQ==${'A' * 43}=\n"
 
@@ -24,3 +27,12 @@ def test_users_go_with_the_configuration(site: Path) -> None:
     assert Config.model_validate_json(config.model_dump_json()).client["mailserver"].users == users
     assert str(site / "users.txt") in {name for name, _, _ in fingerprint(config, main)}
     assert "AAAA" not in repr(config)
+
+
+def test_the_memory_for_a_password() -> None:
+    """128 N r bytes (RFC 7914 2)."""
+    n, r = 2**16, MAX_MEMORY // 128 // 2**16
+    longest = LINE.replace("$16384$8$", f"${n}${r}$")
+    assert parse_users(longest.encode()).by_name["scanner"].n == n
+    with pytest.raises(UsersError, match="too large"):
+        parse_users(longest.replace(f"${r}$", f"${r + 1}$").encode())

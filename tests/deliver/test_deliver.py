@@ -29,13 +29,14 @@ from gateway.config.model import (
     ZonePeer,
 )
 from gateway.deliver import Deliverer, HopResult, Reached
+from gateway.deliver.nexthop import MAX_TARGETS, NextHops
 from gateway.edge.smtpclient import Deadlines
 from gateway.mail.address import parse_address
 from gateway.mail.body import Body
 from gateway.mail.envelope import Arrival, Direction, Envelope, Mail, NextHop, Recipient, Role, Stage
 from gateway.mail.envelope import Body as BodyType
 from gateway.mail.identifier import make_mail_id
-from gateway.outcome import Defer, Deliver, Reason, Refuse
+from gateway.outcome import Defer, Deliver, GatewayError, Reason, Refuse
 from gateway.receive.peers import ZonePeers
 from gateway.smtp.reply import Reply
 from gateway.trust.judgement import Distrusted, Trusted
@@ -66,6 +67,8 @@ class Zones:
         return self.exchanges_of[domain]
 
     async def addresses(self, host: str, /) -> tuple[str, ...]:
+        if host == "bare.test":
+            raise GatewayError(Reason.HOP_UNREACHABLE, "no address")
         return ("127.0.0.2", "127.0.0.1") if host == "two.test" else ("127.0.0.1",)
 
 
@@ -709,3 +712,13 @@ async def test_a_probe_asks_and_sends_nothing(deliverer: Open) -> None:
         assert only(await given.deliver(mail())).outcome == Deliver()
         assert (hop.connections, len(hop.mails)) == (1, 1)
     assert isinstance(await given.probe(ROUTE, parse_address("cardiology@hospital.example")), Defer)
+
+
+@pytest.mark.parametrize("count", [MAX_TARGETS, MAX_TARGETS + 1])
+async def test_mail_exchanges_beyond_the_limit_are_not_tried(count: int) -> None:
+    """Those without an address are not counted: they cost no connection."""
+    zones = Zones({"laboratory.example": ("bare.test", *(f"mx{number}.test" for number in range(count)))})
+    hops = NextHops(lambda: config(Route(kind=RouteKind.MX, port=25, tls=TlsMode.NONE)), zones)
+    targets = await hops.of_domain(ROUTE, "laboratory.example")
+    assert isinstance(targets, tuple)
+    assert [target.host for target in targets] == [f"mx{number}.test" for number in range(MAX_TARGETS)]

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from gateway.edge.crls import FAILURE_LASTS, REFRESH, CrlCache
-from gateway.edge.fetch import Bounds, Fetcher, networks
+from gateway.edge.crls import FAILURE_LASTS, MAX_PLACES, REFRESH, CrlCache
+from gateway.edge.fetch import Bounds, Fetcher, FetchError, networks
 from gateway.trust.revocation import Crl, CrlFailed
 from tests.pki import NOW, Ca, microseconds, new_key
 from tests.publisher import Publisher
@@ -69,6 +69,23 @@ async def test_fetched_then_known(world: World) -> None:
     assert isinstance(fresh, Crl)
     assert fresh.revoked_since(world.leaf.certificate.serial_number) is not None
     assert len(world.publisher.asked) == 2
+
+
+class Nobody:
+    """No place answers."""
+
+    async def fetch(self, url: str, /) -> bytes:
+        raise FetchError(f"{url}: refused")
+
+
+async def test_as_many_places_are_known_as_the_limit_says(tmp_path: Path) -> None:
+    """For one more, the one that was asked first is forgotten."""
+    cache, urls = CrlCache(Nobody(), tmp_path), [f"http://{number}.example/crl" for number in range(MAX_PLACES + 1)]
+    for url in urls[:-1]:
+        await cache.fetch(url, b"", AT)
+    assert all(cache.current(url, AT) for url in urls[:-1])
+    await cache.fetch(urls[-1], b"", AT)
+    assert [url for url in urls if cache.current(url, AT) is None] == urls[:1]
 
 
 async def test_single_flight(world: World) -> None:

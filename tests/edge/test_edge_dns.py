@@ -13,7 +13,7 @@ import dns.rdatatype
 import dns.rrset
 import pytest
 
-from gateway.edge.dns import Resolver
+from gateway.edge.dns import MAX_ADDRESSES, MAX_EXCHANGES, Resolver
 from gateway.outcome import Defer, GatewayError, Reason, Refuse
 
 OWN = "gateway.hospital.example"
@@ -25,6 +25,15 @@ ZONE = {
     ("plain.example.", "A"): ["127.0.0.3"],
     ("null.example.", "MX"): ["0 ."],
     ("backup.example.", "MX"): ["10 mx.backup.example.", "20 gateway.hospital.example.", "20 other.example.", "30 last.example."],
+    **{
+        (f"many{count}.example.", "MX"): [f"{10 + number} mx{number}.example." for number in range(count)]
+        for count in (MAX_EXCHANGES, MAX_EXCHANGES + 1)
+    },
+    **{
+        (f"wide{count}.example.", kind): [f"{net}{number}" for number in range(first, count, 2)]
+        for count in (MAX_ADDRESSES, MAX_ADDRESSES + 1)
+        for kind, net, first in (("AAAA", "2001:db8::", 0), ("A", "192.0.2.", 1))
+    },
     ("ours.example.", "MX"): ["10 gateway.hospital.example.", "20 mx.ours.example."],
 }
 NAMES = {name for name, _ in ZONE} | {"bare.example."}
@@ -73,6 +82,18 @@ async def resolver() -> AsyncIterator[Resolver]:
 )
 async def test_exchanges(resolver: Resolver, domain: str, hosts: tuple[str, ...]) -> None:
     assert await resolver.exchanges(domain, OWN) == hosts
+
+
+@pytest.mark.parametrize("count", [MAX_EXCHANGES, MAX_EXCHANGES + 1])
+async def test_exchanges_beyond_the_limit_are_left_out(resolver: Resolver, count: int) -> None:
+    """The last by preference."""
+    assert await resolver.exchanges(f"many{count}.example", OWN) == tuple(f"mx{number}.example" for number in range(MAX_EXCHANGES))
+
+
+@pytest.mark.parametrize("count", [MAX_ADDRESSES, MAX_ADDRESSES + 1])
+async def test_addresses_beyond_the_limit_are_left_out(resolver: Resolver, count: int) -> None:
+    found = await resolver.addresses(f"wide{count}.example")
+    assert len(found) == len(set(found)) == MAX_ADDRESSES
 
 
 @pytest.mark.parametrize(

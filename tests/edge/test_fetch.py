@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
-from gateway.edge.fetch import Bounds, Fetcher, FetchError, may_reach, networks
+from gateway.edge.fetch import MAX_REDIRECTS, MAX_URL, Bounds, Fetcher, FetchError, may_reach, networks
 from tests.publisher import Handler, Publisher
 
 LOOPBACK = networks(["127.0.0.0/8"])
@@ -67,11 +67,20 @@ async def test_private_is_refused(publisher: Publisher) -> None:
 
 
 async def test_redirects(publisher: Publisher, fetcher: Fetcher) -> None:
-    """Two redirects are followed and no third."""
-    publisher.routes |= {"a": _leads_to("/b"), "b": _leads_to("/c"), "c": _gives(b"content"), "z": _leads_to("/a")}
-    assert await fetcher.fetch(publisher.url("a")) == b"content"
+    """As many as the limit are followed and not one more."""
+    publisher.routes |= {f"{left}": _leads_to(f"/{left - 1}") for left in range(1, MAX_REDIRECTS + 2)} | {"0": _gives(b"content")}
+    assert await fetcher.fetch(publisher.url(f"{MAX_REDIRECTS}")) == b"content"
     with pytest.raises(FetchError, match="redirects"):
-        await fetcher.fetch(publisher.url("z"))
+        await fetcher.fetch(publisher.url(f"{MAX_REDIRECTS + 1}"))
+
+
+async def test_a_url_has_an_end(publisher: Publisher, fetcher: Fetcher) -> None:
+    publisher.routes["crl"] = _gives(b"content")
+    start = publisher.url("crl?")
+    longest = start + "x" * (MAX_URL - len(start))
+    assert await fetcher.fetch(longest) == b"content"
+    with pytest.raises(FetchError, match="URL too long"):
+        await fetcher.fetch(longest + "x")
 
 
 @pytest.mark.parametrize(

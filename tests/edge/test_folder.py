@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.edge.anchorfile import read_anchors, read_certificates
-from gateway.edge.folder import Folder
+from gateway.edge.folder import MAX_FILES, Folder
 from gateway.mail.address import parse_address
 from gateway.trust.certificate import CertificateError
 from gateway.trust.sources import DirectoryError, Found
@@ -76,3 +76,17 @@ def test_no_certificates(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(CertificateError, match=r"anchors\.pem"):
         read_certificates(path)
+
+
+async def test_a_folder_of_too_many_files_is_refused(tmp_path: Path) -> None:
+    """Only files that may hold certificates count."""
+    own = ISSUING.reader("results@laboratory.example", kind="p256")
+    (tmp_path / "results.der").write_bytes(own.der)
+    (tmp_path / "README").touch()
+    for number in range(MAX_FILES - 1):
+        (tmp_path / f"{number}.der").touch()
+    folder = Folder("people", tmp_path, look_seconds=0)
+    assert (await folder.find(RESULTS)).certificates == (own.der,)
+    (tmp_path / "one-more.der").touch()
+    with pytest.raises(DirectoryError, match=f"more than {MAX_FILES} files"):
+        await folder.find(RESULTS)

@@ -11,7 +11,7 @@ import pytest
 from gateway.events import Event, FetchFailed
 from gateway.flow import evidence as evidence_module
 from gateway.flow.circles import Circle, Circles
-from gateway.flow.evidence import Evidence, Signed, Unusable, Usable
+from gateway.flow.evidence import MAX_CANDIDATES, Evidence, Signed, Unusable, Usable
 from gateway.mail.address import Address, parse_address
 from gateway.outcome import Reason
 from gateway.trust.anchors import Anchors
@@ -118,6 +118,16 @@ async def test_found_and_judged(world: World) -> None:
     world.first.certificates = [reader.der]
     assert await world.recipient() == Usable(reader.der, "first", Assurance.ZONE)
     assert (world.publisher.fetched, world.second.asked) == ([URL], 0)
+
+
+async def test_certificates_beyond_the_limit_are_not_judged(world: World) -> None:
+    unfit = [ROOT.signer("results@laboratory.example").der for _ in range(MAX_CANDIDATES)]
+    reader = ROOT.reader("results@laboratory.example", kind="p256")
+    world.first.certificates = [*unfit[1:], reader.der]
+    assert await world.recipient() == Usable(reader.der, "first", Assurance.ZONE)
+    world.first.certificates = [*unfit, reader.der]
+    world.draw()
+    assert await world.reason() is Reason.KEY_USAGE
 
 
 async def test_order(world: World) -> None:

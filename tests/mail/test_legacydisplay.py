@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from gateway.mail.edit import EditedEntity, edited
 from gateway.mail.entity import MessageEntity
 from gateway.mail.legacydisplay import without_elements
+from gateway.mail.mainpart import MAX_TEXT
 from tests.doubles import MemoryBody
 
 ELEMENT = "Subject: Thursday's meeting\nCc: alice@example.net\n\n"
@@ -39,6 +40,14 @@ def parts(kind: str, *found: str) -> str:
 def test_the_examples_of_the_rfc(piece: int) -> None:
     assert cut(MARKED + "\n" + ELEMENT + TEXT, piece) == PLAIN + "\n" + TEXT
     assert cut(MARKED_HTML + "\n" + HTML.format(DIV), piece) == PLAIN_HTML + "\n" + HTML.format("")
+
+
+@pytest.mark.parametrize("piece", [1000, 64 * 1024])
+def test_an_element_is_looked_for_in_the_head_of_a_text(piece: int) -> None:
+    longest = "Subject: " + "x" * (MAX_TEXT - 9 - 4) + "\n\n"  # whose line ends have two bytes
+    assert cut(MARKED + "\n" + longest + TEXT, piece) == PLAIN + "\n" + TEXT
+    longer = longest.replace("x\n", "xx\n")
+    assert cut(MARKED + "\n" + longer + TEXT, piece) == MARKED + "\n" + longer + TEXT
 
 
 @pytest.mark.parametrize("piece", [1, 64 * 1024])

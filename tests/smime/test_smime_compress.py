@@ -14,7 +14,7 @@ from gateway.outcome import GatewayError, Reason
 from gateway.smime import der
 from gateway.smime.cms import Compressed
 from gateway.smime.compress import Inflater
-from gateway.smime.limits import MAX_RATIO, MAX_SMALL
+from gateway.smime.limits import MAX_INFLATED, MAX_RATIO, MAX_SMALL
 from gateway.smime.reader import CmsReader
 
 CONTENT = b"Content-Type: text/plain\r\n\r\n" + b"Result: all well.\r\n" * 5000
@@ -88,6 +88,18 @@ def test_as_much_as_a_mail_may_grow_to_and_no_more(piece: int) -> None:
         with pytest.raises(GatewayError) as caught:
             inflated(zlib.compress(content), piece)
         assert caught.value.reason is Reason.LIMIT
+
+
+def test_as_much_as_ever_comes_out_of_one_compression() -> None:
+    """Of content that text is like: it shrinks, and less than the other bounds ask."""
+    page = NOISE.randbytes(16 * 1024) + bytes(240 * 1024)
+    stream = zlib.compressobj(1)
+    content = b"".join(stream.compress(page) for _ in range(MAX_INFLATED // len(page)))
+    assert MAX_INFLATED % len(page) == 0
+    assert inflated(content + stream.copy().flush(), 10**6) == MAX_INFLATED
+    with pytest.raises(GatewayError) as caught:
+        inflated(content + stream.compress(b"!") + stream.flush(), 10**6)
+    assert caught.value.reason is Reason.LIMIT
 
 
 BOMB = """

@@ -16,6 +16,7 @@ from cryptography.x509.oid import NameOID
 
 from gateway.outcome import Reason
 from gateway.smime import der
+from gateway.smime.attributes import MAX_NAMED
 from gateway.smime.certificate import identified
 from gateway.smime.cms import SignedData
 from gateway.smime.known import Strength
@@ -225,6 +226,14 @@ def test_an_attribute_that_is_there_must_be_right(people: tuple[Issued, bytes], 
     """RFC 5652 11, RFC 2634 5.4, RFC 5035 3, RFC 6211 3; each signature is mathematically good."""
     signer, other = people
     assert answers(signed(signer, *attributes(signer, other))) == [answer]
+
+
+@pytest.mark.parametrize(("count", "answer"), [(MAX_NAMED, GOOD), (MAX_NAMED + 1, BAD)])
+def test_certificates_that_a_signer_names(people: tuple[Issued, bytes], count: int, answer: object) -> None:
+    """His own, and those above it, which are not looked at."""
+    signer, _ = people
+    one = der.sequence(der.octet_string(hashlib.sha256(signer.der).digest()))
+    assert answers(signed(signer, attribute(CERTIFICATE_V2, der.sequence(der.sequence(one * count))))) == [answer]
 
 
 def test_of_two_certificates_of_one_name_and_key_the_one_that_is_named_is_the_signers(people: tuple[Issued, bytes]) -> None:

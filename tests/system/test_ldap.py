@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.edge.ldap import Ldap, LdapSettings, escape
+from gateway.edge.ldap import MAX_ENTRIES, MAX_VALUES, Ldap, LdapSettings, escape
 from gateway.mail.address import Address, parse_address
 from gateway.outcome import GatewayError
 from gateway.trust.sources import DirectoryError, Found
@@ -231,3 +231,15 @@ def test_certificates_are_what_went_in(world: World) -> None:
     found = asyncio.run(_find(world.secure))
     loaded = [x509.load_der_x509_certificate(der) for der in found.certificates]
     assert world.results.certificate in loaded
+
+
+@pytest.mark.parametrize("more", [0, 1])
+async def test_certificates_beyond_the_limits_are_left_out(world: World, more: int) -> None:
+    """Of many entries with one address, and of one entry."""
+    entries, values = f"entries{more}@clinic.example", f"values{more}@clinic.example"
+    for number in range(MAX_ENTRIES + more):
+        world.slapd.add_person(f"Entry {more} {number}", entries, [world.ca.reader(entries, "p256").der])
+    world.slapd.add_person(f"Values {more}", values, [world.ca.reader(values, "p256").der for _ in range(MAX_VALUES + more)])
+    for address, most in ((entries, MAX_ENTRIES), (values, MAX_VALUES)):
+        found = await _find(world.secure, parse_address(address))
+        assert len(set(found.certificates)) == most

@@ -1,0 +1,91 @@
+"""Limits of the search for a path, and of a CRL, at their edge. What lies beyond them is left out: the path is not found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from gateway.outcome import Reason
+from gateway.trust.anchors import Anchors
+from gateway.trust.judgement import Distrusted, Purpose, Revocation, Trusted
+from gateway.trust.path import MAX_DEPTH, MAX_OTHERS, MAX_PATHS, MAX_VISITS, judge
+from gateway.trust.revocation import MAX_CRL, NO_EVIDENCE, Crl, CrlError
+from tests.pki import BEGIN, NOW, Ca, Issued, microseconds
+
+ROOT = Ca.root()
+ISSUING = ROOT.intermediate()
+LEAF = ISSUING.signer("results@laboratory.example")
+RSA = Ca.root(kind="rsa2048")  # whose signatures have one length
+EXPIRED = NOW.replace(year=NOW.year - 1)
+
+
+def reason(leaf: Issued, others: Sequence[bytes], *listed: bytes) -> Reason | None:
+    """Why ``leaf`` is not believed, with a fresh memory; None where it is. ``listed`` are beside the root in its list."""
+    anchors = Anchors([ROOT.der, *listed])
+    answer = judge(leaf.der, others, anchors, NO_EVIDENCE, Purpose.SMIME_SIGNER, Revocation.UNSAFE_OFF, microseconds(NOW))
+    assert isinstance(answer, Trusted | Distrusted)
+    return answer.reason if isinstance(answer, Distrusted) else None
+
+
+def below(count: int) -> Issued:
+    """A signer below so many authorities, which lie below the root."""
+    authority = ROOT
+    for number in range(count):
+        authority = authority.intermediate(f"CN=Authority {number}")
+    return authority.signer("results@laboratory.example")
+
+
+def test_the_length_of_a_path() -> None:
+    """The anchor above it not counted."""
+    longest, longer = below(MAX_DEPTH - 1), below(MAX_DEPTH)
+    assert reason(longest, longest.intermediates) is None
+    assert reason(longer, longer.intermediates) is Reason.CHAIN
+
+
+def test_certificates_that_came_along() -> None:
+    """All of them count, also those that are none."""
+    assert reason(LEAF, [b"none"] * (MAX_OTHERS - 1) + [ISSUING.der]) is None
+    assert reason(LEAF, [b"none"] * MAX_OTHERS + [ISSUING.der]) is Reason.CHAIN
+
+
+def test_certificates_that_are_tried() -> None:
+    """Others of the same name, by their key identifier not the issuer. What stands in the list is tried behind them."""
+    namesakes = [ROOT.intermediate().der for _ in range(MAX_VISITS)]
+    assert reason(LEAF, namesakes[1:], ISSUING.der) is None
+    assert reason(LEAF, namesakes, ISSUING.der) is Reason.CHAIN
+
+
+def renewed(authority: Ca, number: int) -> bytes:
+    """The same name and key in a certificate that has expired."""
+    old = authority.certificate
+    builder = x509.CertificateBuilder(old.issuer, old.subject, old.public_key(), number + 1, BEGIN, EXPIRED)
+    for extension in old.extensions:
+        builder = builder.add_extension(extension.value, extension.critical)
+    return builder.sign(ROOT.key, SHA256()).public_bytes(Encoding.DER)
+
+
+def test_paths_that_are_tried_to_the_end() -> None:
+    older = [renewed(ISSUING, number) for number in range(MAX_PATHS)]
+    assert reason(LEAF, [*older[1:], ISSUING.der]) is None
+    assert reason(LEAF, [*older, ISSUING.der]) is Reason.EXPIRED
+
+
+def test_the_size_of_a_crl() -> None:
+    """Most of it an extension that nobody has to understand."""
+
+    def sized(size: int) -> bytes:
+        made, filled = b"", size - 300
+        while len(made) != size:
+            filled += size - len(made) if made else 0
+            filler = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3"), bytes(filled))
+            builder = x509.CertificateRevocationListBuilder(ROOT.certificate.subject, NOW, NOW.replace(year=NOW.year + 1))
+            made = builder.add_extension(filler, critical=False).sign(RSA.key, SHA256()).public_bytes(Encoding.DER)
+        return made
+
+    assert Crl(sized(MAX_CRL)).issuer
+    with pytest.raises(CrlError, match=f"a CRL of {MAX_CRL + 1} bytes"):
+        Crl(sized(MAX_CRL + 1))
