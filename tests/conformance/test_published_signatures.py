@@ -1,7 +1,8 @@
-"""NIST's vectors for checking signatures (FIPS 186), each put into CMS as it is: made well, changed in one of many ways, or padded
-as no signer pads. Without signed attributes the signature is over the content itself (RFC 5652 5.4).
+"""Vectors for checking signatures, each put into CMS as it is: NIST's (FIPS 186), made well, changed in one of many ways, or padded
+as no signer pads; and those of the authors of Ed25519. Without signed attributes the signature is over the content itself (RFC 5652
+5.4, RFC 8419 3.2).
 
-Not here: Ed25519, which in CMS signs attributes (we read it in no other way, RFC 8419 3.2), and these vectors are not such; X9.31.
+Not here: X9.31, which CMS has not.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Final
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
@@ -24,9 +25,9 @@ from gateway.smime import der
 from gateway.smime.certificate import identified
 from gateway.smime.cms import SignedData
 from gateway.smime.known import Strength
-from gateway.smime.verify import Checked, Signature, check, needed
+from gateway.smime.verify import Checked, Signature, beginning, check, needed
 from tests.conformance.material import read
-from tests.conformance.published import Record, numbers, records
+from tests.conformance.published import VECTORS, Record, numbers, records
 from tests.pki import NOW, Ca, microseconds
 
 RSA: Final = "asymmetric/RSA"
@@ -52,7 +53,7 @@ def authority() -> Ca:
     return Ca.root()
 
 
-def certificate(key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey | dsa.DSAPublicKey) -> bytes:
+def certificate(key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey | dsa.DSAPublicKey | ed25519.Ed25519PublicKey) -> bytes:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "signer")])
     builder = x509.CertificateBuilder(authority().certificate.subject, name, key, 7, NOW, NOW)
     return builder.sign(authority().key, hashes.SHA256()).public_bytes(Encoding.DER)
@@ -76,7 +77,7 @@ def answers(structure: bytes) -> list[tuple[Signature, Reason | None]]:
         content, layer = read(structure, {}, strength)
         assert isinstance(layer, SignedData)
         digests = {digest: hashlib.new(digest, content).digest() for digest in needed(layer, strength)}
-        found += check(layer, digests, content[:1], AT, strength)
+        found += check(layer, digests, content[: beginning(layer)], AT, strength)
     return [(each.signature, each.reason) for each in found]
 
 
@@ -181,3 +182,55 @@ def test_dsa(name: str, told: dict[str, int]) -> None:
         algorithm = der.sequence(der.oid(DSA[digest]))
         said[judged(record, signed(holder, digest, algorithm, signature, content), weak=True)] += 1
     assert said == told
+
+
+EVERY: Final = 32  # how many vectors there are for one that is changed
+ORDER: Final = 2**252 + 27742317777372353535851937790883648493  # of the base point (RFC 8032 5.1)
+SMALL: Final = (  # points of order 1, 2, 4 and 8, and one that is written in a second way (RFC 8032 5.1.3)
+    "0100000000000000000000000000000000000000000000000000000000000000",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "0000000000000000000000000000000000000000000000000000000000000080",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+    "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+)
+
+
+def test_ed25519() -> None:
+    """1024 of its authors; and some of them with a bit changed in R, in S or in the content, with an S that is not below the order,
+    as anybody can make of a good one (RFC 8032 5.1.7, 8.4), with a point of small order for R, or of another length.
+    """
+    algorithm = der.sequence(der.oid("1.3.101.112"))
+    said: Counter[str] = Counter()
+    for number, line in enumerate((VECTORS / "asymmetric/Ed25519/sign.input").read_text().split()):
+        _, public, content, made = (bytes.fromhex(each) for each in line.split(":")[:4])
+        signature = made[:64]
+        holder = certificate(ed25519.Ed25519PublicKey.from_public_bytes(public))
+        like_attributes = content[:1] == b"\x31"
+        expected = [(Signature.BAD, Reason.BAD_SIGNATURE) if like_attributes else GOOD] * 2
+        assert answers(signed(holder, "SHA512", algorithm, signature, content)) == expected, number
+        said["like attributes" if like_attributes else "good"] += 1
+        if number % EVERY:
+            continue
+        r, s = signature[:32], int.from_bytes(signature[32:], "little")
+        place = number // EVERY % 32
+        wrong = [
+            flipped(r, place) + signature[32:],
+            r + flipped(signature[32:], place),
+            r + (s + ORDER).to_bytes(32, "little"),
+            *(bytes.fromhex(point) + signature[32:] for point in SMALL),
+            *(bytes.fromhex(point) + bytes(32) for point in SMALL),
+            bytes(64),
+            signature[:63],
+            signature + b"\0",
+            b"",
+        ]
+        for each in wrong:
+            assert answers(signed(holder, "SHA512", algorithm, each, content)) == [(Signature.BAD, Reason.BAD_SIGNATURE)] * 2
+        changed = flipped(content, place % len(content)) if content else b"!"
+        assert answers(signed(holder, "SHA512", algorithm, signature, changed)) == [(Signature.BAD, Reason.BAD_SIGNATURE)] * 2
+        said["bad"] += len(wrong) + 1
+    assert said == {"good": 1023, "like attributes": 1, "bad": 1024 // EVERY * 18}
+
+
+def flipped(data: bytes, place: int) -> bytes:
+    return data[:place] + bytes((data[place] ^ 1,)) + data[place + 1 :]
