@@ -6,6 +6,7 @@ import hashlib
 
 import pytest
 
+from gateway.edge.keymeter import PER_DAY, PER_SECOND, Meter
 from gateway.edge.keywire import MAX_FRAME, FrameReader, Kind, TooLongError, WireError, write_frame
 from gateway.edge.tosign import FRESH, MAX_ATTRIBUTES, NotSignableError, input_to_sign
 from gateway.smime import der
@@ -53,3 +54,18 @@ def test_a_frame() -> None:
         write_frame(1, Kind.DONE, (longest + b"x",))
     with pytest.raises(WireError):
         list(FrameReader().feed((MAX_FRAME + 1).to_bytes(4)))
+
+
+@pytest.mark.parametrize(
+    ("meter", "ceiling", "after"),
+    [(Meter(), PER_SECOND, 1_000_000), (Meter(PER_DAY, PER_SECOND), PER_SECOND, 86_400_000_000)],
+    ids=["second", "day"],
+)
+def test_how_much_a_key_is_used(meter: Meter, ceiling: int, after: int) -> None:
+    """Of each key by itself. Twenty million of a day would take a minute to count; as many are counted as of a second."""
+    start = NOW - NOW % after
+    assert not any(meter.exceeded("key", start + number) for number in range(ceiling))
+    assert meter.exceeded("key", start + after - 1)
+    assert meter.exceeded("other", start + after - 1) is None
+    assert meter.exceeded("key", start + after) is None
+    assert (meter.total["key"], meter.total["other"]) == (ceiling + 1, 1)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from asn1crypto import cms
 
-from gateway.flow.already import Already, Clear, Encrypted, Signed, already_protected
+from gateway.flow.already import MIN_WRAPPED, Already, Clear, Encrypted, Signed, already_protected
 from gateway.mail.message import head_of
 from gateway.smime.cms import CertificateId
 from gateway.smime.decrypt import names_of
@@ -142,6 +142,17 @@ def test_a_shape_that_holds_nothing_encrypted(encrypt: Encrypt, change: Callable
     data = encrypt("rsa")
     assert changed(data, lambda _: None) == data
     assert what(OUTER + SMIME + wrapped(changed(data, change))) == Clear()
+
+
+@pytest.mark.parametrize("size", [MIN_WRAPPED - 1, MIN_WRAPPED])
+def test_a_wrapped_key_has_a_length(encrypt: Encrypt, people: dict[str, Issued], size: int) -> None:
+    """No shorter text holds one, so whoever it names is no reader."""
+
+    def short(content: cms.EnvelopedData) -> None:
+        content["recipient_infos"][0].chosen["encrypted_key"] = bytes(size)
+
+    found = what(OUTER + SMIME + wrapped(changed(encrypt("rsa"), short)))
+    assert found == (Clear() if size < MIN_WRAPPED else Encrypted(readers(people, "rsa")))
 
 
 @pytest.mark.parametrize("options", [("-aes-256-cbc",), ("-aes-256-cbc", "-stream")])

@@ -13,8 +13,8 @@ from gateway.outcome import Reason
 from gateway.trust.anchors import Anchors
 from gateway.trust.judgement import Distrusted, Purpose, Revocation, Trusted
 from gateway.trust.path import MAX_DEPTH, MAX_OTHERS, MAX_PATHS, MAX_VISITS, judge
-from gateway.trust.revocation import MAX_CRL, NO_EVIDENCE, Crl, CrlError
-from tests.pki import BEGIN, NOW, Ca, Issued, microseconds
+from gateway.trust.revocation import MAX_CRL, NO_EVIDENCE, TOLERANCE, Crl, CrlError
+from tests.pki import BEGIN, END, NOW, Ca, Issued, microseconds
 
 ROOT = Ca.root()
 ISSUING = ROOT.intermediate()
@@ -23,10 +23,10 @@ RSA = Ca.root(kind="rsa2048")  # whose signatures have one length
 EXPIRED = NOW.replace(year=NOW.year - 1)
 
 
-def reason(leaf: Issued, others: Sequence[bytes], *listed: bytes) -> Reason | None:
+def reason(leaf: Issued, others: Sequence[bytes], *listed: bytes, at: int = microseconds(NOW)) -> Reason | None:
     """Why ``leaf`` is not believed, with a fresh memory; None where it is. ``listed`` are beside the root in its list."""
     anchors = Anchors([ROOT.der, *listed])
-    answer = judge(leaf.der, others, anchors, NO_EVIDENCE, Purpose.SMIME_SIGNER, Revocation.UNSAFE_OFF, microseconds(NOW))
+    answer = judge(leaf.der, others, anchors, NO_EVIDENCE, Purpose.SMIME_SIGNER, Revocation.UNSAFE_OFF, at)
     assert isinstance(answer, Trusted | Distrusted)
     return answer.reason if isinstance(answer, Distrusted) else None
 
@@ -89,3 +89,22 @@ def test_the_size_of_a_crl() -> None:
     assert Crl(sized(MAX_CRL)).issuer
     with pytest.raises(CrlError, match=f"a CRL of {MAX_CRL + 1} bytes"):
         Crl(sized(MAX_CRL + 1))
+
+
+@pytest.mark.parametrize(
+    ("edge", "beyond", "wanted"),
+    [(microseconds(BEGIN) - TOLERANCE, -1, Reason.NOT_YET_VALID), (microseconds(END) + TOLERANCE, 1, Reason.EXPIRED)],
+)
+def test_how_far_two_clocks_may_differ(edge: int, beyond: int, wanted: Reason) -> None:
+    assert reason(LEAF, [ISSUING.der], at=edge) is None
+    assert reason(LEAF, [ISSUING.der], at=edge + beyond) is wanted
+
+
+def test_how_far_ahead_a_crl_may_begin() -> None:
+    """Its end is as it says: another is due."""
+    crl = Crl(ROOT.crl())
+    assert crl.next_update is not None
+    assert crl.current(crl.this_update - TOLERANCE)
+    assert not crl.current(crl.this_update - TOLERANCE - 1)
+    assert crl.current(crl.next_update)
+    assert not crl.current(crl.next_update + 1)
