@@ -1,4 +1,6 @@
-"""78 to 93: encryption that somebody meddled with (EFAIL, RFC 8551 6, RFC 5083 5), or that is taken for more than it is."""
+"""78 to 93, 111 to 114: encryption that somebody meddled with (EFAIL, RFC 8551 6, RFC 5083 5), or that is taken for more than it
+is.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +33,8 @@ STEERED = (b"Content-Type: (.", b")text/html\r\n\r\n. ", b"<img alt='......", b"
 
 def vectors(who: People) -> dict[str, Vector]:
     closed = without_mime_version(who.encrypt(ENTITY))
+    for_others = who.encrypt(ENTITY, to="for-encryption")
+    head, _, content = for_others.partition(b"\r\n\r\n")
     by_stranger = who.sign(who.encrypt(who.sign(ENTITY)), by=("director",))
     made = {
         "78-encrypted-only": who.encrypt(ENTITY),
@@ -49,6 +53,10 @@ def vectors(who: People) -> dict[str, Vector]:
         "91-tag-cut": _tag(who, 12),
         "92-gcm-read-as-cbc": opaque(as_cbc(structure_of(who.encrypt(PLAIN, "-aes-256-gcm"))), "enveloped-data"),
         "93-first-block-changed-cleanly": changed_cipher(who.encrypt(SECRET), _clean_first_block),
+        "111-to-a-readers-own-key-inside": who.encrypt(for_others),
+        "112-to-a-readers-own-key-cut": who.encrypt(head + b"\r\n\r\n" + content[:-200]),
+        "113-to-a-readers-own-key-with-noise": who.encrypt(head + b"\r\nX: " + bytes(range(0x80, 0x90)) + b"\r\n\r\n" + content),
+        "114-to-a-readers-own-key-that-only-says-so": who.encrypt(head + b"\r\n\r\nBlood group 0, rhesus negative.\r\n"),
     }
     return {name: Vector(HEADER + entity) for name, entity in made.items()}
 

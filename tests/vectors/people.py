@@ -47,9 +47,9 @@ class People:
         """By the people of these names."""
         return sign(self.folder, entity, *(self[name] for name in by), options=options)
 
-    def encrypt(self, entity: bytes, *options: str) -> bytes:
-        """To the reader."""
-        return encrypt(self.folder, entity, self["reader"], options=options or ("-aes-256-cbc",))
+    def encrypt(self, entity: bytes, *options: str, to: str = "reader") -> bytes:
+        """To the reader, or to another."""
+        return encrypt(self.folder, entity, self[to], options=options or ("-aes-256-cbc",))
 
 
 def _load(name: str) -> Issued:
