@@ -229,6 +229,16 @@ def test_what_is_no_mail_is_refused_with_its_line(desk: Desk, name: str, encrypt
     assert not (desk.folder / "out.eml").exists()
 
 
+@pytest.mark.parametrize("ends", [b"\r\n", b"\n"], ids=["CRLF", "LF"])
+def test_a_body_without_a_header_is_one(desk: Desk, ends: bytes) -> None:
+    """Its lines may be of any length, and of any letters."""
+    message = b"\r\n" + b"x" * 2000 + b"\r\n\xe9\r\n\r\nend\r\n"
+    reader = desk.ca.reader(READER)
+    given = (*desk.reading(reader), "--headers", "off")
+    assert desk.protect(*given, message=message.replace(b"\r\n", ends))[0] == 0
+    assert decrypt(desk.written, *reader.write(desk.folder, "reader"), "SMIME") == message
+
+
 UNENCODABLE: dict[str, tuple[bytes, int]] = {
     "a long line in base64": (
         b"Content-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n\r\nAAAA\r\n" + b"A" * 1000 + b"\r\n",
