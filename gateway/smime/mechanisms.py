@@ -14,9 +14,7 @@ from gateway.smime.keys import Mechanism, digest_of
 from gateway.smime.schemes import Family, Scheme, permits
 from gateway.smime.verify import verifies
 
-_RSA: Final = tuple(
-    mechanism for mechanism in Mechanism if mechanism.startswith("rsa-")
-)  # PKCS #1 v1.5 first: every reader knows it
+_RSA: Final = tuple(mechanism for mechanism in Mechanism if mechanism.startswith("rsa-"))  # PKCS #1 first: every reader knows it
 _ECDSA: Final = tuple(mechanism for mechanism in Mechanism if mechanism.startswith("ecdsa-"))
 
 
@@ -47,7 +45,8 @@ def mechanism_for(certificate: bytes, asked: Mechanism | None = None) -> Mechani
 @lru_cache
 def scheme_for(mechanism: Mechanism) -> Scheme:
     """How a signature by ``mechanism`` is checked."""
-    family, digest = Family(mechanism.removesuffix(f"-{digest_of(mechanism)}")), digest_of(mechanism)
+    digest = digest_of(mechanism)
+    family = Family(mechanism.removesuffix(f"-{digest}"))
     if family is Family.RSA_PSS:
         return Scheme(family, digest, digest, HASHES[digest].digest_size)
     return Scheme(family, digest)
