@@ -289,6 +289,10 @@ async def test_what_the_sender_signed_is_encrypted_with_his_signature(
     inside = opened(both, readers[RESULTS], tmp_path)
     assert inside == signed[signed.index(b"Content-Type: multipart/signed") :]
     assert verified(inside, root, tmp_path)
+    assert b"\r\nSubject: discharge letter\r\n" in bytes_of(both)  # his program chose what to show
+    event = hospital.events.seen[-1]
+    assert isinstance(event, MailProtected)
+    assert (event.protection, event.headers) == ("both", "off")
     assert hospital.signer.signed == 1
 
 
