@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from pathlib import Path
 from typing import Final
 
 import pytest
+from asn1crypto import cms
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -14,12 +16,16 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from gateway.edge.keyfile import FileKey, FileKeys
 from gateway.flow.evidence import Signed
 from gateway.flow.opening import Opened, open_message
+from gateway.flow.protect import SigningKey, protect_message
+from gateway.mail.confidentiality import HeaderProtection, Headers
 from gateway.mail.message import read_header
 from gateway.mail.verdict import Judged
 from gateway.outcome import Reason
+from gateway.smime.message import SignedForm
 from gateway.trust.judgement import Assurance, Trusted
 from tests.doubles import MemoryBodies, MemoryBody
 from tests.flow.opened import HOSTNAME, bytes_of
+from tests.mail.rfc9788 import content, fields
 
 SETS: Final = Path(os.environ.get("CONFORMANCE_DIR", Path(__file__).parents[3] / "shared" / "conformance")) / "smime"
 MAILS, PEOPLE = SETS / "rfc9788", SETS / "rfc9216-lamps-samples"
@@ -121,3 +127,33 @@ async def test_without_protection_the_outer_subject_is_shown() -> None:
     result = await opened("C.1.8_smime-signed-enc-complex.reencrypted.eml", b"Subject: smime", b"Subject: pay")
     assert (result.verdict.judged, result.verdict.reasons) == (Judged.VERIFIED, ())
     assert shown(result)["Subject"] == ["pay-signed-enc-complex"]
+
+
+@pytest.mark.parametrize("name", ["C.2.1_smime-one-part-hp.eml", "C.2.3_smime-one-part-complex-hp.eml"])
+async def test_we_make_of_the_same_message_the_same(name: str) -> None:
+    """What the vector signs, without the parameter, is the message it was made from: of it we make that payload and that header."""
+    vector = (MAILS / name).read_bytes().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+    structure = base64.b64decode(vector.partition(b"\r\n\r\n")[2])
+    payload = cms.ContentInfo.load(structure)["content"]["encap_content_info"]["content"].native
+    source = payload.replace(b'; hp="clear"', b"")
+    (key_file,) = PEOPLE.glob("4.2_Alice*.key.pem")
+    key = serialization.load_pem_private_key(key_file.read_bytes(), None)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    alice = certificate("4.1_*.crt.pem")
+    body = await protect_message(
+        MemoryBody(source),
+        MemoryBodies(),
+        signing=(FileKeys({"alice": FileKey(key)}), SigningKey("alice", (alice,))),
+        readers=(),
+        at=AT,
+        random=os.urandom,
+        headers=HeaderProtection(Headers.BASELINE),
+        form=SignedForm.OPAQUE,
+    )
+    made = b"".join(body.chunks())
+    signed = cms.ContentInfo.load(base64.b64decode(made.partition(b"\r\n\r\n")[2]))["content"]["encap_content_info"]
+    assert fields(signed["content"].native) == fields(payload)
+    assert content(signed["content"].native) == content(payload)
+    assert [each for each in fields(made) if not each[0].startswith("Content-")] == [
+        each for each in fields(vector) if not each[0].startswith("Content-")
+    ]
