@@ -182,6 +182,11 @@ def unknown(algorithm: Algorithm, use: str) -> CmsError:
     return CmsError(Reason.UNSUPPORTED, f"{use} {dotted(algorithm.oid)}")
 
 
+def content_named(oid: bytes) -> Content | None:
+    """The content encryption of this identifier (DER), however weak; None where it is none that we know."""
+    return CONTENTS.get(oid) or _LEGACY_CONTENTS.get(oid)
+
+
 def content_of(algorithm: Algorithm, strength: Strength) -> Content:
     """A content encryption. Raises :class:`CmsError` (WEAK_ALGORITHM, UNSUPPORTED)."""
     found = CONTENTS.get(algorithm.oid)
