@@ -23,8 +23,11 @@ _PURE = _BASE | {"smtp", "smime", "trust"}
 STOREYS["config"] = frozenset(_PURE)
 STOREYS["policy"] = frozenset(_PURE | {"config"})
 _DECIDING = _PURE | {"config", "policy"}
-for _name in ("flow", "spool", "state", "edge"):
+STOREYS["database"] = frozenset(_BASE)
+for _name in ("flow", "edge"):
     STOREYS[_name] = frozenset(_DECIDING)
+for _name in ("spool", "state"):
+    STOREYS[_name] = frozenset(_DECIDING | {"database"})
 _PARTS = _DECIDING | {"flow", "spool", "state", "edge"}
 _JOURNEY = ("receive", "callforward", "nexthop", "deliver", "report", "worker")
 for _name in _JOURNEY:

@@ -12,10 +12,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import Final
 
+from gateway.database.fault import fault
 from gateway.mail.envelope import Mail
 from gateway.outcome import GatewayError, Reason
 from gateway.spool.epoch import Epoch
-from gateway.spool.fault import fault
 from gateway.spool.files import SEGMENT, BodyFiles, SealedFile, read_file, read_sealed, seal_small
 
 LOOK: Final = 100_000  # microseconds between two looks at the space that is free, while there is enough

@@ -20,6 +20,7 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from gateway.database.disk import sync_directory
 from gateway.mail.identifier import RANDOM_BYTES, is_mail_id, make_mail_id
 from gateway.outcome import GatewayError, Reason
 from gateway.spool.epoch import Epoch, EpochKeys
@@ -197,12 +198,3 @@ def free_space(*folders: Path) -> int:
     """Free bytes for us on the disk that has the least, of those that ``folders`` lie on. Raises ``OSError``."""
     facts = [os.statvfs(folder) for folder in folders]
     return min(each.f_bavail * each.f_frsize for each in facts)
-
-
-def sync_directory(directory: Path) -> None:
-    """The entries of ``directory`` are on disk on return. Raises ``OSError``."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from typing import Final
 
+from gateway.database.thread import Database, Effect, Work
 from gateway.mail.identifier import MailId
 from gateway.spool import leases as leasing
-from gateway.spool.database import Database, Effect, Work
 from gateway.spool.files import BodyFiles
 from gateway.spool.owners import Owners
 from gateway.spool.store import Lease

@@ -14,11 +14,14 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
 import apsw
 
+from gateway.database.fault import fault
+from gateway.database.thread import Database, Effect, Work, settle
 from gateway.mail.body import Bodies
 from gateway.mail.envelope import Mail
 from gateway.mail.identifier import RANDOM_BYTES, MailId, make_mail_id
@@ -26,9 +29,7 @@ from gateway.outcome import GatewayError
 from gateway.smime.keys import Unwrapper
 from gateway.spool import rows as table
 from gateway.spool.bodies import SpoolBodies, SpoolBody, body_of
-from gateway.spool.database import Database, Effect, Work, settle
 from gateway.spool.epoch import EpochKeys, SealingKey
-from gateway.spool.fault import fault
 from gateway.spool.files import BodyFiles, free_space
 from gateway.spool.keeper import Keeper
 from gateway.spool.owners import Owners
@@ -37,6 +38,7 @@ from gateway.spool.sweep import settle_dead, sweep
 from gateway.spool.taker import Taker
 
 ROOM: Final = 4  # times its size: a mail, and copies in base64, 1.4 times as long, for two groups of recipients
+SCHEMA: Final = files(__package__) / "schema"
 _DISK_THREADS: Final = 4
 
 
@@ -99,7 +101,7 @@ class SqliteSpool:
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise fault(error) from error
-        self._database = Database(self._state / "spool.sqlite", self._now)
+        self._database = Database(self._state / "spool.sqlite", SCHEMA, self._now)
         self._disk = ThreadPoolExecutor(_DISK_THREADS, "spool-disk")
         longest = self._longest_pause
         plans = (lambda: (self._now(), longest())) if longest is not None else None

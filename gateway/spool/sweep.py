@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 from functools import partial
 
+from gateway.database.thread import Database, Effect
 from gateway.spool import leases, rows
-from gateway.spool.database import Database, Effect
 from gateway.spool.files import BodyFiles, owner_of
 from gateway.spool.owners import Owners
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
+from gateway.database.thread import Database, Effect
 from gateway.mail.envelope import Mail
 from gateway.mail.identifier import MailId
 from gateway.mail.priority import Priority
@@ -21,7 +22,6 @@ from gateway.outcome import GatewayError, Reason
 from gateway.spool import leases as leasing
 from gateway.spool import rows as table
 from gateway.spool.bodies import body_of
-from gateway.spool.database import Database, Effect
 from gateway.spool.epoch import EpochKeys
 from gateway.spool.keeper import LEASE_SECONDS, Keeper
 from gateway.spool.store import Lease

@@ -71,11 +71,12 @@ async def test_every_accepted_mail_survives(tmp_path: Path, key_file: Path) -> N
 OPEN = """
 import sys, time
 from pathlib import Path
-from gateway.spool.database import Database
+from gateway.database.thread import Database
+from gateway.spool.sqlite import SCHEMA
 for turn in range(40):
     while time.time() < float(sys.argv[2]) + turn * 0.02:
         pass
-    Database(Path(sys.argv[1]) / str(turn), lambda: 0).close()
+    Database(Path(sys.argv[1]) / str(turn), SCHEMA, lambda: 0).close()
 """
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import apsw
 import pytest
 
-import gateway.spool.database
-from gateway.spool.database import Database, Effect
+import gateway.database.thread
+from gateway.database.thread import Database, Effect
+from gateway.spool.sqlite import SCHEMA
 
 LIMIT = 64 * 1024
 
@@ -24,8 +25,8 @@ def insert(name: str, size: int) -> Callable[[apsw.Connection], None]:
 
 
 def test_the_log_of_a_full_day_does_not_keep_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway.spool.database, "_WAL_LIMIT", LIMIT)
-    database = Database(tmp_path / "queue.db", lambda: time.time_ns() // 1000)
+    monkeypatch.setattr(gateway.database.thread, "_WAL_LIMIT", LIMIT)
+    database = Database(tmp_path / "queue.db", SCHEMA, lambda: time.time_ns() // 1000)
     log = tmp_path / "queue.db-wal"
     try:
         database.call(insert("large", 8_000_000), Effect.DURABLE)

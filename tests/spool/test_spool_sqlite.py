@@ -10,17 +10,17 @@ from pathlib import Path
 import apsw
 import pytest
 
+from gateway.database.migrate import migrations
+from gateway.database.thread import Effect
 from gateway.mail.ending import Held
 from gateway.mail.envelope import Mail, NextHop, Stage
 from gateway.mail.priority import Priority
 from gateway.outcome import GatewayError, Reason
 from gateway.spool import taker
-from gateway.spool.database import Effect
 from gateway.spool.epoch import SealingKey
 from gateway.spool.files import SEGMENT, BodyDamagedError
 from gateway.spool.keeper import LEASE_SECONDS
-from gateway.spool.migrate import migrations
-from gateway.spool.sqlite import SqliteSpool
+from gateway.spool.sqlite import SCHEMA, SqliteSpool
 from gateway.spool.store import Lease, LeaseLost, Remainder, Settlement, State, Waiting
 from tests.spool.kit import (
     CARDIOLOGY,
@@ -694,7 +694,7 @@ async def test_a_spool_of_a_later_version_is_left_alone(tmp_path: Path) -> None:
     async with running(make_spool(tmp_path, Clock())):
         pass
     database = apsw.Connection(str(tmp_path / "spool.sqlite"))
-    assert database.execute("SELECT max(version) FROM schema_version").get == max(migrations())
+    assert database.execute("SELECT max(version) FROM schema_version").get == max(migrations(SCHEMA))
     database.execute("INSERT INTO schema_version VALUES (99, 0)")
     database.close()
     with pytest.raises(GatewayError, match="schema 99") as caught:

@@ -1,8 +1,8 @@
-"""The schema of the spool: numbered plain SQL files, applied in order, each once."""
+"""A schema: numbered plain SQL files, applied in order, each once."""
 
 from __future__ import annotations
 
-from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any, Final
 
 import apsw
@@ -12,20 +12,20 @@ from gateway.outcome import GatewayError, Reason
 OLDEST_SQLITE: Final = 3_051_003  # before it, resetting the WAL while another process writes could corrupt the database
 
 
-def migrations() -> dict[int, str]:
-    """Every migration by its version, in order."""
-    found = {int(file.name[:4]): file.read_text() for file in files(__package__).joinpath("schema").iterdir()}
+def migrations(schema: Traversable) -> dict[int, str]:
+    """Every migration in the folder ``schema`` by its version, in order."""
+    found = {int(file.name[:4]): file.read_text() for file in schema.iterdir()}
     return dict(sorted(found.items()))
 
 
-def migrate(database: apsw.Connection, now: int) -> None:
-    """Bring the schema up to date; safe against another process doing the same.
+def migrate(database: apsw.Connection, schema: Traversable, now: int) -> None:
+    """Bring it up to date; safe against another process doing the same.
 
-    Raises ``GatewayError`` (SPOOL_UNAVAILABLE) for a spool of a later version, and ``apsw.Error``.
+    Raises ``GatewayError`` (SPOOL_UNAVAILABLE) for a database of a later version, and ``apsw.Error``.
     """
     if apsw.SQLITE_VERSION_NUMBER < OLDEST_SQLITE:
         raise GatewayError(Reason.SPOOL_UNAVAILABLE, f"SQLite {apsw.sqlite_lib_version()} is too old")
-    known = migrations()
+    known = migrations(schema)
     database.execute("BEGIN IMMEDIATE")
     try:
         database.execute(
@@ -45,4 +45,4 @@ def migrate(database: apsw.Connection, now: int) -> None:
 
 def _require_known(version: int, newest: int) -> None:
     if version > newest:
-        raise GatewayError(Reason.SPOOL_UNAVAILABLE, f"the spool has schema {version}, this program knows {newest}")
+        raise GatewayError(Reason.SPOOL_UNAVAILABLE, f"the database has schema {version}, this program knows {newest}")

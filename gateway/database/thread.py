@@ -1,4 +1,4 @@
-"""The database and the one thread of this process that uses it.
+"""A database and the one thread of this process that uses it.
 
 Work queued while a transaction is being committed goes into the next one together: ten sessions that accept a mail at once
 pay for one write to disk. Where a piece of it fails they are all done again, each behind a savepoint, so that one that fails
@@ -18,15 +18,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import apsw
 
+from gateway.database.disk import sync_directory
+from gateway.database.fault import fault
+from gateway.database.migrate import migrate
 from gateway.outcome import GatewayError, Reason
-from gateway.spool.fault import fault
-from gateway.spool.files import sync_directory
-from gateway.spool.migrate import migrate
 
 MAX_BATCH: Final = 256
 _BUSY_SECONDS: Final = 10.0
@@ -65,32 +66,34 @@ class Unwanted(Exception):
 class Database:
     """Opens the file, brings its schema up to date, and runs the thread."""
 
-    def __init__(self, path: Path, now: Callable[[], int]) -> None:
-        """Raises ``GatewayError`` (SPOOL_UNAVAILABLE, SPOOL_FULL). ``now`` in microseconds UTC."""
+    def __init__(self, path: Path, schema: Traversable, now: Callable[[], int]) -> None:
+        """``schema`` is the folder of its migrations, ``now`` in microseconds UTC. Raises ``GatewayError`` (SPOOL_UNAVAILABLE,
+        SPOOL_FULL).
+        """
         self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._directory = path.parent
         try:
             with _alone(path.parent):
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
                 self._connection = apsw.Connection(str(path))
-                self._prepare(now())
+                self._prepare(schema, now())
         except (OSError, apsw.Error) as error:
             raise fault(error) from error
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name="spool-database", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"{path.stem}-database", daemon=True)
         self._thread.start()
 
-    def _prepare(self, now: int) -> None:
+    def _prepare(self, schema: Traversable, now: int) -> None:
         self._connection.set_busy_handler(_Patience(_BUSY_SECONDS))
         for pragma in ("journal_mode = WAL", f"journal_size_limit = {_WAL_LIMIT}", "synchronous = FULL"):
             self._connection.execute(f"PRAGMA {pragma}")  # one at a time: behind a row of the first, a second waits unexecuted
         self._durable = True
-        migrate(self._connection, now)
+        migrate(self._connection, schema, now)
 
     def submit(self, work: Work) -> None:
         """Queue work; from any thread. Raises ``GatewayError`` (SPOOL_UNAVAILABLE) once closed."""
         if self._closed:
-            raise GatewayError(Reason.SPOOL_UNAVAILABLE, "the spool is closed")
+            raise GatewayError(Reason.SPOOL_UNAVAILABLE, "the database is closed")
         self._queue.put(work)
 
     async def run(self, change: Callable[[apsw.Connection], _T], effect: Effect) -> _T:
