@@ -42,6 +42,7 @@ from gateway.spool.epoch import load_sealing_key
 from gateway.spool.files import free_space
 from gateway.spool.schedule import longest_pause
 from gateway.spool.sqlite import SqliteSpool
+from gateway.state.capabilities import HeardCapabilities, open_state
 from gateway.supervise import Kind, agent_sockets
 from gateway.worker import Worker
 
@@ -142,6 +143,9 @@ class MailProcess:
         self._spool = make_spool(config, unwrapper, lambda: longest_pause(self._current()))
         await self._spool.start()
         stack.push_async_callback(self._spool.close)
+        state = await asyncio.to_thread(open_state, config.state, now)
+        stack.push_async_callback(asyncio.to_thread, state.close)
+        self._heard = HeardCapabilities(state, now)
         deliverer = Deliverer(config=self._current, resolver=Resolver(), peers=self, now=now)
         stack.push_async_callback(deliverer.close)
         recipients = CallForward(config=self._current, probe=deliverer.probe, now=now)
@@ -156,6 +160,7 @@ class MailProcess:
             config=self._current,
             certificates=lambda: self._live.certificates,
             evidence=lambda: self._live.evidence,
+            known=self._heard,
             signer=signer,
             bodies=spool.output_bodies,
             observer=self._observer,
@@ -167,6 +172,7 @@ class MailProcess:
             certificates=lambda: self._live.certificates,
             evidence=lambda: self._live.evidence,
             unwrapper=unwrapper,
+            harvest=self._heard,
             bodies=spool.output_bodies,
             observer=self._observer,
             now=now,

@@ -71,8 +71,8 @@ class MailAccepted(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MailProtected(Event):
     """An outbound copy was made: ``protection`` is ``both``, ``sign``, ``encrypt``, or ``kept`` where the sender had done enough
-    himself; ``rule`` asked for it. ``copy`` is the new mail's identifier. ``headers`` is what became of its header fields: ``off``,
-    ``none``, ``baseline`` or ``shy``.
+    himself; ``rule`` asked for it. ``copy`` is the new mail's identifier. ``algorithms`` is how each of ``recipients`` is
+    encrypted to, and why so. ``headers`` is what became of its header fields: ``off``, ``none``, ``baseline`` or ``shy``.
     """
 
     copy: MailId
@@ -81,6 +81,7 @@ class MailProtected(Event):
     recipients: tuple[str, ...]
     sign_key: str = ""
     content_cipher: str = ""
+    algorithms: tuple[str, ...] = ()
     headers: str = ""
 
 

@@ -55,6 +55,8 @@ _EXTENDED: Final = {
 }
 _SMTP_UTF8_MAILBOX: Final = ObjectIdentifier("1.3.6.1.5.5.7.8.9")
 
+_CAPABILITIES: Final = ObjectIdentifier("1.2.840.113549.1.9.15")
+
 
 def microseconds(moment: dt.datetime) -> int:
     """``moment`` as the code under test counts time."""
@@ -200,12 +202,14 @@ class Ca:
         crl_urls: Sequence[str] | None = None,
         policy: str | None = None,
         critical: str | None = None,
+        capabilities: bytes | None = None,
         kind: str = "p256",
         key: OwnersKey | None = None,
         digest: hashes.HashAlgorithm | None = None,
     ) -> Issued:
         """An end-entity certificate. ``ku``/``eku`` None leave the extension out; ``utf8_emails`` are SmtpUTF8Mailbox names
-        (RFC 9598); ``policy`` is a certificate policy OID; ``critical`` the OID of a critical extension nobody knows.
+        (RFC 9598); ``policy`` is a certificate policy OID; ``critical`` the OID of a critical extension nobody knows;
+        ``capabilities`` the value of the extension of RFC 4262.
         """
         key = key or owners_key(kind)
         builder = _begin(x509.Name.from_rfc4514_string(subject), self.certificate.subject, key, not_before, not_after)
@@ -225,6 +229,8 @@ class Ca:
             builder = builder.add_extension(x509.CertificatePolicies([information]), critical=False)
         if critical is not None:
             builder = builder.add_extension(x509.UnrecognizedExtension(ObjectIdentifier(critical), b"\x05\x00"), critical=True)
+        if capabilities is not None:
+            builder = builder.add_extension(x509.UnrecognizedExtension(_CAPABILITIES, capabilities), critical=False)
         return Issued(builder.sign(self.key, digest or hashes.SHA256()), key, self.chain)  # type: ignore[arg-type]
 
     def signer(self, email: str, kind: str = "p256", **more: object) -> Issued:

@@ -14,6 +14,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from gateway.config.agents import Agents
+from gateway.config.encryption import Floor, KnownReader, Opens
 from gateway.config.kinds import (
     CertificateFile,
     DirectoryName,
@@ -48,14 +49,17 @@ __all__ = [
     "DirectoryKind",
     "Endpoint",
     "Fetching",
+    "Floor",
     "HeaderTrigger",
     "Inbound",
     "Key",
     "KeyPurpose",
     "KeyStore",
+    "KnownReader",
     "Limits",
     "Listener",
     "Missing",
+    "Opens",
     "Organisation",
     "Processes",
     "Protection",
@@ -163,6 +167,8 @@ class Organisation(Section):
     directories: tuple[DirectoryName, ...] = ()
     recipients: Recipients = Recipients()
     inbound: Inbound = Inbound()
+    floor: Floor = Floor()
+    reader: tuple[KnownReader, ...] = ()
     headers: Headers = Headers.BASELINE
     legacy_display: bool = False
 
@@ -244,6 +250,12 @@ class Config(Section):
                 for domain in peer.domains:
                     found.setdefault(domain, (name, peer.name))
         return found
+
+    @cached_property
+    def peer_opens(self) -> dict[str, Opens]:
+        """What is known of the programs behind each domain in a zone, where something is."""
+        known = {(name, peer.name): peer.opens for name, zone in self.zone.items() for peer in zone.peer}
+        return {domain: opens for domain, peer in self.peers.items() if (opens := known[peer]) is not None}
 
     def retry_for(self, hop: NextHop | None) -> Retry:
         """The schedule of a mail whose next hop is ``hop``."""

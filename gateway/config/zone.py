@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from gateway.config.encryption import Opens
 from gateway.config.kinds import CertificateFile, DirectoryName, DistinguishedName, Domain, Host, Port, Sources, TlsName
 from gateway.config.numbers import Retry
 from gateway.config.section import Section
@@ -24,6 +25,7 @@ class ZonePeer(Section):
     tls: Literal[TlsMode.IMPLICIT, TlsMode.STARTTLS] = TlsMode.IMPLICIT
     names: tuple[Domain, ...] = ()
     dn: DistinguishedName | None = None
+    opens: Opens | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

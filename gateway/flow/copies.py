@@ -12,7 +12,9 @@ from gateway.mail.confidentiality import NOT_PROTECTED, HeaderProtection
 from gateway.mail.envelope import NextHop, Recipient
 from gateway.mail.message import Header
 from gateway.outcome import Reason
-from gateway.policy import Plan
+from gateway.policy import Chosen, Plan
+from gateway.smime.algorithms import ContentCipher
+from gateway.smime.recipients import Reader
 
 _NAMED_IN: Final = ("To", "Cc", "Resent-To", "Resent-Cc")
 _BETWEEN: Final = re.compile(r'[\s<>(),;:"]+')
@@ -20,20 +22,21 @@ _BETWEEN: Final = re.compile(r'[\s<>(),;:"]+')
 
 @dataclass(frozen=True, slots=True)
 class Make:
-    """What a copy is made with: signed by ``sign_key`` and encrypted, each or both; with neither its bytes stay as they came.
+    """What a copy is made with: signed by ``sign_key`` and encrypted by ``cipher``, each or both; with neither its bytes stay as
+    they came.
 
     ``headers``: what becomes of its header fields. ``protected``: nobody on the way can read it, by our work or by the sender's.
     """
 
     sign_key: str | None = None
-    encrypt: bool = False
+    cipher: ContentCipher | None = None
     protected: bool = False
     headers: HeaderProtection = NOT_PROTECTED
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What one recipient gets. ``certificate`` (DER) is there exactly where it is encrypted.
+    """What one recipient gets. ``certificate`` (DER) and ``chosen`` are there exactly where it is encrypted.
 
     ``kept``: the sender had done himself what the rule asks. ``reason``: why a rule that asks for more let it out unprotected.
     ``would``: what a rule that only observes would have done, a protection or the name of an ending, with ``reason`` why.
@@ -43,6 +46,7 @@ class Decision:
     plan: Plan
     make: Make
     certificate: bytes | None = None
+    chosen: Chosen | None = None
     kept: bool = False
     reason: Reason | None = None
     would: str = ""
@@ -62,10 +66,13 @@ class Copy:
         return tuple(decision.recipient for decision in self.decisions)
 
     @property
-    def certificates(self) -> tuple[bytes, ...]:
-        """Whom it is encrypted to, each once."""
-        found = (decision.certificate for decision in self.decisions)
-        return tuple(dict.fromkeys(certificate for certificate in found if certificate is not None))
+    def readers(self) -> tuple[Reader, ...]:
+        """Whom it is encrypted to, each certificate once."""
+        found: dict[bytes, Reader] = {}
+        for decision in self.decisions:
+            if decision.certificate is not None and decision.chosen is not None:
+                found.setdefault(decision.certificate, Reader(decision.certificate, decision.chosen.transport))
+        return tuple(found.values())
 
 
 def copies_of(decisions: Sequence[Decision], header: Header) -> tuple[Copy, ...]:
@@ -77,7 +84,7 @@ def copies_of(decisions: Sequence[Decision], header: Header) -> tuple[Copy, ...]
     groups: dict[tuple[Make, NextHop, str | None, str], list[Decision]] = {}
     for decision in decisions:
         address = decision.recipient.address.key
-        alone = address if decision.make.encrypt and address not in named else ""
+        alone = address if decision.make.cipher is not None and address not in named else ""
         key = (decision.make, decision.plan.hop, decision.plan.zone, alone)
         groups.setdefault(key, []).append(decision)
     return tuple(Copy(make, hop, tuple(members)) for (make, hop, _, _), members in groups.items())

@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Protocol
 
 from gateway.config.model import Config, Protection
 from gateway.config.words import Mode
 from gateway.flow.already import Already, Encrypted, Signed
 from gateway.flow.copies import Decision, Make
-from gateway.flow.evidence import Unusable, Usable
+from gateway.flow.evidence import Unusable
 from gateway.flow.readers import LOOKUPS, ReaderEvidence, readers_among
+from gateway.mail.address import Address
 from gateway.mail.compose import is_layer
 from gateway.mail.confidentiality import NOT_PROTECTED
 from gateway.mail.envelope import Mail, Recipient
 from gateway.mail.message import Header
 from gateway.outcome import Defer, GatewayError, Hold, Reason, Refuse
-from gateway.policy import Known, Plan, Undecided, plan, without_certificate
-from gateway.smime.certificate import encryption_key
+from gateway.policy import Chosen, Known, Plan, Undecided, choose, plan, without_certificate
+from gateway.smime.algorithms import ContentCipher
+from gateway.smime.capabilities import Capabilities
 
 Ending = Refuse | Hold | Defer
 
 
+class KnownCapabilities(Protocol):
+    """Remembers what programs said of themselves."""
+
+    async def capabilities(self, organisation: str, address: Address, /) -> Capabilities | None:
+        """What the program of ``address`` said last to ``organisation``; None where that is not known."""
+
+
 async def decide(
-    config: Config, evidence: ReaderEvidence, mail: Mail, header: Header, already: Already, at: int
+    config: Config, evidence: ReaderEvidence, known: KnownCapabilities, mail: Mail, header: Header, already: Already, at: int
 ) -> list[tuple[Recipient, Decision | Ending]]:
     """For each recipient of ``mail`` what it gets, or how it ends without a copy. ``at`` in microseconds UTC."""
     planned = [(recipient, _plan(config, mail, header, recipient)) for recipient in mail.envelope.recipients]
@@ -39,13 +49,15 @@ async def decide(
         if not isinstance(asked, Plan):
             return recipient, asked
         wanted = _wanted(asked, already, recipient, is_reader=recipient in readers)
-        if isinstance(wanted, Decision) and wanted.make.encrypt:
+        if isinstance(wanted, Decision) and wanted.make.cipher is not None:
             async with gate:
-                found = await _certificate(evidence, mail.arrival.organisation, asked, recipient, at)
+                found = await _reader(config, evidence, known, mail.arrival.organisation, asked.zone, recipient.address, at)
             if isinstance(found, Unusable):
                 wanted = _without_certificate(asked, recipient, found)
             else:
-                wanted = replace(wanted, certificate=found)
+                certificate, chosen = found
+                make = replace(wanted.make, cipher=chosen.cipher)
+                wanted = replace(wanted, make=make, certificate=certificate, chosen=chosen)
         return recipient, observed(recipient, asked, wanted) if asked.mode is Mode.OBSERVE else wanted
 
     async with asyncio.TaskGroup() as tasks:
@@ -78,7 +90,10 @@ def _plan(config: Config, mail: Mail, header: Header, recipient: Recipient) -> P
 
 
 def _wanted(planned: Plan, already: Already, recipient: Recipient, *, is_reader: bool) -> Decision | Ending:
-    """What the rule asks that the sender has not done himself. ``is_reader``: of what he encrypted himself."""
+    """What the rule asks that the sender has not done himself. ``is_reader``: of what he encrypted himself.
+
+    The cipher is only one until the recipient's certificate is known.
+    """
     if planned.refusal is not None:
         return planned.refusal
     if is_reader:
@@ -86,24 +101,32 @@ def _wanted(planned: Plan, already: Already, recipient: Recipient, *, is_reader:
     if planned.protection is Protection.UNPROTECTED:
         return Decision(recipient, planned, Make())
     encrypt = planned.protection is not Protection.SIGN
+    cipher = ContentCipher.AES256_CBC if encrypt else None
     if planned.protection is Protection.ENCRYPT or isinstance(already, Signed):
-        return Decision(recipient, planned, Make(encrypt=encrypt, protected=encrypt, headers=planned.headers), kept=not encrypt)
+        return Decision(recipient, planned, Make(cipher=cipher, protected=encrypt, headers=planned.headers), kept=not encrypt)
     if planned.sign_key is None:
         return Defer(Reason.KEY_UNAVAILABLE, f"rule {planned.rule}: no signing key")
-    return Decision(recipient, planned, Make(planned.sign_key, encrypt, protected=encrypt, headers=planned.headers))
+    return Decision(recipient, planned, Make(planned.sign_key, cipher, protected=encrypt, headers=planned.headers))
 
 
-async def _certificate(
-    evidence: ReaderEvidence, organisation: str, planned: Plan, recipient: Recipient, at: int
-) -> bytes | Unusable:
+async def _reader(
+    config: Config,
+    evidence: ReaderEvidence,
+    known: KnownCapabilities,
+    organisation: str,
+    zone: str | None,
+    address: Address,
+    at: int,
+) -> tuple[bytes, Chosen] | Unusable:
+    """The certificate of ``address`` and how it is encrypted to by it. One to which we do not encrypt is as good as none."""
     try:
-        found = await evidence.recipient(organisation, planned.zone, recipient.address, at)
-        if isinstance(found, Usable):
-            encryption_key(found.certificate)  # a key that we do not encrypt to is as good as none
-            return found.certificate
+        found = await evidence.recipient(organisation, zone, address, at)
+        if isinstance(found, Unusable):
+            return found
+        announced = await known.capabilities(organisation, address)
+        return found.certificate, choose(config, organisation, address, found.certificate, announced)
     except GatewayError as error:
         return Unusable(error.reason, error.detail)
-    return found
 
 
 def _without_certificate(planned: Plan, recipient: Recipient, found: Unusable) -> Decision | Ending:

@@ -13,6 +13,7 @@ from typing import Protocol
 from gateway.config.model import Config, Inbound, Key, KeyPurpose, Protection, Unopened
 from gateway.events import MailOpened, Observer
 from gateway.flow.evidence import Signed
+from gateway.flow.harvest import Harvest, heard
 from gateway.flow.kept import Kept
 from gateway.flow.opening import Opened, open_message, write_all
 from gateway.flow.peel import OURS
@@ -54,6 +55,7 @@ class Incoming:
         certificates: Callable[[], Mapping[str, Sequence[bytes]]],
         evidence: Callable[[], SignerEvidence],
         unwrapper: Unwrapper,
+        harvest: Harvest,
         bodies: Bodies,
         observer: Observer,
         now: Callable[[], int],
@@ -63,6 +65,7 @@ class Incoming:
         self._certificates = certificates
         self._evidence = evidence
         self._unwrapper = unwrapper
+        self._harvest = harvest
         self._bodies = bodies
         self._observer = observer
         self._now = now
@@ -148,6 +151,7 @@ class Incoming:
                 raise
             return Flowed(held=(Held(recipients, error.reason, error.detail),))
         self._say(mail, opened)
+        self._learn(mail.arrival.organisation, opened)
         verdict = opened.verdict
         released = mail.stage is Stage.RELEASED
         # What an administrator released goes on, marked as what it is; a hold asks for a person once, not for ever.
@@ -163,6 +167,11 @@ class Incoming:
             return Flowed(held=held)
         output = self._output(mail, hop, addressed, opened.body, encrypted=verdict.encrypted, eight_bit=opened.eight_bit)
         return Flowed((output,), held)
+
+    def _learn(self, organisation: str, opened: Opened) -> None:
+        said = heard(opened, self._now())
+        if said is not None:
+            self._harvest.learn(organisation, said.address, said.capabilities, said.signed_at)
 
     async def _open(self, mail: Mail, config: Config, recipients: Sequence[Recipient], bodies: Bodies) -> Opened:
         organisation, evidence = mail.arrival.organisation, self._evidence()

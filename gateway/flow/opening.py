@@ -45,13 +45,16 @@ class JudgeSigner(Protocol):
 class Opened:
     """``body`` is the message as the mailbox gets it, marks included; as it came but for the marks where it did not open.
 
-    ``keys`` are our keys that opened it; ``eight_bit``: some byte of ``body`` is not ASCII.
+    ``keys`` are our keys that opened it; ``eight_bit``: some byte of ``body`` is not ASCII. ``signer`` and ``author`` are the
+    signature that verifies it and the From, None where it is not verified.
     """
 
     verdict: Verdict
     body: Body
     keys: tuple[str, ...]
     eight_bit: bool
+    signer: Checked | None = None
+    author: Address | None = None
 
 
 async def open_message(
@@ -81,7 +84,7 @@ async def open_message(
         )
         payload = await in_thread(body, partial(payload_of, message, peeled))
         author = author_of(message.header, payload.protected)
-        verdict = await _judge(message, peeled, payload, author, judge, at)
+        verdict, signer = await _judge(message, peeled, payload, author, judge, at)
         shown = _shown(message, peeled, verdict, keep_signature)
         if peeled.entities and shown is peeled.entities[-1]:
             shown = await in_thread(body, partial(bare, payload, between))
@@ -93,7 +96,7 @@ async def open_message(
     finally:
         between.discard()
     used = tuple(layer.key for layer in peeled.layers if isinstance(layer, EncryptedLayer) and layer.key is not None)
-    return Opened(verdict, written, used, eight_bit)
+    return Opened(verdict, written, used, eight_bit, signer, author.address if signer is not None else None)
 
 
 def _or_foreign(message: Entity, peeled: Peeled) -> Peeled:
@@ -112,16 +115,18 @@ def _is_encrypted(peeled: Peeled) -> bool:
     return foreign or any(isinstance(layer, EncryptedLayer) for layer in peeled.layers)
 
 
-async def _judge(message: Entity, peeled: Peeled, payload: Payload, author: Author, judge: JudgeSigner, at: int) -> Verdict:
-    """The verdict. ``verified`` needs one signature that covers everything shown, by a believed signer who is the From; another
-    that is bad, or of nobody, denies it.
+async def _judge(
+    message: Entity, peeled: Peeled, payload: Payload, author: Author, judge: JudgeSigner, at: int
+) -> tuple[Verdict, Checked | None]:
+    """The verdict, and the signature on which it stands. ``verified`` needs one that covers everything shown, by a believed signer
+    who is the From; another that is bad, or of nobody, denies it.
 
     A signature around encryption counts neither for nor against: it covers ciphertext, and anybody may put one there.
     """
     covering = _covering(peeled.layers)
     layers: list[LayerVerdict] = []
     reasons: list[Reason] = []
-    found: list[tuple[SignerVerdict, Signed]] = []
+    found: list[tuple[SignerVerdict, Signed, Checked]] = []
     for number, layer in enumerate(peeled.layers):
         if isinstance(layer, EncryptedLayer):
             layers.append(encrypted_verdict(layer.kind, layer.enveloped))
@@ -133,22 +138,17 @@ async def _judge(message: Entity, peeled: Peeled, payload: Payload, author: Auth
         layers.append(LayerVerdict("signed", "whole", signed_algorithms(layer.checked), (), tuple(each for each, _ in told)))
         reasons += [reason for each, _ in told for reason in each.reasons] or ([] if told else [Reason.NO_SIGNER])
         if number >= covering:
-            found += [(each, vouched) for each, vouched in told if vouched is not None]
+            both = zip(told, layer.checked, strict=True)
+            found += [(each, vouched, checked) for (each, vouched), checked in both if vouched is not None]
     parts = await in_thread(message.body, partial(_parts, message, peeled))
     reasons += _about_the_whole(peeled, author.address, covering, parts)
     reasons += _about_the_header(message.header, payload, author)
     believed = bool(found) and author.other is None and not any(map(_denies, peeled.layers[covering:]))
     judged = _judged(peeled, believed, bool(parts))
-    verified = judged is Judged.VERIFIED
-    return Verdict(
-        judged,
-        author.said,
-        _is_encrypted(peeled),
-        tuple(dict.fromkeys(reasons)),
-        (*layers, *parts),
-        found[0][1].assurance if verified else None,
-        found[0][0] if verified else None,
-    )
+    by, vouched, signer = found[0] if judged is Judged.VERIFIED else (None, None, None)
+    assurance = vouched.assurance if vouched is not None else None
+    told_once = tuple(dict.fromkeys(reasons))
+    return Verdict(judged, author.said, _is_encrypted(peeled), told_once, (*layers, *parts), assurance, by), signer
 
 
 def _covering(layers: Sequence[Layer]) -> int:

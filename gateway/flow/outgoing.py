@@ -14,7 +14,7 @@ from gateway.config.model import Config
 from gateway.events import MailProtected, MailUnprotected, Observer
 from gateway.flow.already import already_protected
 from gateway.flow.copies import Copy, Decision, Make, copies_of
-from gateway.flow.decide import Ending, decide
+from gateway.flow.decide import Ending, KnownCapabilities, decide
 from gateway.flow.kept import Kept
 from gateway.flow.protect import SigningKey, Source, encrypt, in_thread, sign, source_of, write
 from gateway.flow.readers import ReaderEvidence
@@ -29,9 +29,7 @@ from gateway.mail.identifier import RANDOM_BYTES, make_mail_id
 from gateway.mail.message import Header, head_of
 from gateway.outcome import Defer, GatewayError, Hold, Reason, Refuse
 from gateway.policy import answer_key
-from gateway.smime.algorithms import ContentCipher
 from gateway.smime.keys import Signer
-from gateway.smime.recipients import Reader
 from gateway.trust.certificate import facts
 from gateway.trust.judgement import Purpose
 from gateway.trust.suitability import unusable
@@ -53,6 +51,7 @@ class Outgoing:
         config: Callable[[], Config],
         certificates: Callable[[], Mapping[str, Sequence[bytes]]],
         evidence: Callable[[], ReaderEvidence],
+        known: KnownCapabilities,
         signer: Signer,
         bodies: Bodies,
         observer: Observer,
@@ -62,6 +61,7 @@ class Outgoing:
         self._config = config
         self._certificates = certificates
         self._evidence = evidence
+        self._known = known
         self._signer = signer
         self._bodies = bodies
         self._observer = observer
@@ -79,7 +79,8 @@ class Outgoing:
         already = await in_thread(mail.body, partial(already_protected, header, mail.body))
         decisions: list[Decision] = []
         endings: list[tuple[Recipient, Ending]] = []
-        for recipient, answer in await decide(self._config(), self._evidence(), mail, header, already, self._now()):
+        answers = await decide(self._config(), self._evidence(), self._known, mail, header, already, self._now())
+        for recipient, answer in answers:
             if isinstance(answer, Decision):
                 decisions.append(answer)
             else:
@@ -101,7 +102,7 @@ class Outgoing:
             for copy in copies:
                 try:
                     source = await self._source(mail, header, copy.make, sources)
-                    body = await self._make(source, copy.make, copy.certificates, answer, signed, kept)
+                    body = await self._make(source, copy, answer, signed, kept)
                 except GatewayError as error:
                     if error.reason in _SPOOL:
                         raise
@@ -122,17 +123,17 @@ class Outgoing:
 
     async def _source(self, mail: Mail, header: Header, make: Make, sources: dict[tuple[bool, HeaderProtection], Source]) -> Source:
         """What a copy is made of. ``sources`` remembers them: copies that show the same outside share one."""
-        which = (make.encrypt, make.headers)
+        which = (make.cipher is not None, make.headers)
         if which not in sources:
             utf8 = mail.envelope.smtputf8
-            sources[which] = await source_of(mail.body, header, make.headers, self._random, encrypted=make.encrypt, utf8=utf8)
+            encrypted = make.cipher is not None
+            sources[which] = await source_of(mail.body, header, make.headers, self._random, encrypted=encrypted, utf8=utf8)
         return sources[which]
 
     async def _make(
         self,
         source: Source,
-        make: Make,
-        certificates: Sequence[bytes],
+        copy: Copy,
         answer: bytes | None,
         signed: dict[tuple[str, bool, HeaderProtection], Sized],
         bodies: Bodies,
@@ -141,14 +142,15 @@ class Outgoing:
         source of a copy.
         """
         entity: Sized = source.entity
+        make, in_clear = copy.make, copy.make.cipher is None
         if make.sign_key is not None:
-            which = (make.sign_key, make.encrypt, make.headers)
+            which = (make.sign_key, in_clear, make.headers)
             if which not in signed:
                 key = SigningKey(make.sign_key, tuple(self._certificates().get(make.sign_key, ())), answer)
-                signed[which] = await sign(source, self._signer, key, self._now(), self._random, in_clear=not make.encrypt)
+                signed[which] = await sign(source, self._signer, key, self._now(), self._random, in_clear=in_clear)
             entity = signed[which]
-        if make.encrypt:
-            return await encrypt(source, entity, [Reader(each) for each in certificates], bodies, self._random)
+        if make.cipher is not None:
+            return await encrypt(source, entity, copy.readers, bodies, self._random, make.cipher)
         return source.body if make.sign_key is None else await write(source, entity, bodies)
 
     def _answer(self, mail: Mail, header: Header) -> bytes | None:
@@ -182,7 +184,7 @@ class Outgoing:
         org, identifier, new = mail.arrival.organisation, mail.arrival.mail, output.arrival.mail
         for (rule, kept, reason, would), members in rules.items():
             people = tuple(str(member.recipient.address) for member in members)
-            if not kept and copy.make.sign_key is None and not copy.make.encrypt:
+            if not kept and copy.make.sign_key is None and copy.make.cipher is None:
                 self._observer.see(
                     MailUnprotected(org=org, mail=identifier, copy=new, rule=rule, recipients=people, reason=reason, would=would)
                 )
@@ -196,7 +198,8 @@ class Outgoing:
                     protection="kept" if kept else members[0].plan.protection,
                     recipients=people,
                     sign_key=copy.make.sign_key or "",
-                    content_cipher=ContentCipher.AES256_CBC if copy.make.encrypt else "",
+                    content_cipher=copy.make.cipher or "",
+                    algorithms=tuple(member.chosen.told for member in members if member.chosen is not None),
                     headers="" if kept else copy.make.headers.policy,
                 )
             )

@@ -22,9 +22,13 @@ from gateway.edge.dns import Resolver
 from gateway.edge.fetch import Bounds, Fetcher, networks
 from gateway.edge.keyring import KeyRing
 from gateway.events import Event
+from gateway.flow.decide import KnownCapabilities
 from gateway.mail.address import Address
 from gateway.mail.envelope import NextHop
-from gateway.outcome import Defer, Refuse
+from gateway.operate.output import say
+from gateway.outcome import Defer, GatewayError, Refuse
+from gateway.smime.capabilities import Capabilities
+from gateway.state.capabilities import STATE, HeardCapabilities, open_state
 from gateway.supervise import Kind, agent_sockets
 from gateway.trust.sources import DirectoryError
 
@@ -64,6 +68,32 @@ async def parts(config: Config) -> AsyncIterator[Live]:
             await live.close()
             await crls.close()
             await fetcher.close()
+
+
+class Forgetful:
+    """Knows nothing of anybody's program."""
+
+    async def capabilities(self, organisation: str, address: Address, /) -> Capabilities | None:  # noqa: ARG002 - the port
+        """Not known."""
+        return None
+
+
+@asynccontextmanager
+async def remembered(config: Config) -> AsyncIterator[KnownCapabilities]:
+    """What the gateway heard of its readers' programs. Nothing where it has never run; where this user may not look, it is said."""
+    try:
+        there = (config.state / STATE).is_file()  # opening would make one, and perhaps as the wrong user
+        state = await asyncio.to_thread(open_state, config.state, now) if there else None
+    except (PermissionError, GatewayError):
+        say(f"note: this user may not read {config.state / STATE}: what readers' programs said is left out", error=True)
+        state = None
+    if state is None:
+        yield Forgetful()
+        return
+    try:
+        yield HeardCapabilities(state, now)
+    finally:
+        await asyncio.to_thread(state.close)
 
 
 async def reach(config: Config, hop: NextHop) -> Probe:

@@ -21,7 +21,7 @@ from gateway.mail.confidentiality import NOT_PROTECTED, HeaderProtection
 from gateway.mail.envelope import Arrival, Direction, Envelope, Mail, Recipient, Role, Stage
 from gateway.mail.identifier import RANDOM_BYTES, make_mail_id
 from gateway.operate.given import GivenKey, GivenTrust
-from gateway.operate.live import Silent, parts
+from gateway.operate.live import Silent, parts, remembered
 from gateway.operate.memory import MemoryBodies
 from gateway.outcome import GatewayError, Reason
 from gateway.smime.known import Strength
@@ -128,11 +128,12 @@ async def protect_configured(config: Config, mail: Outbound, at: int) -> Flowed:
     )
     envelope = Envelope(mail.sender, tuple(Recipient(each) for each in mail.recipients))
     try:
-        async with parts(config) as live:
+        async with parts(config) as live, remembered(config) as known:
             outgoing = Outgoing(
                 config=lambda: config,
                 certificates=lambda: live.certificates,
                 evidence=lambda: live.evidence,
+                known=known,
                 signer=signer,
                 bodies=MemoryBodies(),
                 observer=Silent(),

@@ -5,12 +5,14 @@ flows and by ``explain``; it is always the same function. The page for administr
 """
 
 from gateway.policy.access import Admitted, Speaker, admit, admit_sender, identify, users_at, within
+from gateway.policy.algorithms import Chosen, choose
 from gateway.policy.plan import TEMPORARY, Plan, Undecided, answer_key, is_automatic, plan, without_certificate
 from gateway.policy.rules import Known
 
 __all__ = [
     "TEMPORARY",
     "Admitted",
+    "Chosen",
     "Known",
     "Plan",
     "Speaker",
@@ -18,6 +20,7 @@ __all__ = [
     "admit",
     "admit_sender",
     "answer_key",
+    "choose",
     "identify",
     "is_automatic",
     "plan",

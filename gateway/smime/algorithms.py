@@ -80,14 +80,14 @@ ECDH_OF_CURVE: Final = {"secp256r1": ECDH_SHA256, "secp384r1": ECDH_SHA384, "sec
 
 
 class ContentCipher(StrEnum):
-    """How content is encrypted. GCM is for readers known to open it: AuthEnvelopedData (RFC 5083)."""
+    """How content is encrypted, the weakest first. GCM is for readers known to open it: AuthEnvelopedData (RFC 5083)."""
 
     AES256_CBC = "aes256-cbc"
     AES256_GCM = "aes256-gcm"
 
 
 class KeyTransport(StrEnum):
-    """How a content-encryption key goes to an RSA reader. Every reader knows PKCS #1 v1.5; OAEP is for those known to."""
+    """How a content-encryption key goes to an RSA reader, the weakest first. Every reader knows PKCS #1 v1.5; OAEP is for some."""
 
     PKCS1 = "rsa-pkcs1"
     OAEP_SHA256 = "rsa-oaep-sha256"

@@ -20,7 +20,16 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from gateway.outcome import GatewayError, Reason
 from gateway.smime import der
-from gateway.smime.algorithms import CONTENT_TYPE, DATA, ED25519, HASHES, MESSAGE_DIGEST, SIGNING_CERTIFICATE_V2, SIGNING_TIME
+from gateway.smime.algorithms import (
+    CONTENT_TYPE,
+    DATA,
+    ED25519,
+    HASHES,
+    MESSAGE_DIGEST,
+    SIGNING_CERTIFICATE_V2,
+    SIGNING_TIME,
+    SMIME_CAPABILITIES,
+)
 from gateway.smime.attributes import (
     ALGORITHM_PROTECTION,
     SIGNING_CERTIFICATE,
@@ -63,7 +72,8 @@ class Checked:
     """One signer. ``certificate`` is DER, None where the message holds none; ``time`` is the signing time, microseconds UTC.
 
     ``reason`` is None exactly where ``signature`` is GOOD and proves something: a good one by weak means has WEAK_ALGORITHM,
-    and one over content that is no MIME entity UNSUPPORTED.
+    and one over content that is no MIME entity UNSUPPORTED. ``capabilities`` is the DER of SMIMECapabilities as it came, of a
+    GOOD one that has them once.
     """
 
     signature: Signature
@@ -71,6 +81,7 @@ class Checked:
     reason: Reason | None = None
     scheme: str = ""
     time: int | None = None
+    capabilities: bytes | None = None
 
 
 Over = tuple[bytes, hashes.HashAlgorithm | Prehashed]
@@ -132,7 +143,9 @@ def _check(
         if error.reason is Reason.MALFORMED:
             return Checked(Signature.BAD, certificate, Reason.BAD_SIGNATURE, scheme, time)
         return Checked(Signature.UNSUPPORTED, certificate, error.reason, scheme, time)
-    return Checked(Signature.GOOD, certificate, _proves_nothing(signed, certificate, known, strength), scheme, time)
+    said = () if attributes is None else attributes.get(der.oid(SMIME_CAPABILITIES), ())
+    capabilities = said[0][0] if [len(values) for values in said] == [1] else None
+    return Checked(Signature.GOOD, certificate, _proves_nothing(signed, certificate, known, strength), scheme, time, capabilities)
 
 
 def _proves_nothing(signed: SignedData, certificate: bytes, scheme: Scheme, strength: Strength) -> Reason | None:

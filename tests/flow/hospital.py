@@ -16,10 +16,11 @@ from gateway.mail.envelope import Arrival, Direction, Envelope, Mail, Recipient,
 from gateway.mail.envelope import Body as Transfer
 from gateway.mail.identifier import make_mail_id
 from gateway.outcome import Reason
+from gateway.smime.capabilities import Capabilities
 from gateway.trust.judgement import Assurance
 from tests.doubles import Events, MemoryBodies, MemoryBody, SoftwareSigner
 from tests.pki import NOW, Ca, Issued, microseconds
-from tests.policy.world import world
+from tests.policy.world import WORLD, world
 
 AT = microseconds(NOW)
 SECRET = "Résultat : œdème pulmonaire".encode()
@@ -59,12 +60,24 @@ class Certificates:
 
 
 @dataclass
+class Heard:
+    """What programs said of themselves, by address."""
+
+    said: dict[str, Capabilities] = field(default_factory=dict)
+
+    async def capabilities(self, _organisation: str, address: Address, /) -> Capabilities | None:
+        return self.said.get(str(address))
+
+
+@dataclass
 class Hospital:
     """The hospital of ``tests.policy.world`` with its signing key ``hospital`` and that of one mailbox, ``billing``."""
 
     root: Ca
     rules: list[dict[str, Any]] = field(default_factory=list)
     evidence: Certificates = field(default_factory=Certificates)
+    known: Heard = field(default_factory=Heard)
+    organisation: dict[str, Any] = field(default_factory=dict)
     bodies: MemoryBodies = field(default_factory=MemoryBodies)
     events: Events = field(default_factory=Events)
 
@@ -78,7 +91,8 @@ class Hospital:
 
     @property
     def config(self) -> Config:
-        return world(*self.rules)
+        hospital = WORLD["organisation"]["hospital"] | self.organisation
+        return world(*self.rules, organisation=WORLD["organisation"] | {"hospital": hospital})
 
     async def send(self, message: bytes = MESSAGE, *to: str, sender: str | None = "cardiology@hospital.example") -> Flowed:
         return await self.flow().run(mail_of(message, *(to or ("results@laboratory.example",)), sender=sender))
@@ -88,6 +102,7 @@ class Hospital:
             config=lambda: self.config,
             certificates=lambda: self.certificates,
             evidence=lambda: self.evidence,
+            known=self.known,
             signer=self.signer,
             bodies=self.bodies,
             observer=self.events,

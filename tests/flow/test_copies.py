@@ -9,14 +9,19 @@ from gateway.flow.copies import Decision, Make, copies_of
 from gateway.mail.address import parse_address
 from gateway.mail.envelope import NextHop, Recipient
 from gateway.mail.message import read_header
-from gateway.policy import Plan
+from gateway.policy import Chosen, Plan
+from gateway.policy.algorithms import Why
+from gateway.smime.algorithms import ContentCipher, KeyTransport
+from gateway.smime.recipients import Reader
 
-ENCRYPTED = Make("key", encrypt=True, protected=True)
+CBC, GCM = ContentCipher.AES256_CBC, ContentCipher.AES256_GCM
+ENCRYPTED = Make("key", CBC, protected=True)
+CHOSEN = Chosen(CBC, Why.DEFAULT, KeyTransport.PKCS1, Why.DEFAULT, agreed=False)
 
 
 def decision(address: str, make: Make = ENCRYPTED, hop: str = "lab", zone: str | None = "health", rule: str = "r") -> Decision:
     planned = Plan(rule, Protection.BOTH, Missing.REFUSE, NextHop(hop, zone), zone, make.sign_key)
-    return Decision(Recipient(parse_address(address)), planned, make, b"certificate of " + address.encode())
+    return Decision(Recipient(parse_address(address)), planned, make, b"certificate of " + address.encode(), CHOSEN)
 
 
 def grouped(header: bytes, *decisions: Decision) -> list[list[str]]:
@@ -49,11 +54,12 @@ def test_unnamed_recipients_are_alone_where_it_is_encrypted(header: bytes) -> No
     assert grouped(header, decision(A, signed), decision(B, signed)) == [[A, B]]
 
 
-def test_copies_differ_in_protection_key_hop_and_zone_but_not_in_rule() -> None:
+def test_copies_differ_in_protection_key_cipher_hop_and_zone_but_not_in_rule() -> None:
     header = b"To: a@laboratory.example, b@laboratory.example\r\n"
     others = (
         decision(B, Make("key")),
-        decision(B, Make("other", encrypt=True, protected=True)),
+        decision(B, Make("other", CBC, protected=True)),
+        decision(B, Make("key", GCM, protected=True)),
         decision(B, hop="else"),
         decision(B, zone=None),
     )
@@ -64,9 +70,9 @@ def test_copies_differ_in_protection_key_hop_and_zone_but_not_in_rule() -> None:
 
 def test_certificate_shared_by_two_recipients_is_one_reader() -> None:
     one = decision(A)
-    two = Decision(Recipient(parse_address(B)), one.plan, one.make, one.certificate)
+    two = Decision(Recipient(parse_address(B)), one.plan, one.make, one.certificate, CHOSEN)
     [copy] = copies_of([one, two], read_header(b"To: a@laboratory.example, b@laboratory.example\r\n\r\n"))
-    assert copy.certificates == (one.certificate,)
+    assert copy.readers == (Reader(one.certificate or b"", KeyTransport.PKCS1),)
 
 
 @pytest.mark.parametrize("unit", [b"a", b"@", b"a@", b"a.", b'"', b"<", b" a@b", "é@é.é,".encode()])

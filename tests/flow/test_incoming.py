@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,14 @@ from gateway.edge.keyfile import FileKey, FileKeys
 from gateway.events import MailOpened
 from gateway.flow.incoming import Incoming
 from gateway.flow.result import Flowed
-from gateway.mail.address import parse_address
+from gateway.mail.address import Address, parse_address
 from gateway.mail.envelope import Arrival, Direction, Envelope, Mail, NextHop, Recipient, Role, Stage
 from gateway.mail.envelope import Body as Transfer
 from gateway.mail.identifier import make_mail_id
 from gateway.mail.message import read_header
 from gateway.outcome import GatewayError, Reason
+from gateway.smime.algorithms import ContentCipher
+from gateway.smime.capabilities import Capabilities, read_capabilities
 from gateway.smime.keys import WrappedKey
 from tests.doubles import Events, MemoryBodies, MemoryBody, MemoryWriter
 from tests.flow.opened import ENTITY, HEADER, HOSTNAME, PLAIN, READER, SENDER, as_message, believing, encrypt, sign
@@ -37,6 +40,16 @@ class NoKeys:
 
 
 @dataclass
+class Learned:
+    """What was learned of whom."""
+
+    of: list[tuple[str, str, bytes, int]] = field(default_factory=list)
+
+    def learn(self, organisation: str, address: Address, capabilities: bytes, signed_at: int, /) -> None:
+        self.of.append((organisation, str(address), capabilities, signed_at))
+
+
+@dataclass
 class House:
     """The hospital of ``tests.policy.world`` with its decryption key ``opens`` and that of one mailbox, ``own``."""
 
@@ -47,6 +60,8 @@ class House:
     bodies: MemoryBodies = field(default_factory=MemoryBodies)
     events: Events = field(default_factory=Events)
     reachable: bool = True
+    learned: Learned = field(default_factory=Learned)
+    at: int = AT
 
     @property
     def config(self) -> Config:
@@ -62,9 +77,10 @@ class House:
             certificates=lambda: {name: (issued.der,) for name, issued in self.issued.items()},
             evidence=lambda: judge,
             unwrapper=keys if self.reachable else NoKeys(),
+            harvest=self.learned,
             bodies=self.bodies,
             observer=self.events,
-            now=lambda: AT,
+            now=lambda: self.at,
             random=os.urandom,
         )
         arrival = Arrival(
@@ -355,6 +371,67 @@ async def test_a_key_that_opens_for_all_comes_first(house: House, issued: dict[s
     message = as_message(encrypt(tmp_path, ENTITY, issued["own"], issued["opens"]))
     output, _ = only(await house.receive(message, READER, OTHER))
     assert len(output.envelope.recipients) == 2
+
+
+async def test_what_a_verified_mail_says_of_its_authors_program_is_learned(
+    house: House, ca: Ca, issued: dict[str, Issued], tmp_path: Path
+) -> None:
+    """From behind encryption too, with the signing time; for the organisation that got it."""
+    signed = sign(tmp_path, ENTITY, ca.signer(SENDER))
+    before = int(time.time()) * 10**6
+    for message in (signed, encrypt(tmp_path, signed, issued["opens"])):
+        await house.receive(as_message(message))
+    [one, two] = house.learned.of
+    assert one == two
+    organisation, author, capabilities, signed_at = one
+    assert (organisation, author) == ("hospital", SENDER)
+    assert read_capabilities(capabilities) == Capabilities(frozenset({ContentCipher.AES256_CBC}))  # openssl lists AES in CBC
+    assert before - 60 * 10**6 <= signed_at <= before + 60 * 10**6
+
+
+async def test_a_domain_speaks_for_the_authors_it_signs_for(house: House, ca: Ca, tmp_path: Path) -> None:
+    """A gateway signs for its people with one certificate, and what is sent to them is opened there."""
+    await house.receive(as_message(sign(tmp_path, PLAIN, ca.organisation_signer("laboratory.example"))))
+    assert [author for _, author, _, _ in house.learned.of] == [SENDER]
+
+
+@pytest.mark.parametrize(
+    "case", ["not signed", "another's", "of nobody we believe", "changed", "without a list", "without attributes", "of two From"]
+)
+async def test_nothing_is_learned_from_what_is_not_verified_or_says_nothing(
+    house: House, ca: Ca, tmp_path: Path, case: str
+) -> None:
+    signer, header = ca.signer(SENDER), HEADER
+    options: tuple[str, ...] = ()
+    match case:
+        case "another's":
+            signer = ca.signer("boss@laboratory.example")
+        case "of nobody we believe":
+            signer = Ca.root("CN=Elsewhere").signer(SENDER)
+        case "without a list":
+            options = ("-nosmimecap",)
+        case "without attributes":
+            options = ("-noattr",)
+        case "of two From":
+            header = HEADER + b"From: boss@laboratory.example\r\n"
+    entity = PLAIN if case == "not signed" else sign(tmp_path, PLAIN, signer, options=options)
+    if case == "changed":
+        entity = entity.replace(b"all well", b"all weII")
+    await house.receive(as_message(entity, header))
+    assert len([each for each in house.events.seen if isinstance(each, MailOpened)]) == 1
+    assert house.learned.of == []
+
+
+@pytest.mark.parametrize(("minutes", "learned"), [(4, True), (6, False)])
+async def test_a_signing_time_too_far_ahead_teaches_nothing(
+    house: House, ca: Ca, tmp_path: Path, minutes: int, learned: bool
+) -> None:
+    """It would keep out all that is signed until its day has come. The mail is verified all the same: clocks differ."""
+    signed = sign(tmp_path, PLAIN, ca.signer(SENDER))
+    house.at = int(time.time() - minutes * 60) * 10**6
+    _, got = only(await house.receive(as_message(signed)))
+    assert "verdict=verified" in marks_in(got)["X-Gateway-Security"]
+    assert bool(house.learned.of) is learned
 
 
 @pytest.mark.parametrize("choice", ["strip", "keep"])

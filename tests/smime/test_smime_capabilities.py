@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.outcome import GatewayError, Reason
@@ -159,14 +158,6 @@ def test_what_certificates_of_rfc9216_say(name: str, found: Capabilities | None)
 def test_a_certificate_may_say_it_for_its_owner(value: bytes, found: Capabilities | None) -> None:
     """RFC 4262. What cannot be read says nothing, and keeps nobody from using the certificate."""
     root = Ca.root()
-    reader = root.reader("results@laboratory.example")
-    builder = x509.CertificateBuilder().subject_name(reader.certificate.subject).issuer_name(root.certificate.subject)
-    builder = builder.public_key(reader.key.public_key()).serial_number(1)
-    builder = builder.not_valid_before(reader.certificate.not_valid_before_utc).not_valid_after(
-        reader.certificate.not_valid_after_utc
-    )
-    builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-    builder = builder.add_extension(x509.UnrecognizedExtension(x509.ObjectIdentifier(SMIME_CAPABILITIES), value), critical=False)
-    assert certificate_capabilities(builder.sign(root.key, hashes.SHA256()).public_bytes(Encoding.DER)) == found
-    assert certificate_capabilities(reader.der) is None
+    assert certificate_capabilities(root.reader("results@laboratory.example", capabilities=value).der) == found
+    assert certificate_capabilities(root.reader("results@laboratory.example").der) is None
     assert certificate_capabilities(b"no certificate") is None

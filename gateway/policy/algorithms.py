@@ -1,0 +1,104 @@
+"""How one reader is encrypted to: by what an administrator knows of him, else by what his program says, else by the default.
+
+Pure. Who says that he opens little gets the default and nothing weaker; who opens less than the organisation asks for gets nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeVar
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from gateway.config.encryption import Opens
+from gateway.config.model import Config
+from gateway.mail.address import Address
+from gateway.outcome import GatewayError, Reason
+from gateway.policy.rules import matches
+from gateway.smime.algorithms import ContentCipher, KeyTransport
+from gateway.smime.capabilities import Capabilities, certificate_capabilities
+from gateway.smime.certificate import encryption_key
+
+_Choice = TypeVar("_Choice", ContentCipher, KeyTransport)
+
+
+class Why(StrEnum):
+    """Why an algorithm was chosen."""
+
+    OVERRIDE = "override"
+    ADVERTISED = "advertised"
+    CERTIFICATE = "certificate"
+    DEFAULT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """``transport`` counts for RSA keys; ``agreed``: the reader's key agrees on a key, and leaves no choice of how."""
+
+    cipher: ContentCipher
+    cipher_why: Why
+    transport: KeyTransport
+    transport_why: Why
+    agreed: bool
+
+    @property
+    def told(self) -> str:
+        """All of it for people, each algorithm with its reason."""
+        key = "ecdh (key)" if self.agreed else f"{self.transport} ({self.transport_why})"
+        return f"{self.cipher} ({self.cipher_why}), {key}"
+
+
+def choose(config: Config, organisation: str, address: Address, certificate: bytes, announced: Capabilities | None) -> Chosen:
+    """How ``address`` is encrypted to by ``certificate`` (DER). ``announced``: what its program said last, None if nothing.
+
+    Raises :class:`GatewayError`: WEAK_ALGORITHM for a reader known to open less than the floor of ``organisation``; for a key
+    that we do not encrypt to, as :func:`gateway.smime.certificate.encryption_key`.
+    """
+    floor = config.organisation[organisation].floor
+    told = list(_told(config, organisation, address))
+    said = [
+        (why, each)
+        for why, each in ((Why.ADVERTISED, announced), (Why.CERTIFICATE, certificate_capabilities(certificate)))
+        if each is not None
+    ]
+    cipher, cipher_why = _pick((each.cipher for each in told), ((why, each.ciphers) for why, each in said), floor.cipher)
+    transport, transport_why = _pick(
+        (each.transport for each in told), ((why, each.transports) for why, each in said), floor.transport
+    )
+    agreed = not isinstance(encryption_key(certificate), rsa.RSAPublicKey)
+    _require(cipher, cipher_why, floor.cipher, organisation)
+    if not agreed:
+        _require(transport, transport_why, floor.transport, organisation)
+    return Chosen(cipher, cipher_why, transport, transport_why, agreed)
+
+
+def _told(config: Config, organisation: str, address: Address) -> Iterator[Opens]:
+    """What administrators know of the reader: of his address, then of his zone peer."""
+    for reader in config.organisation[organisation].reader:
+        if any(matches(pattern, address) for pattern in reader.recipient):
+            yield reader.opens
+    if address.domain in config.peer_opens:
+        yield config.peer_opens[address.domain]
+
+
+def _pick(
+    told: Iterable[_Choice | None], said: Iterable[tuple[Why, frozenset[_Choice] | None]], least: _Choice
+) -> tuple[_Choice, Why]:
+    """The best that the reader opens. RFC 8551 2.7.1 has us take the first of his list that we know; the best is worth more."""
+    for known in told:
+        if known is not None:
+            return known, Why.OVERRIDE
+    weakest_first = tuple(type(least))
+    for why, opens in said:
+        if opens is not None:
+            best = [each for each in weakest_first if each in opens]
+            return (best[-1], why) if best else (weakest_first[0], Why.DEFAULT)
+    return least, Why.DEFAULT
+
+
+def _require(chosen: _Choice, why: Why, least: _Choice, organisation: str) -> None:
+    weakest_first = tuple(type(least))
+    if weakest_first.index(chosen) < weakest_first.index(least):
+        raise GatewayError(Reason.WEAK_ALGORITHM, f"no better than {chosen} ({why}), and the floor of {organisation} is {least}")
