@@ -27,6 +27,7 @@ from gateway.edge.folder import Folder
 from gateway.edge.ldap import Ldap, LdapSettings
 from gateway.edge.secret import read_secret
 from gateway.events import ConfigurationLoaded, ConfigurationRefused, Observer
+from gateway.flow.besides import Besides
 from gateway.flow.circles import draw_circles
 from gateway.flow.evidence import Evidence
 from gateway.flow.incoming import Incoming
@@ -38,6 +39,7 @@ from gateway.receive.receiver import Receiver, bind
 from gateway.receive.transaction import Recorder, World
 from gateway.report import Reporter
 from gateway.smime.keys import Unwrapper
+from gateway.smime.recipients import Reader
 from gateway.spool.epoch import load_sealing_key
 from gateway.spool.files import free_space
 from gateway.spool.schedule import longest_pause
@@ -55,6 +57,7 @@ class Live:
     evidence: Evidence
     peers: ZonePeers
     certificates: dict[str, tuple[bytes, ...]]
+    archives: dict[str, tuple[Besides, ...]]
     directories: tuple[Folder | Ldap, ...]
 
     async def close(self) -> None:
@@ -69,7 +72,14 @@ def make_live(config: Config, crls: CrlCache, observer: Observer) -> Live:
     directories = {name: make_directory(name, section) for name, section in config.directory.items()}
     evidence = Evidence(draw_circles(config, directories, read_anchors), crls, observer, now)
     certificates = {name: read_certificates(key.certificate) for name, key in config.key.items() if key.certificate is not None}
-    return Live(config, evidence, ZonePeers(evidence), certificates, tuple(directories.values()))
+    archives = {
+        name: tuple(
+            Besides(f"archive {path.name}", Reader(read_certificates(path)[0], organisation.floor.transport))
+            for path in organisation.archive
+        )
+        for name, organisation in config.organisation.items()
+    }
+    return Live(config, evidence, ZonePeers(evidence), certificates, archives, tuple(directories.values()))
 
 
 def make_directory(name: str, section: Directory) -> Folder | Ldap:
@@ -161,6 +171,7 @@ class MailProcess:
             certificates=lambda: self._live.certificates,
             evidence=lambda: self._live.evidence,
             known=self._heard,
+            archives=lambda: self._live.archives,
             signer=signer,
             bodies=spool.output_bodies,
             observer=self._observer,

@@ -72,7 +72,8 @@ class MailAccepted(Event):
 class MailProtected(Event):
     """An outbound copy was made: ``protection`` is ``both``, ``sign``, ``encrypt``, or ``kept`` where the sender had done enough
     himself; ``rule`` asked for it. ``copy`` is the new mail's identifier. ``algorithms`` is how each of ``recipients`` is
-    encrypted to, and why so. ``headers`` is what became of its header fields: ``off``, ``none``, ``baseline`` or ``shy``.
+    encrypted to, and why so; ``besides`` who else can read it. ``headers`` is what became of its
+    header fields: ``off``, ``none``, ``baseline`` or ``shy``.
     """
 
     copy: MailId
@@ -82,6 +83,7 @@ class MailProtected(Event):
     sign_key: str = ""
     content_cipher: str = ""
     algorithms: tuple[str, ...] = ()
+    besides: tuple[str, ...] = ()
     headers: str = ""
 
 

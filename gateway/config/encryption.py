@@ -2,13 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Self
+from pathlib import Path
+from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
-from gateway.config.kinds import Pattern
+from gateway.config.kinds import CertificateFile, Pattern, Reading, contents, wrong
 from gateway.config.section import Section
+from gateway.outcome import GatewayError
 from gateway.smime.algorithms import ContentCipher, KeyTransport
+from gateway.smime.certificate import encryption_key
+from gateway.trust.certificate import facts
+from gateway.trust.judgement import Distrusted, Purpose
+from gateway.trust.suitability import unsuitable
+
+
+def first_certificate(data: bytes) -> bytes:
+    """The first certificate of a PEM file, DER."""
+    return x509.load_pem_x509_certificates(data)[0].public_bytes(Encoding.DER)
+
+
+def _encrypted_to(file: Path, info: ValidationInfo) -> Path:
+    """Whether its time has come, or has passed, is asked when it is used."""
+    if isinstance(info.context, Reading):
+        certificate = contents(file, first_certificate)
+        try:
+            doubt = unsuitable(facts(certificate), Purpose.SMIME_RECIPIENT)
+            if doubt is None:
+                encryption_key(certificate)
+        except GatewayError as error:
+            doubt = Distrusted(error.reason, error.detail)
+        if doubt is not None:
+            raise wrong(f"{doubt.reason}: {doubt.detail}", "a certificate that can be encrypted to")
+    return file
+
+
+ReaderFile = Annotated[CertificateFile, AfterValidator(_encrypted_to)]
 
 
 class Opens(Section):

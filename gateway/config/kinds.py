@@ -193,9 +193,9 @@ def _holding(parse: Callable[[bytes], object], allowed: str, *, let: tuple[type[
             except let:
                 pass
             except OSError as error:
-                raise _wrong(f"{error.strerror}: {file}", allowed) from error
+                raise wrong(f"{error.strerror}: {file}", allowed) from error
             except ValueError as error:
-                raise _wrong(f"something else in {file}", allowed) from error
+                raise wrong(f"something else in {file}", allowed) from error
         return file
 
     return AfterValidator(check)
@@ -211,7 +211,7 @@ def _present(file: Path, info: ValidationInfo) -> Path:
         except (OSError, ValueError) as error:
             found = f"{getattr(error, 'strerror', None) or 'no file name'}: {file}"
         if found:
-            raise _wrong(found, "a file that is there")
+            raise wrong(found, "a file that is there")
     return file
 
 
@@ -222,7 +222,7 @@ def _folder(path: Path, info: ValidationInfo) -> Path:
         except OSError:  # a name that is too long, or a way there that we may not go
             there = False
         if not there:
-            raise _wrong(f"no directory {path}", "a directory that is there")
+            raise wrong(f"no directory {path}", "a directory that is there")
     return path
 
 
@@ -238,7 +238,8 @@ def _leads_to(kind: str, also: str | None = None) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _wrong(found: str, allowed: str) -> PydanticCustomError:
+def wrong(found: str, allowed: str) -> PydanticCustomError:
+    """The mistake of a value: what was found, and what is allowed."""
     return PydanticCustomError("wrong", "{allowed}", {"found": found, "allowed": allowed})
 
 

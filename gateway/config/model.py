@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from gateway.config.agents import Agents
-from gateway.config.encryption import Floor, KnownReader, Opens
+from gateway.config.encryption import Floor, KnownReader, Opens, ReaderFile
 from gateway.config.kinds import (
     CertificateFile,
     DirectoryName,
@@ -156,6 +156,7 @@ class Organisation(Section):
     """``[organisation.NAME]``: the first noun. ``mail_server`` is the route in, ``outbound`` the route to all who are in no zone.
 
     ``anchors`` (PEM) are believed for people outside every zone; ``directories`` are asked for their certificates in order.
+    Every encrypted copy is to the certificates of ``archive`` too, and ``to_sender`` to that of our key for the From.
     ``headers`` and ``legacy_display`` are for rules that say nothing of them.
     """
 
@@ -169,6 +170,8 @@ class Organisation(Section):
     inbound: Inbound = Inbound()
     floor: Floor = Floor()
     reader: tuple[KnownReader, ...] = ()
+    archive: tuple[ReaderFile, ...] = ()
+    to_sender: bool = False
     headers: Headers = Headers.BASELINE
     legacy_display: bool = False
 

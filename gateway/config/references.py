@@ -119,6 +119,10 @@ def _organisations(config: Config) -> Iterator[Finding]:
             yield Finding(
                 ("organisation", name, "mail_server"), f"a route with kind = '{server.kind}'", "a route with kind = 'host'"
             )
+        opens = (key for key in config.key.values() if key.purpose is KeyPurpose.DECRYPT and key.organisation == name)
+        if organisation.to_sender and not any(not key.addresses and not key.retired for key in opens):
+            allowed = "a key with purpose = 'decrypt' for the whole organisation, with which its senders' copies are opened"
+            yield Finding(("organisation", name, "to_sender"), "true, and no key that opens them", allowed)
 
 
 def _clients(config: Config) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.flow.besides import Besides
 from gateway.mail.address import MAX_ADDRESS, AddressError, parse_address
 from gateway.mail.confidentiality import NOT_PROTECTED, HeaderProtection
 from gateway.mail.envelope import NextHop, Recipient
@@ -54,11 +55,12 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """One copy and whom it is for. All agree in ``make`` and ``hop``."""
+    """One copy and whom it is for. All agree in ``make`` and ``hop``. ``besides`` are others who can read it."""
 
     make: Make
     hop: NextHop
     decisions: tuple[Decision, ...]
+    besides: tuple[Besides, ...] = ()
 
     @property
     def recipients(self) -> tuple[Recipient, ...]:
@@ -72,6 +74,8 @@ class Copy:
         for decision in self.decisions:
             if decision.certificate is not None and decision.chosen is not None:
                 found.setdefault(decision.certificate, Reader(decision.certificate, decision.chosen.transport))
+        for each in self.besides:
+            found.setdefault(each.reader.certificate, each.reader)
         return tuple(found.values())
 
 

@@ -13,6 +13,7 @@ from typing import Final
 from gateway.config.model import Config
 from gateway.events import MailProtected, MailUnprotected, Observer
 from gateway.flow.already import already_protected
+from gateway.flow.besides import Besides, besides
 from gateway.flow.copies import Copy, Decision, Make, copies_of
 from gateway.flow.decide import Ending, KnownCapabilities, decide
 from gateway.flow.kept import Kept
@@ -41,8 +42,9 @@ _SPOOL: Final = frozenset({Reason.SPOOL_FULL, Reason.SPOOL_UNAVAILABLE})
 class Outgoing:
     """Makes of an outbound mail the copies that leave.
 
-    ``certificates`` gives those of our keys by key name (DER, the key's own first); it, ``config`` and ``evidence`` are
-    asked anew for each mail. ``now`` in microseconds UTC; ``random`` gives as many random bytes as asked, fit for keys.
+    ``certificates`` gives those of our keys by key name (DER, the key's own first), ``archives`` who else reads the mail of each
+    organisation; they, ``config`` and ``evidence`` are asked anew for each mail. ``now`` in microseconds UTC; ``random`` gives as
+    many random bytes as asked, fit for keys.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Outgoing:
         certificates: Callable[[], Mapping[str, Sequence[bytes]]],
         evidence: Callable[[], ReaderEvidence],
         known: KnownCapabilities,
+        archives: Callable[[], Mapping[str, Sequence[Besides]]],
         signer: Signer,
         bodies: Bodies,
         observer: Observer,
@@ -62,6 +65,7 @@ class Outgoing:
         self._certificates = certificates
         self._evidence = evidence
         self._known = known
+        self._archives = archives
         self._signer = signer
         self._bodies = bodies
         self._observer = observer
@@ -99,8 +103,9 @@ class Outgoing:
         made: list[tuple[Copy, Mail]] = []
         failed: list[tuple[Recipient, Ending]] = []
         try:
-            for copy in copies:
+            for planned in copies:
                 try:
+                    copy = self._with_besides(mail, header, planned)
                     source = await self._source(mail, header, copy.make, sources)
                     body = await self._make(source, copy, answer, signed, kept)
                 except GatewayError as error:
@@ -111,7 +116,7 @@ class Outgoing:
                         kept.discard()
                         wrong = Hold(error.reason, error.detail)
                         return (), [(recipient, wrong) for each in copies for recipient in each.recipients]
-                    failed += [(recipient, _ending_of(error)) for recipient in copy.recipients]
+                    failed += [(recipient, _ending_of(error)) for recipient in planned.recipients]
                 else:
                     made.append((copy, self._output(mail, source, copy, body)))
         except BaseException:
@@ -120,6 +125,14 @@ class Outgoing:
         for copy, output in made:
             self._say(mail, output, copy)
         return tuple(output for _, output in made), failed
+
+    def _with_besides(self, mail: Mail, header: Header, copy: Copy) -> Copy:
+        """``copy`` and, where it is encrypted, who can read it besides; a hidden recipient is alone but for them."""
+        if copy.make.cipher is None:
+            return copy
+        config, organisation = self._config(), mail.arrival.organisation
+        archive = self._archives().get(organisation, ())
+        return replace(copy, besides=besides(config, organisation, header, archive, self._certificates(), self._now()))
 
     async def _source(self, mail: Mail, header: Header, make: Make, sources: dict[tuple[bool, HeaderProtection], Source]) -> Source:
         """What a copy is made of. ``sources`` remembers them: copies that show the same outside share one."""
@@ -199,6 +212,7 @@ class Outgoing:
                     recipients=people,
                     sign_key=copy.make.sign_key or "",
                     content_cipher=copy.make.cipher or "",
+                    besides=tuple(each.name for each in copy.besides),
                     algorithms=tuple(member.chosen.told for member in members if member.chosen is not None),
                     headers="" if kept else copy.make.headers.policy,
                 )

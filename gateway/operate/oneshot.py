@@ -134,6 +134,7 @@ async def protect_configured(config: Config, mail: Outbound, at: int) -> Flowed:
                 certificates=lambda: live.certificates,
                 evidence=lambda: live.evidence,
                 known=known,
+                archives=lambda: live.archives,
                 signer=signer,
                 bodies=MemoryBodies(),
                 observer=Silent(),

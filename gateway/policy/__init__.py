@@ -6,7 +6,7 @@ flows and by ``explain``; it is always the same function. The page for administr
 
 from gateway.policy.access import Admitted, Speaker, admit, admit_sender, identify, users_at, within
 from gateway.policy.algorithms import Chosen, choose
-from gateway.policy.plan import TEMPORARY, Plan, Undecided, answer_key, is_automatic, plan, without_certificate
+from gateway.policy.plan import TEMPORARY, Plan, Undecided, answer_key, is_automatic, opening_key, plan, without_certificate
 from gateway.policy.rules import Known
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "choose",
     "identify",
     "is_automatic",
+    "opening_key",
     "plan",
     "users_at",
     "within",

@@ -109,6 +109,11 @@ def without_certificate(planned: Plan, reason: Reason, detail: str) -> Refuse | 
             return Refuse(reason, told)
 
 
+def opening_key(config: Config, organisation: str, header: Header) -> str | None:
+    """As :func:`answer_key`; where the From is not one address, the key of the whole organisation."""
+    return answer_key(config, organisation, header) or _common_key(config, organisation, KeyPurpose.DECRYPT)
+
+
 def _inbound(config: Config, known: Known) -> Plan | Undecided:
     hop = NextHop(config.organisation[known.organisation].mail_server)
     default = Plan(DEFAULT_INBOUND, Protection.BOTH, Missing.REFUSE, hop)
@@ -222,8 +227,7 @@ def _keys(config: Config, organisation: str, purpose: KeyPurpose) -> Iterator[tu
 
 def _key_of(config: Config, organisation: str, purpose: KeyPurpose, author: Address) -> str | None:
     """The author's own, else the one of the whole organisation."""
-    common = (name for name, key in _keys(config, organisation, purpose) if not key.addresses)
-    return _personal_key(config, organisation, purpose, author) or next(common, None)
+    return _personal_key(config, organisation, purpose, author) or _common_key(config, organisation, purpose)
 
 
 def _personal_key(config: Config, organisation: str, purpose: KeyPurpose, author: Address) -> str | None:
@@ -231,3 +235,7 @@ def _personal_key(config: Config, organisation: str, purpose: KeyPurpose, author
         if author.key in (parse_address(text).key for text in key.addresses):
             return name
     return None
+
+
+def _common_key(config: Config, organisation: str, purpose: KeyPurpose) -> str | None:
+    return next((name for name, key in _keys(config, organisation, purpose) if not key.addresses), None)

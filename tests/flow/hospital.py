@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.config.model import Config
+from gateway.flow.besides import Besides
 from gateway.flow.evidence import Unusable, Usable
 from gateway.flow.outgoing import Outgoing
 from gateway.flow.result import Flowed
@@ -78,6 +79,9 @@ class Hospital:
     evidence: Certificates = field(default_factory=Certificates)
     known: Heard = field(default_factory=Heard)
     organisation: dict[str, Any] = field(default_factory=dict)
+    decrypt: dict[str, Any] = field(default_factory=dict)
+    archives: dict[str, tuple[Besides, ...]] = field(default_factory=dict)
+    at: int = AT
     bodies: MemoryBodies = field(default_factory=MemoryBodies)
     events: Events = field(default_factory=Events)
 
@@ -92,7 +96,7 @@ class Hospital:
     @property
     def config(self) -> Config:
         hospital = WORLD["organisation"]["hospital"] | self.organisation
-        return world(*self.rules, organisation=WORLD["organisation"] | {"hospital": hospital})
+        return world(*self.rules, organisation=WORLD["organisation"] | {"hospital": hospital}, key=WORLD["key"] | self.decrypt)
 
     async def send(self, message: bytes = MESSAGE, *to: str, sender: str | None = "cardiology@hospital.example") -> Flowed:
         return await self.flow().run(mail_of(message, *(to or ("results@laboratory.example",)), sender=sender))
@@ -103,10 +107,11 @@ class Hospital:
             certificates=lambda: self.certificates,
             evidence=lambda: self.evidence,
             known=self.known,
+            archives=lambda: self.archives,
             signer=self.signer,
             bodies=self.bodies,
             observer=self.events,
-            now=lambda: AT,
+            now=lambda: self.at,
             random=os.urandom,
         )
 
