@@ -73,7 +73,7 @@ class Copy:
         found: dict[bytes, Reader] = {}
         for decision in self.decisions:
             if decision.certificate is not None and decision.chosen is not None:
-                found.setdefault(decision.certificate, Reader(decision.certificate, decision.chosen.transport))
+                found.setdefault(decision.certificate, decision.chosen.reader(decision.certificate))
         for each in self.besides:
             found.setdefault(each.reader.certificate, each.reader)
         return tuple(found.values())

@@ -10,7 +10,7 @@ from gateway.config.model import Config, Protection
 from gateway.config.words import Mode
 from gateway.flow.already import Already, Encrypted, Signed
 from gateway.flow.copies import Decision, Make
-from gateway.flow.evidence import Unusable
+from gateway.flow.evidence import Unusable, Usable
 from gateway.flow.readers import LOOKUPS, ReaderEvidence, readers_among
 from gateway.mail.address import Address
 from gateway.mail.compose import is_layer
@@ -51,13 +51,13 @@ async def decide(
         wanted = _wanted(asked, already, recipient, is_reader=recipient in readers)
         if isinstance(wanted, Decision) and wanted.make.cipher is not None:
             async with gate:
-                found = await _reader(config, evidence, known, mail.arrival.organisation, asked.zone, recipient.address, at)
+                found = await find_reader(config, evidence, known, mail.arrival.organisation, asked.zone, recipient.address, at)
             if isinstance(found, Unusable):
                 wanted = _without_certificate(asked, recipient, found)
             else:
-                certificate, chosen = found
+                usable, chosen = found
                 make = replace(wanted.make, cipher=chosen.cipher)
-                wanted = replace(wanted, make=make, certificate=certificate, chosen=chosen)
+                wanted = replace(wanted, make=make, certificate=usable.certificate, chosen=chosen)
         return recipient, observed(recipient, asked, wanted) if asked.mode is Mode.OBSERVE else wanted
 
     async with asyncio.TaskGroup() as tasks:
@@ -109,7 +109,7 @@ def _wanted(planned: Plan, already: Already, recipient: Recipient, *, is_reader:
     return Decision(recipient, planned, Make(planned.sign_key, cipher, protected=encrypt, headers=planned.headers))
 
 
-async def _reader(
+async def find_reader(
     config: Config,
     evidence: ReaderEvidence,
     known: KnownCapabilities,
@@ -117,14 +117,14 @@ async def _reader(
     zone: str | None,
     address: Address,
     at: int,
-) -> tuple[bytes, Chosen] | Unusable:
+) -> tuple[Usable, Chosen] | Unusable:
     """The certificate of ``address`` and how it is encrypted to by it. One to which we do not encrypt is as good as none."""
     try:
         found = await evidence.recipient(organisation, zone, address, at)
         if isinstance(found, Unusable):
             return found
         announced = await known.capabilities(organisation, address)
-        return found.certificate, choose(config, organisation, address, found.certificate, announced)
+        return found, choose(config, organisation, address, found.certificate, announced)
     except GatewayError as error:
         return Unusable(error.reason, error.detail)
 

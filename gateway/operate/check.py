@@ -5,15 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from ipaddress import ip_address
+from pathlib import Path
+from typing import Final
 
 import click
 
+from gateway.config.encryption import first_certificate
+from gateway.config.kinds import contents
 from gateway.config.load import load
 from gateway.config.model import Config, KeyPurpose, Missing, Organisation, Protection, Revocation, TlsMode
 from gateway.config.words import Mode
+from gateway.edge.clock import now
 from gateway.mail.envelope import Role
 from gateway.operate.exposed import exposed, unseen
 from gateway.operate.output import Exit, Settings, answer, columns, command_options
+from gateway.trust.certificate import facts
+
+DAY: Final = 86_400 * 1_000_000
+_WARN_DAYS: Final = 30
 
 
 @click.command()
@@ -79,3 +88,16 @@ def _about(config: Config, name: str, organisation: Organisation) -> Iterator[st
         yield f"organisation {name} has no key to sign with; what must be signed is refused"
     if KeyPurpose.DECRYPT not in purposes:
         yield f"organisation {name} has no key to decrypt with"
+    for path in _read_besides(config, name, organisation):
+        left = facts(contents(path, first_certificate)).not_after - now()
+        if left < _WARN_DAYS * DAY:
+            when = f"expires in {left // DAY} days" if left > 0 else "has expired"
+            yield f"organisation {name} waits with all encrypted mail once {path.name} has expired: it {when}"
+
+
+def _read_besides(config: Config, name: str, organisation: Organisation) -> Iterator[Path]:
+    """The certificates without which nothing encrypted leaves."""
+    yield from organisation.archive
+    for key in config.key.values() if organisation.to_sender else ():
+        if key.purpose is KeyPurpose.DECRYPT and key.organisation == name and not key.retired and key.certificate is not None:
+            yield key.certificate

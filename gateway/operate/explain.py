@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,13 +12,18 @@ from gateway.config.load import load
 from gateway.config.model import Config, Protection
 from gateway.config.words import Mode
 from gateway.edge.clock import now
-from gateway.flow.evidence import Evidence, Usable
+from gateway.flow.besides import besides
+from gateway.flow.decide import KnownCapabilities, find_reader
+from gateway.flow.evidence import Evidence, Unusable
 from gateway.mail.address import Address, AddressError, parse_address
 from gateway.mail.envelope import Direction, Role
 from gateway.mail.message import Header, read_header
 from gateway.operate.output import Exit, Settings, answer, command_options
-from gateway.outcome import REASONS, Defer, Deliver, Hold, Outcome, Reason, Refuse
+from gateway.outcome import REASONS, Defer, Deliver, GatewayError, Hold, Outcome, Reason, Refuse
 from gateway.policy import Known, Plan, Speaker, Undecided, admit, plan, without_certificate
+
+if TYPE_CHECKING:
+    from gateway.app import Live
 
 _HEADER = re.compile(r"[!-9;-~]+:[^\r\n\0]*")
 
@@ -59,7 +64,7 @@ def explain(
     header = _header(sender, fields)
     answers = [_explain(config, sender, recipient, header) for recipient in recipients]
     if any(map(_needs_certificate, answers)):
-        answers = asyncio.run(_with_evidence(config, answers, recipients))
+        answers = asyncio.run(_with_evidence(config, answers, recipients, header))
     told = [_facts(recipient, *each) for recipient, each in zip(recipients, answers, strict=True)]
     lines = [line for each in told for line in (*_lines(each), "")][:-1]
     answer(settings, {"from": str(sender), "to": told}, lines)
@@ -127,27 +132,41 @@ def _needs_certificate(given: Answer) -> bool:
     return encrypts and facts["direction"] == Direction.OUTBOUND
 
 
-async def _with_evidence(config: Config, answers: list[Answer], recipients: tuple[Address, ...]) -> list[Answer]:
-    """``answers``, with the certificate found for each recipient that is encrypted to, or what becomes of one without."""
-    from gateway.operate.live import parts  # loads everything that looks for certificates
+async def _with_evidence(config: Config, answers: list[Answer], recipients: tuple[Address, ...], header: Header) -> list[Answer]:
+    """``answers``, with the certificate found for each recipient that is encrypted to and how, or what becomes of one without."""
+    from gateway.operate.live import parts, remembered  # loads everything that looks for certificates
 
-    async with parts(config) as live:
-        asked = (_certify(live.evidence, now(), each, recipient) for each, recipient in zip(answers, recipients, strict=True))
-        return list(await asyncio.gather(*asked))
+    async with parts(config) as live, remembered(config) as known:
+        asked = (_certify(config, live.evidence, known, each, person) for each, person in zip(answers, recipients, strict=True))
+        return [_with_besides(config, live, each, header) for each in await asyncio.gather(*asked)]
 
 
-async def _certify(evidence: Evidence, at: int, given: Answer, recipient: Address) -> Answer:
+def _with_besides(config: Config, live: Live, given: Answer, header: Header) -> Answer:
+    """``given``, with who else reads what is encrypted; or that it waits for them."""
+    outcome, planned, facts = given
+    if "certificate" not in facts:
+        return given
+    organisation = facts["organisation"]
+    archive = live.archives.get(organisation, ())
+    try:
+        found = besides(config, organisation, header, archive, live.certificates, now())
+    except GatewayError as error:
+        return Defer(error.reason, error.detail), planned, facts
+    return outcome, planned, facts | {"besides": [each.name for each in found]}
+
+
+async def _certify(config: Config, evidence: Evidence, known: KnownCapabilities, given: Answer, recipient: Address) -> Answer:
     outcome, planned, facts = given
     if planned is None or not _needs_certificate(given):
         return given
-    found = await evidence.recipient(facts["organisation"], planned.zone, recipient, at)
-    if isinstance(found, Usable):
-        marks = [str(mark) for mark in found.marks]
-        return (
-            outcome,
-            planned,
-            facts | {"certificate": {"source": found.source, "assurance": str(found.assurance), "marks": marks}},
-        )
+    found = await find_reader(config, evidence, known, facts["organisation"], planned.zone, recipient, now())
+    if not isinstance(found, Unusable):
+        usable, chosen = found
+        marks = [str(mark) for mark in usable.marks]
+        certificate = {"source": usable.source, "assurance": str(usable.assurance), "marks": marks}
+        why = {"cipher": str(chosen.cipher_why), "key": str(chosen.transport_why)}
+        algorithms = {"cipher": str(chosen.cipher), "key": chosen.key, "why": why}
+        return outcome, planned, facts | {"certificate": certificate, "algorithms": algorithms}
     ending = without_certificate(planned, found.reason, found.detail)
     if ending is None:
         missing = {"unprotected_because": str(found.reason), "detail": found.detail}
@@ -212,7 +231,7 @@ def _lines(told: dict[str, Any]) -> list[str]:
         "hold": "would be held for a person",
     }
     lines = [f"{told['recipient']} {happens[told['outcome']]}"]
-    certificate = told.get("certificate")
+    certificate, algorithms = told.get("certificate"), told.get("algorithms")
     shown = {
         "brought by": told.get("brought_by"),
         "for": told.get("organisation"),
@@ -222,8 +241,11 @@ def _lines(told: dict[str, Any]) -> list[str]:
         "headers": _HEADERS.get(told.get("headers", "")),
         "certificate": f"from {certificate['source']}, {certificate['assurance']}" if certificate else None,
         "marks": ", ".join(certificate["marks"]) if certificate else None,
+        "encrypted by": f"{algorithms['cipher']} ({algorithms['why']['cipher']})" if algorithms else None,
+        "its key by": f"{algorithms['key']} ({algorithms['why']['key']})" if algorithms else None,
+        "and for": ", ".join(told.get("besides", ())),
         "reason": f"{told['reason']}: {told['public']}" if "reason" in told else None,
         "detail": told.get("detail"),
         "who": f"{told['owner']}: {told['next_step']}" if "owner" in told else None,
     }
-    return lines + [f"  {key:<12}{value}" for key, value in shown.items() if value]
+    return lines + [f"  {key:<13}{value}" for key, value in shown.items() if value]

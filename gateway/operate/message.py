@@ -15,12 +15,13 @@ from typing import Any, BinaryIO
 import click
 
 from gateway.config.load import load
+from gateway.events import Event, MailProtected
 from gateway.flow.opening import Opened
 from gateway.flow.result import Flowed
 from gateway.mail.address import Address
 from gateway.mail.body import Body
 from gateway.mail.confidentiality import HeaderProtection, Headers
-from gateway.mail.envelope import Recipient
+from gateway.mail.envelope import Mail, Recipient
 from gateway.mail.message import from_address, head_of
 from gateway.mail.verdict import Judged, Verdict, unreadable
 from gateway.operate import oneshot
@@ -158,6 +159,7 @@ def protect(
     made = asyncio.run(oneshot.protect_given(body, key, readers, at, wanted, form))
     signer = facts(key.certificates[0]).subject if key else None
     told = {"protected": True, "signed_by": signer, "encrypted_to": [facts(each).subject for each in readers]}
+    told["algorithms"] = [each.told for each in oneshot.choices(readers)]
     _give(settings, [made], told, output)
 
 
@@ -175,14 +177,38 @@ def _protect_configured(
     config = load(settings.config)
     author = sender or from_address(head_of(body))
     client, organisation = oneshot.bringer(config, author)
-    flowed = asyncio.run(oneshot.protect_configured(config, oneshot.Outbound(body, author, recipients, organisation, client), at))
-    copies = [{"hop": str(mail.hop), "to": _addresses(mail.envelope.recipients), "size": mail.body.size} for mail in flowed.outputs]
+    outbound, seen = oneshot.Outbound(body, author, recipients, organisation, client), Seen()
+    flowed = asyncio.run(oneshot.protect_configured(config, outbound, seen, at))
+    copies = [
+        {"hop": str(mail.hop), "to": _addresses(mail.envelope.recipients), "size": mail.body.size, **seen.told(mail)}
+        for mail in flowed.outputs
+    ]
     endings = list(_endings(flowed))
     for each in endings:
         say(f"{', '.join(each['to'])}: {each['outcome']}: {each['reason']}: {each['detail']}", error=True)
     _give(settings, [mail.body for mail in flowed.outputs], {"copies": copies, "others": endings}, output)
     if endings:
         context.exit(Exit.NO)
+
+
+class Seen:
+    """What the audit would have of each copy."""
+
+    def __init__(self) -> None:
+        self._events: list[MailProtected] = []
+
+    def see(self, event: Event, /) -> None:
+        """Remember it, if it is about a protected copy."""
+        if isinstance(event, MailProtected):
+            self._events.append(event)
+
+    def told(self, mail: Mail) -> dict[str, Any]:
+        """How ``mail`` is encrypted, to whom, and who reads it besides; nothing where it is not."""
+        events = [event for event in self._events if event.copy == mail.arrival.mail and event.content_cipher]
+        if not events:
+            return {}
+        algorithms = {to: how for event in events for to, how in zip(event.recipients, event.algorithms, strict=True)}
+        return {"content_cipher": events[0].content_cipher, "algorithms": algorithms, "besides": list(events[0].besides)}
 
 
 def _endings(flowed: Flowed) -> Iterator[dict[str, Any]]:

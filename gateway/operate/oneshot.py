@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from gateway.config.model import Config, KeyPurpose
+from gateway.config.model import Config, Floor, KeyPurpose
 from gateway.edge.agentclient import AgentSigner, AgentUnwrapper
 from gateway.edge.clock import now
 from gateway.edge.keyfile import FileKeys
+from gateway.events import Observer
 from gateway.flow.evidence import Signed
 from gateway.flow.opening import Opened, open_message
 from gateway.flow.outgoing import Outgoing
@@ -21,12 +22,14 @@ from gateway.mail.confidentiality import NOT_PROTECTED, HeaderProtection
 from gateway.mail.envelope import Arrival, Direction, Envelope, Mail, Recipient, Role, Stage
 from gateway.mail.identifier import RANDOM_BYTES, make_mail_id
 from gateway.operate.given import GivenKey, GivenTrust
-from gateway.operate.live import Silent, parts, remembered
+from gateway.operate.live import parts, remembered
 from gateway.operate.memory import MemoryBodies
 from gateway.outcome import GatewayError, Reason
+from gateway.policy import Chosen, best
+from gateway.policy.algorithms import Why
+from gateway.smime.algorithms import ContentCipher
 from gateway.smime.known import Strength
 from gateway.smime.message import SignedForm
-from gateway.smime.recipients import Reader
 from gateway.supervise import Kind, agent_sockets
 from gateway.trust.judgement import Assurance, Purpose, Trusted
 
@@ -95,6 +98,13 @@ async def open_configured(config: Config, body: Body, organisation: str, at: int
         await unwrapper.close()
 
 
+def choices(readers: Sequence[bytes]) -> tuple[Chosen, ...]:
+    """How each of ``readers`` (certificates, DER) is encrypted to in one message. Its cipher is one that all open."""
+    each = [best(reader, (), None, Floor()) for reader in readers]
+    common = min((chosen.cipher for chosen in each), key=tuple(ContentCipher).index, default=ContentCipher.AES256_CBC)
+    return tuple(chosen if chosen.cipher is common else replace(chosen, cipher=common, cipher_why=Why.DEFAULT) for chosen in each)
+
+
 async def protect_given(
     body: Body,
     key: GivenKey | None,
@@ -103,24 +113,27 @@ async def protect_given(
     headers: HeaderProtection = NOT_PROTECTED,
     form: SignedForm = SignedForm.CLEAR,
 ) -> Body:
-    """``body`` signed by ``key`` in this ``form`` and encrypted to ``readers`` (certificates, DER), its header as ``headers`` says.
+    """``body`` signed by ``key`` in this ``form`` and encrypted to ``readers`` (certificates, DER) as :func:`choices` says; its
+    header as ``headers`` does.
 
     Raises :class:`GatewayError`.
     """
+    chosen = choices(readers)
     signing = None if key is None else (FileKeys({key.name: key.key}), SigningKey(key.name, key.certificates))
     return await protect_message(
         body,
         MemoryBodies(),
         signing=signing,
-        readers=[Reader(each) for each in readers],
+        readers=[each.reader(reader) for each, reader in zip(chosen, readers, strict=True)],
         at=at,
         random=os.urandom,
+        cipher=chosen[0].cipher if chosen else ContentCipher.AES256_CBC,
         headers=headers,
         form=form,
     )
 
 
-async def protect_configured(config: Config, mail: Outbound, at: int) -> Flowed:
+async def protect_configured(config: Config, mail: Outbound, observer: Observer, at: int) -> Flowed:
     """What the outbound flow makes of ``mail``, by policy, directories and agents. Nothing is sent."""
     signer = AgentSigner(agent_sockets(config, Kind.SIGN_AGENT))
     arrival = Arrival(
@@ -137,7 +150,7 @@ async def protect_configured(config: Config, mail: Outbound, at: int) -> Flowed:
                 archives=lambda: live.archives,
                 signer=signer,
                 bodies=MemoryBodies(),
-                observer=Silent(),
+                observer=observer,
                 now=now,
                 random=os.urandom,
             )

@@ -5,7 +5,7 @@ flows and by ``explain``; it is always the same function. The page for administr
 """
 
 from gateway.policy.access import Admitted, Speaker, admit, admit_sender, identify, users_at, within
-from gateway.policy.algorithms import Chosen, choose
+from gateway.policy.algorithms import Chosen, best, choose
 from gateway.policy.plan import TEMPORARY, Plan, Undecided, answer_key, is_automatic, opening_key, plan, without_certificate
 from gateway.policy.rules import Known
 
@@ -20,6 +20,7 @@ __all__ = [
     "admit",
     "admit_sender",
     "answer_key",
+    "best",
     "choose",
     "identify",
     "is_automatic",

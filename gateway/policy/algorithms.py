@@ -5,14 +5,14 @@ Pure. Who says that he opens little gets the default and nothing weaker; who ope
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from gateway.config.encryption import Opens
+from gateway.config.encryption import Floor, Opens
 from gateway.config.model import Config
 from gateway.mail.address import Address
 from gateway.outcome import GatewayError, Reason
@@ -20,34 +20,43 @@ from gateway.policy.rules import matches
 from gateway.smime.algorithms import ContentCipher, KeyTransport
 from gateway.smime.capabilities import Capabilities, certificate_capabilities
 from gateway.smime.certificate import encryption_key
+from gateway.smime.recipients import Reader
 
 _Choice = TypeVar("_Choice", ContentCipher, KeyTransport)
 
 
 class Why(StrEnum):
-    """Why an algorithm was chosen."""
+    """Why an algorithm was chosen. KEY: the reader's key leaves no choice."""
 
     OVERRIDE = "override"
     ADVERTISED = "advertised"
     CERTIFICATE = "certificate"
+    KEY = "key"
     DEFAULT = "default"
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """``transport`` counts for RSA keys; ``agreed``: the reader's key agrees on a key, and leaves no choice of how."""
+    """``transport`` is None for a key that agrees on a key (ECDH)."""
 
     cipher: ContentCipher
     cipher_why: Why
-    transport: KeyTransport
+    transport: KeyTransport | None
     transport_why: Why
-    agreed: bool
+
+    @property
+    def key(self) -> str:
+        """How the content-encryption key goes to the reader, in a word."""
+        return self.transport or "ecdh"
+
+    def reader(self, certificate: bytes) -> Reader:
+        """Whoever has ``certificate`` (DER), encrypted to so."""
+        return Reader(certificate) if self.transport is None else Reader(certificate, self.transport)
 
     @property
     def told(self) -> str:
         """All of it for people, each algorithm with its reason."""
-        key = "ecdh (key)" if self.agreed else f"{self.transport} ({self.transport_why})"
-        return f"{self.cipher} ({self.cipher_why}), {key}"
+        return f"{self.cipher} ({self.cipher_why}), {self.key} ({self.transport_why})"
 
 
 def choose(config: Config, organisation: str, address: Address, certificate: bytes, announced: Capabilities | None) -> Chosen:
@@ -56,22 +65,23 @@ def choose(config: Config, organisation: str, address: Address, certificate: byt
     Raises :class:`GatewayError`: WEAK_ALGORITHM for a reader known to open less than the floor of ``organisation``; for a key
     that we do not encrypt to, as :func:`gateway.smime.certificate.encryption_key`.
     """
-    floor = config.organisation[organisation].floor
-    told = list(_told(config, organisation, address))
+    return best(certificate, tuple(_told(config, organisation, address)), announced, config.organisation[organisation].floor)
+
+
+def best(certificate: bytes, told: Sequence[Opens], announced: Capabilities | None, floor: Floor) -> Chosen:
+    """As :func:`choose`; ``told`` is what administrators know of the reader, who is believed first."""
     said = [
         (why, each)
         for why, each in ((Why.ADVERTISED, announced), (Why.CERTIFICATE, certificate_capabilities(certificate)))
         if each is not None
     ]
-    cipher, cipher_why = _pick((each.cipher for each in told), ((why, each.ciphers) for why, each in said), floor.cipher)
-    transport, transport_why = _pick(
-        (each.transport for each in told), ((why, each.transports) for why, each in said), floor.transport
-    )
-    agreed = not isinstance(encryption_key(certificate), rsa.RSAPublicKey)
-    _require(cipher, cipher_why, floor.cipher, organisation)
-    if not agreed:
-        _require(transport, transport_why, floor.transport, organisation)
-    return Chosen(cipher, cipher_why, transport, transport_why, agreed)
+    cipher, why = _pick([each.cipher for each in told], [(why, each.ciphers) for why, each in said], floor.cipher)
+    _require(cipher, why, floor.cipher)
+    if not isinstance(encryption_key(certificate), rsa.RSAPublicKey):
+        return Chosen(cipher, why, None, Why.KEY)
+    transport, by = _pick([each.transport for each in told], [(by, each.transports) for by, each in said], floor.transport)
+    _require(transport, by, floor.transport)
+    return Chosen(cipher, why, transport, by)
 
 
 def _told(config: Config, organisation: str, address: Address) -> Iterator[Opens]:
@@ -84,7 +94,7 @@ def _told(config: Config, organisation: str, address: Address) -> Iterator[Opens
 
 
 def _pick(
-    told: Iterable[_Choice | None], said: Iterable[tuple[Why, frozenset[_Choice] | None]], least: _Choice
+    told: Sequence[_Choice | None], said: Sequence[tuple[Why, frozenset[_Choice] | None]], least: _Choice
 ) -> tuple[_Choice, Why]:
     """The best that the reader opens. RFC 8551 2.7.1 has us take the first of his list that we know; the best is worth more."""
     for known in told:
@@ -98,7 +108,7 @@ def _pick(
     return least, Why.DEFAULT
 
 
-def _require(chosen: _Choice, why: Why, least: _Choice, organisation: str) -> None:
+def _require(chosen: _Choice, why: Why, least: _Choice) -> None:
     weakest_first = tuple(type(least))
     if weakest_first.index(chosen) < weakest_first.index(least):
-        raise GatewayError(Reason.WEAK_ALGORITHM, f"no better than {chosen} ({why}), and the floor of {organisation} is {least}")
+        raise GatewayError(Reason.WEAK_ALGORITHM, f"opens no better than {chosen} ({why}), and the floor is {least}")

@@ -102,7 +102,7 @@ async def test_who_opens_less_than_the_floor_has_no_usable_certificate(hospital:
     assert {cipher for cipher, _ in told(hospital).values()} == {"aes256-gcm"}
     [ending] = getattr(flowed, where)
     assert (names(ending.recipients), ending.reason) == ([OAEP], Reason.WEAK_ALGORITHM)
-    assert ending.detail == "rule strict: no better than aes256-cbc (advertised), and the floor of hospital is aes256-gcm"
+    assert ending.detail == "rule strict: opens no better than aes256-cbc (advertised), and the floor is aes256-gcm"
 
 
 async def test_clear_text_for_a_weak_reader_needs_the_rule_that_says_so(hospital: Hospital) -> None:

@@ -16,7 +16,7 @@ from gateway.smime.recipients import Reader
 
 CBC, GCM = ContentCipher.AES256_CBC, ContentCipher.AES256_GCM
 ENCRYPTED = Make("key", CBC, protected=True)
-CHOSEN = Chosen(CBC, Why.DEFAULT, KeyTransport.PKCS1, Why.DEFAULT, agreed=False)
+CHOSEN = Chosen(CBC, Why.DEFAULT, KeyTransport.PKCS1, Why.DEFAULT)
 
 
 def decision(address: str, make: Make = ENCRYPTED, hop: str = "lab", zone: str | None = "health", rule: str = "r") -> Decision:

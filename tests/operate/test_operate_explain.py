@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from gateway.edge.clock import now
+from gateway.mail.address import parse_address
 from gateway.operate.cli import main
+from gateway.smime import der
+from gateway.smime.algorithms import AES256_CBC, AES256_GCM
+from gateway.state.capabilities import HeardCapabilities, open_state
+from tests.pki import Ca
 
 Run = Callable[..., Result]
 Ask = Callable[..., tuple[int, Any]]
@@ -39,6 +46,57 @@ def test_what_becomes_of_header_fields_is_said(site: Path, ask: Ask, run: Run) -
     assert told["headers"] == "shy"
     people = run("explain", "--from", "cardiology@hospital.example", "--to", "results@laboratory.example")
     assert "  headers     protected, and subject, names and time zone hidden outside\n" in people.stdout
+
+
+def learned(site: Path, value: bytes) -> None:
+    """The gateway ran, and heard this of a reader's program."""
+    (site / "state").mkdir()
+    database = open_state(site / "state", now)
+    HeardCapabilities(database, now).learn("hospital", parse_address("results@laboratory.example"), value, now())
+    database.close()
+
+
+def test_how_the_reader_is_encrypted_to_and_why(site: Path, ask: Ask, run: Run) -> None:
+    given = ("cardiology@hospital.example", "results@laboratory.example")
+    _, told = explain(ask, *given)
+    assert told["algorithms"] == {"cipher": "aes256-cbc", "key": "rsa-pkcs1", "why": {"cipher": "default", "key": "default"}}
+    assert told["besides"] == []
+    learned(site, der.sequence(der.sequence(der.oid(AES256_GCM))))
+    text = (site / "zones/health.toml").read_text()
+    (site / "zones/health.toml").write_text(text.replace("port = 1\n", 'port = 1\nopens = { transport = "rsa-oaep-sha256" }\n'))
+    _, told = explain(ask, *given)
+    why = {"cipher": "advertised", "key": "override"}
+    assert told["algorithms"] == {"cipher": "aes256-gcm", "key": "rsa-oaep-sha256", "why": why}
+    people = run("explain", "--from", given[0], "--to", given[1]).stdout
+    assert re.search(r"encrypted by +aes256-gcm \(advertised\)\n +its key by +rsa-oaep-sha256 \(override\)\n", people)
+
+
+def test_a_reader_below_the_floor_is_refused_and_the_floor_is_named(site: Path, ask: Ask) -> None:
+    text = (site / "gateway.toml").read_text()
+    floor = 'outbound = "smarthost"\nfloor = { cipher = "aes256-gcm" }\n'
+    (site / "gateway.toml").write_text(text.replace('outbound = "smarthost"\n', floor))
+    learned(site, der.sequence(der.sequence(der.oid(AES256_CBC))))
+    status, told = explain(ask, "cardiology@hospital.example", "results@laboratory.example")
+    assert (status, told["outcome"], told["reason"]) == (1, "refuse", "WEAK_ALGORITHM")
+    assert told["detail"] == "rule default-zone: opens no better than aes256-cbc (advertised), and the floor is aes256-gcm"
+
+
+@pytest.mark.parametrize(("days", "noted"), [(-1, "it has expired"), (20, "it expires in 19 days"), (40, "")])
+def test_who_else_reads_it_and_what_waits_for_them(site: Path, ask: Ask, run: Run, days: int, noted: str) -> None:
+    end = dt.datetime.now(dt.UTC) + dt.timedelta(days=days)
+    (site / "archive.pem").write_bytes(Ca.root().reader("archive@hospital.example", not_after=end).pem)
+    text = (site / "gateway.toml").read_text()
+    asked = 'outbound = "smarthost"\narchive = ["archive.pem"]\nto_sender = true\n'
+    (site / "gateway.toml").write_text(text.replace('outbound = "smarthost"\n', asked))
+    status, told = explain(ask, "cardiology@hospital.example", "results@laboratory.example")
+    if days < 0:
+        assert (status, told["outcome"], told["reason"]) == (0, "defer", "KEY_UNAVAILABLE")
+        assert told["detail"].startswith("archive archive.pem: CN=archive@hospital.example: expired")
+    else:
+        assert (status, told["outcome"], told["besides"]) == (0, "deliver", ["archive archive.pem", "key decrypt"])
+    notes = [line for line in run("check").stdout.splitlines() if "waits" in line]
+    before = "note: organisation hospital waits with all encrypted mail once archive.pem has expired: "
+    assert notes == ([before + noted] if noted else [])
 
 
 def test_to_a_peer_without_a_certificate_it_is_refused_with_1(ask: Ask, run: Run) -> None:

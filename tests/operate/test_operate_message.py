@@ -207,6 +207,7 @@ def test_what_protect_makes_openssl_opens_and_verifies(desk: Desk) -> None:
         "protected": True,
         "signed_by": "CN=results@laboratory.example",
         "encrypted_to": ["CN=cardiology@hospital.example"],
+        "algorithms": ["aes256-cbc (default), rsa-pkcs1 (default)"],
     }
     wire = (desk.folder / "out.eml").read_bytes()
     assert b"Alles in Ordnung" not in wire
@@ -240,6 +241,22 @@ def test_headers_are_for_what_is_given_by_hand(desk: Desk, site: Path) -> None:
     given = ("--to", "desk@fax.example", "--config", str(site / "gateway.toml"))
     assert run("protect", desk.path("m", MAIL + ENTITY), *given, "--headers", "off").exit_code == 2
     assert run("protect", desk.path("m"), *given, "--legacy-display").exit_code == 2
+
+
+@pytest.mark.parametrize("also", [(), ("reader.pem",)])
+def test_a_certificate_may_ask_for_gcm_and_all_readers_must_open_it(desk: Desk, also: tuple[str, ...]) -> None:
+    """RFC 4262. What openssl opens is one message, so that its cipher is one that everybody opens."""
+    gcm = bytes.fromhex("300D300B060960864801650304012E")
+    desk.ca.reader("cardiology@hospital.example", "p256", capabilities=gcm).write(desk.folder, "modern")
+    given = [word for name in ("modern.pem", *also) for word in ("--encrypt-to", desk.path(name))]
+    result = run("protect", desk.path("m", MAIL + ENTITY), *given, "--output", desk.path("out.eml"), "--json")
+    why = "aes256-cbc (default)" if also else "aes256-gcm (certificate)"
+    assert json.loads(result.stdout)["algorithms"] == [f"{why}, ecdh (key)", f"{why}, rsa-pkcs1 (default)"][: 1 + len(also)]
+    wire = (desk.folder / "out.eml").read_bytes()
+    assert (b"authEnveloped-data" in wire) is not bool(also)
+    for name in ("modern", "reader")[: 1 + len(also)]:
+        clear = desk.openssl("cms", "-decrypt", "-inkey", f"{name}.key", "-recip", f"{name}.pem", given=wire)
+        assert clear == ENTITY
 
 
 def test_without_output_the_message_goes_to_standard_output(desk: Desk) -> None:
@@ -281,3 +298,14 @@ class TestConfigured:
         told = json.loads(result.stdout)
         assert [(copy["hop"], copy["to"]) for copy in told["copies"]] == [("route:smarthost", ["desk@fax.example"])]
         assert [(each["outcome"], each["reason"]) for each in told["others"]] == [("refuse", "NO_CERTIFICATE")]
+        assert "content_cipher" not in told["copies"][0]
+
+    def test_protect_says_how_each_is_encrypted_to(self, desk: Desk, site: Path) -> None:
+        text = (site / "gateway.toml").read_text().replace('protect = "both"', 'protect = "encrypt"')
+        (site / "gateway.toml").write_text(text.replace('outbound = "smarthost"', 'outbound = "smarthost"\nto_sender = true'))
+        mail = MAIL.replace(b"results@laboratory.example", b"cardiology@hospital.example").replace(b"Befund", b"[held]")
+        given = ("--to", "results@laboratory.example", "--json", "--config", str(site / "gateway.toml"))
+        result = run("protect", desk.path("m", mail + ENTITY), *given)
+        [copy] = json.loads(result.stdout)["copies"]
+        assert (copy["content_cipher"], copy["besides"]) == ("aes256-cbc", ["key decrypt"])
+        assert copy["algorithms"] == {"results@laboratory.example": "aes256-cbc (default), rsa-pkcs1 (default)"}
