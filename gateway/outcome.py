@@ -151,7 +151,9 @@ REASONS: Final[dict[Reason, Explanation]] = {
     ),
     Reason.EKU: Explanation("7.5", "Certificate not meant for this use", _PEER, "obtain one with the right extended key usage"),
     Reason.KEY_USAGE: Explanation("7.5", "Certificate not meant for this use", _PEER, "obtain one with the right key usage"),
-    Reason.WEAK_ALGORITHM: Explanation("7.6", "Algorithm too weak", _PEER, "use SHA-2, RSA of 2048 bits or a named curve"),
+    Reason.WEAK_ALGORITHM: Explanation(
+        "7.6", "Algorithm too weak", _PEER, "use SHA-2, RSA of 2048 bits or a named curve, and what is not below the floor"
+    ),
     Reason.ADDRESS_MISMATCH: Explanation(
         "7.5", "Certificate does not name this address", _ADMIN, "find the certificate of this address or its domain"
     ),

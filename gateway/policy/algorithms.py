@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -22,6 +22,8 @@ from gateway.smime.capabilities import Capabilities, certificate_capabilities
 from gateway.smime.certificate import encryption_key
 from gateway.smime.recipients import Reader
 
+_CIPHERS: Final = tuple(ContentCipher)  # the weakest first, as they are declared
+_TRANSPORTS: Final = tuple(KeyTransport)
 _Choice = TypeVar("_Choice", ContentCipher, KeyTransport)
 
 
@@ -69,18 +71,18 @@ def choose(config: Config, organisation: str, address: Address, certificate: byt
 
 
 def best(certificate: bytes, told: Sequence[Opens], announced: Capabilities | None, floor: Floor) -> Chosen:
-    """As :func:`choose`; ``told`` is what administrators know of the reader, who is believed first."""
+    """As :func:`choose`; ``told`` is what administrators know of the reader, and comes first."""
     said = [
         (why, each)
         for why, each in ((Why.ADVERTISED, announced), (Why.CERTIFICATE, certificate_capabilities(certificate)))
         if each is not None
     ]
-    cipher, why = _pick([each.cipher for each in told], [(why, each.ciphers) for why, each in said], floor.cipher)
-    _require(cipher, why, floor.cipher)
+    ciphers = [(why, each.ciphers) for why, each in said]
+    cipher, why = _pick(_CIPHERS, [each.cipher for each in told], ciphers, floor.cipher)
     if not isinstance(encryption_key(certificate), rsa.RSAPublicKey):
         return Chosen(cipher, why, None, Why.KEY)
-    transport, by = _pick([each.transport for each in told], [(by, each.transports) for by, each in said], floor.transport)
-    _require(transport, by, floor.transport)
+    transports = [(why, each.transports) for why, each in said]
+    transport, by = _pick(_TRANSPORTS, [each.transport for each in told], transports, floor.transport)
     return Chosen(cipher, why, transport, by)
 
 
@@ -94,21 +96,27 @@ def _told(config: Config, organisation: str, address: Address) -> Iterator[Opens
 
 
 def _pick(
-    told: Sequence[_Choice | None], said: Sequence[tuple[Why, frozenset[_Choice] | None]], least: _Choice
+    weakest_first: Sequence[_Choice],
+    told: Sequence[_Choice | None],
+    said: Sequence[tuple[Why, frozenset[_Choice] | None]],
+    least: _Choice,
 ) -> tuple[_Choice, Why]:
-    """The best that the reader opens. RFC 8551 2.7.1 has us take the first of his list that we know; the best is worth more."""
+    """The best that the reader opens. Raises :class:`GatewayError` (WEAK_ALGORITHM) where that is less than ``least``."""
+    chosen, why = _known(weakest_first, told, said) or (least, Why.DEFAULT)
+    if weakest_first.index(chosen) < weakest_first.index(least):
+        raise GatewayError(Reason.WEAK_ALGORITHM, f"opens no better than {chosen} ({why}), and the floor is {least}")
+    return chosen, why
+
+
+def _known(
+    weakest_first: Sequence[_Choice], told: Sequence[_Choice | None], said: Sequence[tuple[Why, frozenset[_Choice] | None]]
+) -> tuple[_Choice, Why] | None:
+    """By the first that says something. RFC 8551 2.7.1 has us take the first of a list that we know; the best is worth more."""
     for known in told:
         if known is not None:
             return known, Why.OVERRIDE
-    weakest_first = tuple(type(least))
     for why, opens in said:
         if opens is not None:
-            best = [each for each in weakest_first if each in opens]
-            return (best[-1], why) if best else (weakest_first[0], Why.DEFAULT)
-    return least, Why.DEFAULT
-
-
-def _require(chosen: _Choice, why: Why, least: _Choice) -> None:
-    weakest_first = tuple(type(least))
-    if weakest_first.index(chosen) < weakest_first.index(least):
-        raise GatewayError(Reason.WEAK_ALGORITHM, f"opens no better than {chosen} ({why}), and the floor is {least}")
+            best_last = [each for each in weakest_first if each in opens]
+            return (best_last[-1], why) if best_last else (weakest_first[0], Why.DEFAULT)
+    return None

@@ -39,6 +39,7 @@ class Capabilities:
     transports: frozenset[KeyTransport] | None = None
 
 
+@lru_cache(maxsize=256)  # programs are few, and each writes the same in every mail
 def read_capabilities(data: bytes) -> Capabilities:
     """The DER of SMIMECapabilities. What we do not know is passed over: it is an open list, and programs put digests in it too.
 
