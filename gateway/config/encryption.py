@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -17,6 +18,10 @@ from gateway.smime.certificate import encryption_key
 from gateway.trust.certificate import facts
 from gateway.trust.judgement import Distrusted, Purpose
 from gateway.trust.suitability import unsuitable
+
+CIPHERS: Final = tuple(ContentCipher)
+"""The weakest first, as they are declared."""
+TRANSPORTS: Final = tuple(KeyTransport)
 
 
 def first_certificate(data: bytes) -> bytes:
@@ -67,3 +72,10 @@ class Floor(Section):
 
     cipher: ContentCipher = ContentCipher.AES256_CBC
     transport: KeyTransport = KeyTransport.PKCS1
+
+    def missed_by(self, opens: Opens) -> Iterator[str]:
+        """The keys in which ``opens`` is less."""
+        if opens.cipher is not None and CIPHERS.index(opens.cipher) < CIPHERS.index(self.cipher):
+            yield "cipher"
+        if opens.transport is not None and TRANSPORTS.index(opens.transport) < TRANSPORTS.index(self.transport):
+            yield "transport"

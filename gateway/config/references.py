@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.config.kinds import contents, first_public_key, private_half, rsa_public_key
 from gateway.config.mistake import Finding, KeyPath, dotted, one_of, shown
-from gateway.config.model import Config, KeyPurpose, KeyStore, RouteKind, TlsMode
+from gateway.config.model import Config, KeyPurpose, KeyStore, Organisation, RouteKind, TlsMode
 from gateway.mail.address import parse_address
 
 # What may stand once alone: the path ("*" is any key or number), inside how much of it, and what is allowed.
@@ -123,6 +123,16 @@ def _organisations(config: Config) -> Iterator[Finding]:
         if organisation.to_sender and not any(not key.addresses and not key.retired for key in opens):
             allowed = "a key with purpose = 'decrypt' for the whole organisation, with which its senders' copies are opened"
             yield Finding(("organisation", name, "to_sender"), "true, and no key that opens them", allowed)
+        yield from _readers(name, organisation)
+
+
+def _readers(name: str, organisation: Organisation) -> Iterator[Finding]:
+    """Who is said to open less than the floor would get nothing, ever."""
+    for number, reader in enumerate(organisation.reader):
+        for key in organisation.floor.missed_by(reader.opens):
+            path = ("organisation", name, "reader", number, "opens", key)
+            least = str(getattr(organisation.floor, key))
+            yield Finding(path, f"{shown(str(getattr(reader.opens, key)))}, below the floor", shown(least))
 
 
 def _clients(config: Config) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from gateway.config.encryption import CIPHERS
 from gateway.config.model import Config, Floor, KeyPurpose
 from gateway.edge.agentclient import AgentSigner, AgentUnwrapper
 from gateway.edge.clock import now
@@ -101,7 +102,7 @@ async def open_configured(config: Config, body: Body, organisation: str, at: int
 def choices(readers: Sequence[bytes]) -> tuple[Chosen, ...]:
     """How each of ``readers`` (certificates, DER) is encrypted to in one message. Its cipher is one that all open."""
     each = [best(reader, (), None, Floor()) for reader in readers]
-    common = min((chosen.cipher for chosen in each), key=tuple(ContentCipher).index, default=ContentCipher.AES256_CBC)
+    common = min((chosen.cipher for chosen in each), key=CIPHERS.index, default=ContentCipher.AES256_CBC)
     return tuple(chosen if chosen.cipher is common else replace(chosen, cipher=common, cipher_why=Why.DEFAULT) for chosen in each)
 
 

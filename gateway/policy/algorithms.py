@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from gateway.config.encryption import Floor, Opens
+from gateway.config.encryption import CIPHERS, TRANSPORTS, Floor, Opens
 from gateway.config.model import Config
 from gateway.mail.address import Address
 from gateway.outcome import GatewayError, Reason
@@ -22,8 +22,6 @@ from gateway.smime.capabilities import Capabilities, certificate_capabilities
 from gateway.smime.certificate import encryption_key
 from gateway.smime.recipients import Reader
 
-_CIPHERS: Final = tuple(ContentCipher)  # the weakest first, as they are declared
-_TRANSPORTS: Final = tuple(KeyTransport)
 _Choice = TypeVar("_Choice", ContentCipher, KeyTransport)
 
 
@@ -78,11 +76,11 @@ def best(certificate: bytes, told: Sequence[Opens], announced: Capabilities | No
         if each is not None
     ]
     ciphers = [(why, each.ciphers) for why, each in said]
-    cipher, why = _pick(_CIPHERS, [each.cipher for each in told], ciphers, floor.cipher)
+    cipher, why = _pick(CIPHERS, [each.cipher for each in told], ciphers, floor.cipher)
     if not isinstance(encryption_key(certificate), rsa.RSAPublicKey):
         return Chosen(cipher, why, None, Why.KEY)
     transports = [(why, each.transports) for why, each in said]
-    transport, by = _pick(_TRANSPORTS, [each.transport for each in told], transports, floor.transport)
+    transport, by = _pick(TRANSPORTS, [each.transport for each in told], transports, floor.transport)
     return Chosen(cipher, why, transport, by)
 
 

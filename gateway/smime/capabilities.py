@@ -80,7 +80,7 @@ def _transport(algorithm: Algorithm) -> KeyTransport | None:
         return KeyTransport.OAEP_SHA256
     try:
         digests = oaep_of(algorithm)
-    except CmsError:
+    except GatewayError:
         return None
     return KeyTransport.OAEP_SHA256 if digests == (Digest.SHA256, Digest.SHA256, b"") else None
 

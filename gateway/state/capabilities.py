@@ -83,7 +83,9 @@ def _find(database: apsw.Connection, person: Person, since: int) -> Capabilities
 
 
 def _keep(database: apsw.Connection, person: Person, value: bytes, signed_at: int, now: int) -> None:
-    """An older signing time never overwrites: a captured mail that comes once more brings nothing back."""
+    """An older signing time never overwrites: a captured mail that comes once more brings nothing back. The time moves on where
+    the list is the same, too, or one that was signed between and kept back would count.
+    """
     database.execute(
         "UPDATE capabilities SET signed_at = ?, seen_at = ?, value = ? WHERE organisation = ? AND address = ? AND signed_at < ?",
         (signed_at, now, value, *person, signed_at),

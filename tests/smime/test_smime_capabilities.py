@@ -67,6 +67,7 @@ def listed(*capabilities: str) -> bytes:
         ((AES256_CBC, OAEP_SHA256_TAGGED, RSA), {CBC}, {OAEP, PKCS1}),
         ((OAEP_SHA1_RFC3560,), None, set()),
         ((OAEP_SHA384_RFC3560, RSA), None, {PKCS1}),
+        ((AES256_CBC, "300F06092A864886F70D0101073002A005"), {CBC}, set()),  # parameters of OAEP that are broken inside
         (("300B06092A864886F70D010107",), None, set()),  # OAEP without parameters: SHA-1
     ],
 )
