@@ -5,6 +5,7 @@ from __future__ import annotations
 from fuzz import seeds
 from fuzz.target import Target, failed, must, outcome, pieces, same
 from gateway.smime import der
+from gateway.smime.capabilities import certificate_capabilities, read_capabilities
 from gateway.smime.certificate import identified
 from gateway.smime.cms import SignedData, read_algorithm, read_attributes, read_recipients, read_signer
 from gateway.smime.decrypt import names_of
@@ -58,12 +59,14 @@ def _structures(data: bytes) -> None:
     outcome(lambda: read_recipients([made]))
     outcome(lambda: read_algorithm(der.read(made)))
     outcome(lambda: read_time(made))
+    outcome(lambda: read_capabilities(made))
 
 
 def _certificate(data: bytes) -> None:
     """A certificate as CMS sees it, and as trust does."""
     outcome(lambda: identified(data))
     outcome(lambda: names_of(data))
+    outcome(lambda: certificate_capabilities(data))
     found = outcome(lambda: facts(data))
     if not failed(found):
         must(facts(data) == found, "facts that change")

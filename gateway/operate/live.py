@@ -80,12 +80,12 @@ class Forgetful:
 
 @asynccontextmanager
 async def remembered(config: Config) -> AsyncIterator[KnownCapabilities]:
-    """What the gateway heard of its readers' programs. Nothing where it has never run; where this user may not look, it is said."""
+    """What the gateway heard of its readers' programs. Nothing where it has never run; where it cannot be read, that is said."""
     try:
         there = (config.state / STATE).is_file()  # opening would make one, and perhaps as the wrong user
         state = await asyncio.to_thread(open_state, config.state, now) if there else None
     except (PermissionError, GatewayError):
-        say(f"note: this user may not read {config.state / STATE}: what readers' programs said is left out", error=True)
+        say(f"note: what readers' programs said is left out: {config.state / STATE} cannot be read by this user", error=True)
         state = None
     if state is None:
         yield Forgetful()

@@ -159,8 +159,10 @@ def protect(
     made = asyncio.run(oneshot.protect_given(body, key, readers, at, wanted, form))
     signer = facts(key.certificates[0]).subject if key else None
     told = {"protected": True, "signed_by": signer, "encrypted_to": [facts(each).subject for each in readers]}
-    told["algorithms"] = [each.told for each in oneshot.choices(readers)]
-    _give(settings, [made], told, output)
+    chosen = oneshot.choices(readers)
+    told["algorithms"] = [each.told for each in chosen]
+    lines = [f"{facts(reader).subject}: {each.told}" for reader, each in zip(readers, chosen, strict=True)]
+    _give(settings, [made], told, lines, output)
 
 
 def _protect_configured(
@@ -186,7 +188,8 @@ def _protect_configured(
     endings = list(_endings(flowed))
     for each in endings:
         say(f"{', '.join(each['to'])}: {each['outcome']}: {each['reason']}: {each['detail']}", error=True)
-    _give(settings, [mail.body for mail in flowed.outputs], {"copies": copies, "others": endings}, output)
+    lines = [f"{to}: {how}" for copy in copies for to, how in copy.get("algorithms", {}).items()]
+    _give(settings, [mail.body for mail in flowed.outputs], {"copies": copies, "others": endings}, lines, output)
     if endings:
         context.exit(Exit.NO)
 
@@ -223,8 +226,8 @@ def _addresses(recipients: Sequence[Recipient]) -> list[str]:
     return [str(recipient.address) for recipient in recipients]
 
 
-def _give(settings: Settings, bodies: Sequence[Body], told: dict[str, Any], output: Path | None) -> None:
-    """What was made, to files or to standard output; with --json, ``told`` instead."""
+def _give(settings: Settings, bodies: Sequence[Body], told: dict[str, Any], people: Sequence[str], output: Path | None) -> None:
+    """What was made, to files or to standard output; what is said of it where that is free: ``told`` with --json, or ``people``."""
     if output is not None:
         for number, body in enumerate(bodies, 1):
             _write(output if number == 1 else output.with_name(f"{output.name}.{number}"), body)
@@ -234,8 +237,8 @@ def _give(settings: Settings, bodies: Sequence[Body], told: dict[str, Any], outp
         for body in bodies:
             for chunk in body.chunks():
                 click.echo(chunk, nl=False)
-    if settings.as_json:
-        answer(settings, told, ())
+    if settings.as_json or output is not None:
+        answer(settings, told, people)
 
 
 def _subject(body: Body) -> str | None:

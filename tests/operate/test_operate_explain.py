@@ -71,6 +71,15 @@ def test_how_the_reader_is_encrypted_to_and_why(site: Path, ask: Ask, run: Run) 
     assert re.search(r"encrypted by +aes256-gcm \(advertised\)\n +its key by +rsa-oaep-sha256 \(override\)\n", people)
 
 
+def test_what_was_heard_and_cannot_be_read_is_said_to_be_left_out(site: Path, run: Run) -> None:
+    (site / "state").mkdir()
+    (site / "state" / "state.sqlite").write_text("no database, but long enough to be looked at" * 30)
+    told = run("explain", "--from", "cardiology@hospital.example", "--to", "results@laboratory.example")
+    assert told.exit_code == 0
+    assert "what readers' programs said is left out" in told.stderr
+    assert "aes256-cbc (default)" in told.stdout
+
+
 def test_a_reader_below_the_floor_is_refused_and_the_floor_is_named(site: Path, ask: Ask) -> None:
     text = (site / "gateway.toml").read_text()
     floor = 'outbound = "smarthost"\nfloor = { cipher = "aes256-gcm" }\n'

@@ -259,6 +259,12 @@ def test_a_certificate_may_ask_for_gcm_and_all_readers_must_open_it(desk: Desk, 
         assert clear == ENTITY
 
 
+def test_for_people_it_says_how_each_is_encrypted_to(desk: Desk) -> None:
+    given = ("--encrypt-to", desk.path("reader.pem"), "--output", desk.path("out.eml"))
+    result = run("protect", desk.path("m", MAIL + ENTITY), *given)
+    assert result.stdout == "CN=cardiology@hospital.example: aes256-cbc (default), rsa-pkcs1 (default)\n"
+
+
 def test_without_output_the_message_goes_to_standard_output(desk: Desk) -> None:
     result = run("protect", "-", "--encrypt-to", desk.path("reader.pem"), given=MAIL + ENTITY)
     assert result.exit_code == 0
