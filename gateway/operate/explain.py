@@ -241,11 +241,11 @@ def _lines(told: dict[str, Any]) -> list[str]:
         "headers": _HEADERS.get(told.get("headers", "")),
         "certificate": f"from {certificate['source']}, {certificate['assurance']}" if certificate else None,
         "marks": ", ".join(certificate["marks"]) if certificate else None,
-        "encrypted by": f"{algorithms['cipher']} ({algorithms['why']['cipher']})" if algorithms else None,
-        "its key by": f"{algorithms['key']} ({algorithms['why']['key']})" if algorithms else None,
-        "and for": ", ".join(told.get("besides", ())),
+        "cipher": f"{algorithms['cipher']} ({algorithms['why']['cipher']})" if algorithms else None,
+        "key": f"{algorithms['key']} ({algorithms['why']['key']})" if algorithms else None,
+        "besides": ", ".join(told.get("besides", ())),
         "reason": f"{told['reason']}: {told['public']}" if "reason" in told else None,
         "detail": told.get("detail"),
         "who": f"{told['owner']}: {told['next_step']}" if "owner" in told else None,
     }
-    return lines + [f"  {key:<13}{value}" for key, value in shown.items() if value]
+    return lines + [f"  {key:<12}{value}" for key, value in shown.items() if value]

@@ -68,7 +68,7 @@ def test_how_the_reader_is_encrypted_to_and_why(site: Path, ask: Ask, run: Run) 
     why = {"cipher": "advertised", "key": "override"}
     assert told["algorithms"] == {"cipher": "aes256-gcm", "key": "rsa-oaep-sha256", "why": why}
     people = run("explain", "--from", given[0], "--to", given[1]).stdout
-    assert re.search(r"encrypted by +aes256-gcm \(advertised\)\n +its key by +rsa-oaep-sha256 \(override\)\n", people)
+    assert re.search(r" cipher +aes256-gcm \(advertised\)\n +key +rsa-oaep-sha256 \(override\)\n", people)
 
 
 def test_what_was_heard_and_cannot_be_read_is_said_to_be_left_out(site: Path, run: Run) -> None:
