@@ -65,12 +65,13 @@ class HeardCapabilities:
         Counts where nothing newer is known. Nobody waits for it, and a fault of the disk is no fault of the mail.
         """
         person, now = (organisation, address.key), self._now()
-
-        def finish(_: Any, __: BaseException | None) -> None:  # noqa: ANN401 - the form of every finish
-            self._cached.pop(person, None)
-
         with contextlib.suppress(GatewayError):
-            self._database.submit(Work(lambda database: _keep(database, person, value, signed_at, now), finish, Effect.CHANGE))
+            self._database.submit(Work(lambda database: _keep(database, person, value, signed_at, now), _unheard, Effect.CHANGE))
+        self._cached.pop(person, None)  # whoever asks from now on is answered behind the change
+
+
+def _unheard(_: Any, __: BaseException | None) -> None:  # noqa: ANN401 - the form of every finish
+    """Nobody waits for it."""
 
 
 def _find(database: apsw.Connection, person: Person, since: int) -> Capabilities | None:
