@@ -11,7 +11,6 @@ import pytest
 from click.testing import Result
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import x25519
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.config.load import load
 from gateway.edge.keyring import SIGNING, UNWRAPPING, KeyRing
