@@ -279,9 +279,7 @@ class Scope:
         return head
 
     def whole(self, tag: int | None = None) -> bytes | None:
-        """The next element, where it is small, all there, and has the identifier ``tag`` (None: any); else None, and nothing is
-        taken.
-        """
+        """The next element, where it is small, all there, and has this identifier (None: any); else None, and nothing is taken."""
         return self._source.whole(tag, self._end)
 
     def want(self, *tags: int) -> Generator[None, None, Head]:
@@ -293,10 +291,7 @@ class Scope:
 
     def enter(self, tag: int, place: str) -> Generator[None, None, Scope]:
         """Steps into the next element, which must have the identifier ``tag``."""
-        head = yield from self.next()
-        if head is None or head.tag != tag:
-            raise malformed(f"{self._place}: another element is wanted here")
-        return Scope(self._source, head, place)
+        return Scope(self._source, (yield from self.want(tag)), place)
 
     def done(self) -> Generator[None, None, None]:
         """Raises :class:`CmsError` where an element is left."""

@@ -10,7 +10,6 @@ from pathlib import Path
 import apsw
 import pytest
 
-import gateway.state.capabilities
 from gateway.database.thread import Database, Effect
 from gateway.mail.address import Address, parse_address
 from gateway.outcome import GatewayError, Reason
