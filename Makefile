@@ -1,5 +1,5 @@
 # Two commands for a newcomer: make demo, make test. Each installs by itself what it needs and says so first.
-.PHONY: help demo test check format bench fuzz torture soak lock clean
+.PHONY: help demo test check format bench fuzz interop torture soak lock clean
 .DEFAULT_GOAL := help
 
 VENV := .venv
@@ -38,6 +38,10 @@ fuzz:            ## ten minutes of bytes nobody sends, guided by coverage; FUZZ_
 	@deploy/setup check
 	@$(PYTHON) -m pip install -q --disable-pip-version-check --require-hashes -r fuzz/requirements.lock
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) $(PYTHON) -m fuzz $(TARGETS)
+
+interop:         ## every S/MIME peer we can get, Thunderbird among them, both ways, into docs/interop.md
+	@deploy/setup interop
+	@$(PYTHON) -m interop
 
 torture:         ## ten thousand mails while processes, disks, clocks and peers fail; SEED= repeats its acts, MAILS= sets how many
 	@deploy/setup test

@@ -1,0 +1,57 @@
+"""What comes of one case with one peer, in one direction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from interop.case import By, Case
+from interop.letter import EIGHT_BIT, SEVEN_BIT, TEXT, header, text_of
+from interop.ours import Ours, Wrong
+from interop.peer import NotOffered, Peer, Refused
+from interop.people import People
+
+
+class Direction(StrEnum):
+    """Who writes."""
+
+    OURS = "The peer opens what we write"
+    THEIRS = "We open what the peer writes"
+
+
+class End(StrEnum):
+    """How it ends. ``ABSENT``: who should write it has no way to; ``WRONG``: a bug of ours until proven otherwise."""
+
+    OK = "ok"
+    REFUSED = "refused"
+    ABSENT = "–"
+    WRONG = "wrong"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """``words`` are what who refused it said, or what is wrong."""
+
+    end: End
+    words: str = ""
+
+
+def tried(direction: Direction, peer: Peer, ours: Mapping[By, Ours], people: People, case: Case) -> Outcome:
+    """One cell of the table."""
+    sender = people.signer(case.signing).address
+    recipient = people.reading(case.encryption)[0].address if case.encryption else "somebody@hospital.example"
+    fields = header(sender, recipient)
+    try:
+        if direction is Direction.OURS:
+            shown = peer.open(case, ours[case.by].make(case, fields, EIGHT_BIT))
+        else:
+            shown = ours[case.by].open(case, peer.make(case, fields, SEVEN_BIT))
+    except NotOffered as error:
+        return Outcome(End.ABSENT, str(error))
+    except Refused as error:
+        return Outcome(End.REFUSED, str(error))
+    except Wrong as error:
+        return Outcome(End.WRONG, str(error))
+    text = text_of(shown)
+    return Outcome(End.OK) if text == TEXT else Outcome(End.WRONG, f"shown is {text!r}")
