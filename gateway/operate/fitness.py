@@ -50,22 +50,22 @@ def people_of(header: Header, sender: Address | None, recipients: Sequence[Addre
 
 
 def doubts_about(
-    signer: GivenKey | None, readers: Sequence[bytes], people: People, trust: GivenTrust | None, at: int
+    signer: GivenKey | None, readers: Sequence[Sequence[bytes]], people: People, trust: GivenTrust | None, at: int
 ) -> list[Doubt]:
-    """What speaks against signing by ``signer`` and encrypting to ``readers`` (certificates, DER) at ``at`` (microseconds UTC).
+    """What speaks against signing by ``signer`` and encrypting to ``readers`` at ``at`` (microseconds UTC).
 
-    ``trust`` None: nobody is asked on whose word; what a certificate says of itself holds all the same.
+    Of each reader, certificates (DER): his own, then those that lead from it to an anchor. ``trust`` None: nobody is asked on whose word; what a certificate says of itself holds all the same.
     """
     doubts: list[Doubt | None] = []
     if signer is not None:
         own, *above = signer.certificates
         doubts.append(_unusable(own, above, Purpose.SMIME_SIGNER, mechanisms_of, trust, at) or _not_the_author(own, people))
     doubts += [
-        _unusable(reader, (), Purpose.SMIME_RECIPIENT, encryption_key, trust, at) or _no_reader(reader, people)
-        for reader in readers
+        _unusable(own, above, Purpose.SMIME_RECIPIENT, encryption_key, trust, at) or _no_reader(own, people)
+        for own, *above in readers
     ]
     if readers:
-        doubts += [_nothing_for(each) for each in people.told if not any(_speaks_for(reader, each) for reader in readers)]
+        doubts += [_nothing_for(each) for each in people.told if not any(_speaks_for(own, each) for own, *_ in readers)]
     return [doubt for doubt in doubts if doubt is not None]
 
 

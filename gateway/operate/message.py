@@ -146,10 +146,11 @@ def protect(
     keys = taken(read_keys, sign_key, taken(passphrase_in, passphrase))
     if len(keys) > 1:
         raise click.UsageError("one key signs, and several were given; its certificates may stand beside it", context)
-    readers = [taken(read_given, each)[0] for each in encrypt_to]
+    given = [taken(read_given, each) for each in encrypt_to]
+    readers = [own for own, *_ in given]
     key = keys[0] if keys else None
     believed = taken(read_trust, trust, crls, Revocation(revocation)) if trust else None
-    doubts = doubts_about(key, readers, people_of(head_of(body), sender, recipients), believed, at)
+    doubts = doubts_about(key, given, people_of(head_of(body), sender, recipients), believed, at)
     if doubts:
         each = [{"subject": why.subject, "reason": str(why.reason), "detail": why.detail} for why in doubts]
         answer(settings, {"protected": False, "distrusted": each}, (f"{why.reason}: {why.detail}" for why in doubts))

@@ -281,6 +281,14 @@ def test_with_trust_nothing_is_encrypted_to_whom_it_does_not_cover(desk: Desk) -
     assert not (desk.folder / "out.eml").exists()
 
 
+def test_the_certificates_behind_that_of_the_reader_are_his_path(desk: Desk) -> None:
+    """As a key's certificate file has them: the leaf, then what stands between it and the root."""
+    desk.ca.intermediate("CN=Between").reader("cardiology@hospital.example").write(desk.folder, "below")
+    given = ("--encrypt-to", desk.path("below.pem"), "--trust", desk.path("ca.pem"))
+    result = run("protect", desk.path("m", MAIL + ENTITY), *given, "--output", desk.path("out.eml"), "--json")
+    assert (result.exit_code, json.loads(result.stdout)["encrypted_to"]) == (0, ["CN=cardiology@hospital.example"])
+
+
 def test_protect_with_nothing_to_do_it_with_is_wrong_usage(desk: Desk) -> None:
     assert run("protect", desk.path("m", MAIL + ENTITY)).exit_code == 2
 
