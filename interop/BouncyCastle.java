@@ -1,7 +1,7 @@
 // Opens and writes S/MIME with Bouncy Castle's mail classes, as interop/bouncycastle.py asks: one request a line, fields parted
 // by tabs, one line of answer, "ok" or what was thrown.
 //   open    MESSAGE OUT ROOT signed|unsigned [READER KEY]
-//   sign    ENTITY OUT SIGNER KEY ALGORITHM clear|opaque
+//   sign    ENTITY OUT ISSUER SIGNER KEY ALGORITHM clear|opaque
 //   encrypt ENTITY OUT CIPHER (READER pkcs1|oaep|OID-OF-KEY-AGREEMENT)...
 import java.io.*;
 import java.nio.file.*;
@@ -101,10 +101,11 @@ public class BouncyCastle {
         for (SignerInformation signer : signed.getSignerInfos()) {
             X509Certificate certificate = new JcaX509CertificateConverter().getCertificate(
                 (X509CertificateHolder) certificates.getMatches(signer.getSID()).iterator().next());
-            PKIXParameters path = new PKIXParameters(Set.of(new TrustAnchor(root, null)));
+            PKIXBuilderParameters path = new PKIXBuilderParameters(
+                Set.of(new TrustAnchor(root, null)), new JcaX509CertSelectorConverter().getCertSelector(signer.getSID()));
+            path.addCertStore(new JcaCertStoreBuilder().setProvider("BC").addCertificates(certificates).build());
             path.setRevocationEnabled(false);
-            CertificateFactory factory = CertificateFactory.getInstance("X.509", "BC");
-            CertPathValidator.getInstance("PKIX", "BC").validate(factory.generateCertPath(List.of(certificate)), path);
+            CertPathBuilder.getInstance("PKIX", "BC").build(path);
             if (!signer.verify(new JcaSimpleSignerInfoVerifierBuilder().setProvider("BC").build(certificate)))
                 throw new CMSException("the signature does not verify");
         }
@@ -112,12 +113,12 @@ public class BouncyCastle {
     }
 
     static byte[] sign(String[] request) throws Exception {
-        X509Certificate signer = certificate(request[3]);
+        X509Certificate signer = certificate(request[4]);
         SMIMESignedGenerator generator = new SMIMESignedGenerator(SMIMESignedGenerator.RFC5751_MICALGS);
-        generator.addSignerInfoGenerator(new JcaSimpleSignerInfoGeneratorBuilder().setProvider("BC").build(request[5], key(request[4]), signer));
-        generator.addCertificates(new JcaCertStore(List.of(signer)));
+        generator.addSignerInfoGenerator(new JcaSimpleSignerInfoGeneratorBuilder().setProvider("BC").build(request[6], key(request[5]), signer));
+        generator.addCertificates(new JcaCertStore(List.of(signer, certificate(request[3]))));
         MimeBodyPart entity = new MimeBodyPart(new FileInputStream(request[1]));
-        if (request[6].equals("opaque"))
+        if (request[7].equals("opaque"))
             return written(generator.generateEncapsulated(entity));
         MimeMultipart multipart = generator.generate(entity);
         MimeBodyPart outer = new MimeBodyPart();

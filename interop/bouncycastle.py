@@ -71,7 +71,7 @@ class BouncyCastle:
     def _sign(self, entity: bytes, signing: Signing) -> bytes:
         signer = self._people.signer(signing)
         form = "opaque" if signing.form is Form.OPAQUE else "clear"
-        return self._ask("sign", entity, signer.pem, signer.key, _SIGNATURES[signing.scheme], form)
+        return self._ask("sign", entity, self._people.issuer, signer.pem, signer.key, _SIGNATURES[signing.scheme], form)
 
     def _encrypt(self, entity: bytes, encryption: Encryption) -> bytes:
         words: list[str | Path] = [

@@ -32,7 +32,7 @@ class Gpgsm:
         fingerprint = people.ca.certificate.fingerprint(SHA1()).hex().upper()  # noqa: S303 - its name for a certificate
         (self._home / "trustlist.txt").write_text(f"{fingerprint} S relax\n")
         (self._home / "gpgsm.conf").write_text("batch\nyes\ndisable-crl-checks\ndisable-policy-checks\n")
-        self._run("--import", people.root, *(person.pem for person in people.everybody))
+        self._run("--import", people.root, people.issuer, *(person.pem for person in people.everybody))
         keys = self._home / "private-keys-v1.d"
         keys.mkdir(mode=0o700, exist_ok=True)
         for person, grip in self._grips().items():

@@ -47,7 +47,8 @@ class OpenSsl:
 
     def _signing(self, signing: Signing) -> list[str | Path]:
         signer = self._people.signer(signing)
-        options: list[str | Path] = ["-signer", signer.pem, "-inkey", signer.key, "-md", _DIGESTS.get(signing.scheme, "sha256")]
+        options: list[str | Path] = ["-signer", signer.pem, "-inkey", signer.key, "-certfile", self._people.issuer]
+        options += ["-md", _DIGESTS.get(signing.scheme, "sha256")]
         if signing.scheme is Scheme.PSS:
             options += ["-keyopt", "rsa_padding_mode:pss", "-keyopt", "rsa_pss_saltlen:digest"]
         return [*options, "-nodetach"] if signing.form is Form.OPAQUE else options

@@ -17,6 +17,7 @@ from gateway.mail.verdict import Judged
 from gateway.operate.given import GivenError, GivenKey, read_keys, read_trust
 from gateway.operate.memory import MemoryBodies, MemoryBody
 from gateway.operate.oneshot import open_given
+from gateway.operate.output import Exit
 from gateway.outcome import GatewayError
 from gateway.smime.algorithms import ContentCipher, KeyTransport
 from gateway.smime.known import Strength
@@ -127,8 +128,8 @@ class ByCommand:
     def _run(self, verb: str, message: bytes, *words: str | Path) -> str:
         self._in.write_bytes(message)
         done = command("message", verb, self._in, "--json", "--output", self._out, *words)
-        if done.returncode > 1:
-            raise Wrong(done.stderr)
+        if done.returncode > (Exit.NO if verb == "open" else Exit.DONE):
+            raise Wrong(done.stdout + done.stderr)
         return done.stdout
 
 

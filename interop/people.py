@@ -1,4 +1,4 @@
-"""Who signs and who reads: one person for each kind of key, certificates and keys in files, below one authority."""
+"""Who signs and who reads: one person for each kind of key, certificates and keys in files, two authorities above them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MONTGOMERY_AND_EDWARDS: Final = {"ed25519": ed25519.Ed25519PrivateKey.generate,
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """One mailbox with one certificate. ``pem`` and ``key`` are files (PEM)."""
+    """One mailbox with one certificate. ``pem`` (with that of its issuer behind it) and ``key`` are files (PEM)."""
 
     address: str
     issued: Issued
@@ -33,10 +33,13 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """``signers`` and ``readers`` by the kind of their key; ``root`` is the file of the one authority (PEM)."""
+    """``signers`` and ``readers`` by the kind of their key. ``ca``, whose certificate is in ``root``,
+    is what everybody believes; below it stands ``issuer``. Both are files (PEM).
+    """
 
     ca: Ca
     root: Path
+    issuer: Path
     signers: Mapping[str, Person]
     readers: Mapping[str, Person]
 
@@ -44,11 +47,13 @@ class People:
     def make(cls, folder: Path) -> People:
         """New ones, their files in ``folder``."""
         ca = Ca.root("CN=Interop Root,O=Interop,C=FR", "rsa3072")
-        root = folder / "root.pem"
+        issuing = ca.intermediate("CN=Interop Issuing,O=Interop,C=FR", "rsa3072")
+        root, issuer = folder / "root.pem", folder / "issuer.pem"
         root.write_bytes(ca.pem)
-        signers = {kind: _person(folder, f"signer-{kind}@laboratory.example", ca, kind) for kind in set(SIGNER_KEYS.values())}
-        readers = {kind: _person(folder, f"reader-{kind}@hospital.example", ca, kind) for kind in set(READER_KEYS.values())}
-        return cls(ca, root, signers, readers)
+        issuer.write_bytes(issuing.pem)
+        signers = {kind: _person(folder, f"signer-{kind}@laboratory.example", issuing, kind) for kind in set(SIGNER_KEYS.values())}
+        readers = {kind: _person(folder, f"reader-{kind}@hospital.example", issuing, kind) for kind in set(READER_KEYS.values())}
+        return cls(ca, root, issuer, signers, readers)
 
     @property
     def everybody(self) -> tuple[Person, ...]:
