@@ -101,6 +101,13 @@ class By(StrEnum):
     COMMAND = "command"
 
 
+class Twist(StrEnum):
+    """What else is particular about what we write."""
+
+    NONE = ""
+    LATE = "two hours after its Date"
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """Signed, encrypted, or signed and then encrypted."""
@@ -108,6 +115,7 @@ class Case:
     signing: Signing | None = None
     encryption: Encryption | None = None
     by: By = By.FUNCTION
+    twist: Twist = Twist.NONE
 
     @property
     def name(self) -> str:
@@ -119,6 +127,8 @@ class Case:
             parts.append(f"{self.encryption.cipher} to {' and '.join(self.encryption.readers)}")
         if self.by is By.COMMAND:
             parts.append("by the command")
+        if self.twist:
+            parts.append(self.twist)
         return "; ".join(parts)
 
 
@@ -140,6 +150,7 @@ def _cases() -> Iterator[Case]:
         yield Case(Signing(Scheme.P256), Encryption((Management.P256,), cipher))
     yield Case(Signing(Scheme.PKCS1, Form.OPAQUE), Encryption((Management.PKCS1,)))
     yield Case(Signing(Scheme.PSS), Encryption((Management.OAEP,), Cipher.AES256_GCM))
+    yield Case(Signing(Scheme.PKCS1), twist=Twist.LATE)
 
 
 CASES: Final = tuple(_cases())

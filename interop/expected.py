@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from interop.case import Case, Management, Scheme
+from interop.case import Case, Management, Scheme, Twist
 from interop.outcome import Direction, End, Outcome
 
 Of = Callable[[Case], bool]
@@ -64,6 +64,13 @@ REFUSALS: Final = (
     ),
     Refusal(
         OURS, THUNDERBIRD, tagged, "an empty message is shown", "It knows no AuthEnvelopedData (RFC 5083), and does not say so."
+    ),
+    Refusal(
+        OURS,
+        THUNDERBIRD,
+        lambda case: case.twist is Twist.LATE,
+        "VERIFY_TIME_MISMATCH",
+        "It wants the signing time within an hour of Date: a letter that waited longer before it was signed shows as badly signed.",
     ),
     Refusal(THEIRS, OPENSSL, signed_by(Scheme.ED25519), "invalid digest", "OpenSSL 3.0 makes no CMS signature by such a key."),
     Refusal(THEIRS, OPENSSL, to(Management.X25519), "not supported for this keytype", "OpenSSL 3.0 knows no such reader in CMS."),

@@ -6,6 +6,7 @@ import email
 import email.message
 import email.policy
 import quopri
+import time
 from email.utils import formatdate
 from typing import Final
 
@@ -17,10 +18,10 @@ EIGHT_BIT: Final = _TYPE + b"8bit\r\n\r\n" + "".join(f"{line}\r\n" for line in _
 SEVEN_BIT: Final = _TYPE + b"quoted-printable\r\n\r\n" + b"".join(quopri.encodestring(line.encode()) + b"\r\n" for line in _LINES)
 
 
-def header(sender: str, recipient: str) -> bytes:
-    """The fields of the letter that are not about its content. Thunderbird wants Date near the signing time."""
+def header(sender: str, recipient: str, age: float = 0) -> bytes:
+    """The fields of the letter that are not about its content. It was written ``age`` seconds ago."""
     return (
-        f"From: {sender}\r\nTo: {recipient}\r\nSubject: {SUBJECT}\r\nDate: {formatdate()}\r\n"
+        f"From: {sender}\r\nTo: {recipient}\r\nSubject: {SUBJECT}\r\nDate: {formatdate(time.time() - age)}\r\n"
         f"Message-ID: <interop@{sender.partition('@')[2]}>\r\nMIME-Version: 1.0\r\n"
     ).encode()
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
-from interop.case import By, Case
+from interop.case import By, Case, Twist
 from interop.letter import EIGHT_BIT, SEVEN_BIT, TEXT, header, text_of
 from interop.ours import Ours, Wrong
 from interop.peer import NotOffered, Peer, Refused
 from interop.people import People
+
+_LATE: Final = 2 * 3600
 
 
 class Direction(StrEnum):
@@ -39,9 +42,11 @@ class Outcome:
 
 def tried(direction: Direction, peer: Peer, ours: Mapping[By, Ours], people: People, case: Case) -> Outcome:
     """One cell of the table."""
+    if case.twist and direction is Direction.THEIRS:
+        return Outcome(End.ABSENT, "it is about what we write")
     sender = people.signer(case.signing).address
     recipient = people.reading(case.encryption)[0].address if case.encryption else "somebody@hospital.example"
-    fields = header(sender, recipient)
+    fields = header(sender, recipient, _LATE if case.twist is Twist.LATE else 0)
     try:
         if direction is Direction.OURS:
             shown = peer.open(case, ours[case.by].make(case, fields, EIGHT_BIT))

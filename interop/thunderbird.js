@@ -25,26 +25,32 @@ async function show(path) {
   if (pane.gReceivedSignatureCount < pane.gExpectedSignatureCount) {
     await new Promise(resolve => pane.addEventListener("smimeprocessed", resolve, { once: true }));
   }
-  const content = pane.getMessagePaneBrowser();
-  if (content.contentDocument.readyState !== "complete") {
-    await new Promise(resolve => content.addEventListener("load", resolve, { capture: true, once: true }));
+  const content = pane.getMessagePaneBrowser().contentDocument;
+  if (content && content.readyState !== "complete") {
+    await new Promise(resolve => content.addEventListener("readystatechange", resolve, { once: true }));
   }
-  const texts = [...content.contentDocument.querySelectorAll(".moz-text-plain")];
+  const texts = content ? [...content.querySelectorAll(".moz-text-plain")] : [];
   const said = {
     signature: word(pane.gSignatureStatus),
     encryption: word(pane.gEncryptionStatus),
     subject: pane.currentHeaderData.subject.headerValue,
+    page: content ? "" : pane.getMessagePaneBrowser().contentTitle,
     text: texts.map(each => each.textContent).join(""),
   };
   tabs.closeTab(tab);
   return said;
 }
 
-// The inner window of a tab once it has the message; the first tab says so of an empty one before.
+// The inner window of a tab once it has the message, or the page of its own that it shows in place of one it cannot decrypt.
+// The first tab says that it has loaded before it has a message.
 async function loaded(browser) {
+  const instead = () => browser.contentWindow.getMessagePaneBrowser().currentURI.schemeIs("data");
   do {
-    await new Promise(resolve => browser.addEventListener("MsgLoaded", resolve, { once: true }));
-  } while (!browser.contentWindow.currentHeaderData.subject);
+    await new Promise(resolve => {
+      browser.addEventListener("MsgLoaded", resolve, { once: true });
+      browser.addEventListener("pagetitlechanged", resolve, { once: true });
+    });
+  } while (!instead() && !(browser.contentWindow.msgLoaded && browser.contentWindow.currentHeaderData.subject));
   return browser.contentWindow;
 }
 

@@ -71,7 +71,8 @@ class Thunderbird:
             if said[what] != ("" if wanted is None else _SUCCESS)
         ]
         if wrong:
-            raise Refused(", ".join(wrong) + ("" if said["text"] else ", an empty message is shown"))
+            shown = "" if said["text"] else f", {said['page'] or 'an empty message is shown'}"
+            raise Refused(", ".join(wrong) + shown)
         text: str = said["text"]
         return b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n" + text.encode()
 
