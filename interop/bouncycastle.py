@@ -66,7 +66,7 @@ class BouncyCastle:
             entity = self._sign(entity, case.signing)
         if case.encryption is not None:
             entity = self._encrypt(entity, case.encryption)
-        return header + entity
+        return header + b"MIME-Version: 1.0\r\n" + entity
 
     def _sign(self, entity: bytes, signing: Signing) -> bytes:
         signer = self._people.signer(signing)

@@ -106,6 +106,7 @@ class Twist(StrEnum):
 
     NONE = ""
     LATE = "two hours after its Date"
+    ORGANISATION = "by a certificate that does not name its From"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +152,7 @@ def _cases() -> Iterator[Case]:
     yield Case(Signing(Scheme.PKCS1, Form.OPAQUE), Encryption((Management.PKCS1,)))
     yield Case(Signing(Scheme.PSS), Encryption((Management.OAEP,), Cipher.AES256_GCM))
     yield Case(Signing(Scheme.PKCS1), twist=Twist.LATE)
+    yield Case(Signing(Scheme.PKCS1), twist=Twist.ORGANISATION)
 
 
 CASES: Final = tuple(_cases())

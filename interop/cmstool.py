@@ -73,7 +73,7 @@ class MailOf:
         if case.encryption is not None:
             kind = "authEnveloped-data" if case.encryption.cipher.authenticated else "enveloped-data"
             entity = pkcs7_mime(kind, self.tool.encrypt(entity, case.encryption))
-        return header + entity
+        return header + b"MIME-Version: 1.0\r\n" + entity
 
 
 def is_clear(entity: bytes) -> bool:

@@ -68,6 +68,13 @@ REFUSALS: Final = (
     Refusal(
         OURS,
         THUNDERBIRD,
+        lambda case: case.twist is Twist.ORGANISATION,
+        "VERIFY_HEADER_MISMATCH",
+        "So it shows the signature of an organisation on a letter of one of its people.",
+    ),
+    Refusal(
+        OURS,
+        THUNDERBIRD,
         lambda case: case.twist is Twist.LATE,
         "VERIFY_TIME_MISMATCH",
         "It wants the signing time within an hour of Date: a letter that waited longer before it was signed shows as badly signed.",

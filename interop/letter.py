@@ -22,7 +22,7 @@ def header(sender: str, recipient: str, age: float = 0) -> bytes:
     """The fields of the letter that are not about its content. It was written ``age`` seconds ago."""
     return (
         f"From: {sender}\r\nTo: {recipient}\r\nSubject: {SUBJECT}\r\nDate: {formatdate(time.time() - age)}\r\n"
-        f"Message-ID: <interop@{sender.partition('@')[2]}>\r\nMIME-Version: 1.0\r\n"
+        f"Message-ID: <interop@{sender.partition('@')[2]}>\r\n"
     ).encode()
 
 

@@ -43,7 +43,7 @@ class OpenSsl:
             entity = _openssl("-sign", "-binary", *self._signing(case.signing), data=entity)
         if case.encryption is not None:
             entity = _openssl("-encrypt", "-binary", *self._encryption(case.encryption), data=_crlf(entity))
-        return header.replace(b"MIME-Version: 1.0\r\n", b"") + _crlf(entity)
+        return header + _crlf(entity)
 
     def _signing(self, signing: Signing) -> list[str | Path]:
         signer = self._people.signer(signing)

@@ -59,7 +59,7 @@ class ByFunction:
         key = self._signing(case.signing)
         signing = None if key is None else (FileKeys({key.name: key.key}), SigningKey(key.name, key.certificates))
         cipher, readers = self._reading(case.encryption)
-        body = MemoryBody.of(header.replace(b"MIME-Version: 1.0\r\n", b"") + entity)
+        body = MemoryBody.of(header + entity)
         protect = protect_message(
             body, MemoryBodies(), signing=signing, readers=readers, at=now(), random=os.urandom, cipher=cipher
         )
@@ -116,7 +116,7 @@ class ByCommand:
             words += ["--sign-key", self._people.signer(case.signing).key]
         if case.encryption is not None:
             words += [word for reader in self._people.reading(case.encryption) for word in ("--encrypt-to", reader.pem)]
-        self._run("protect", header.replace(b"MIME-Version: 1.0\r\n", b"") + entity, *words, "--trust", self._people.root)
+        self._run("protect", header + entity, *words, "--trust", self._people.root)
         return self._out.read_bytes()
 
     def open(self, case: Case, message: bytes) -> bytes:

@@ -14,6 +14,7 @@ from interop.peer import NotOffered, Peer, Refused
 from interop.people import People
 
 _LATE: Final = 2 * 3600
+_SOMEBODY: Final = "doctor@laboratory.example"
 
 
 class Direction(StrEnum):
@@ -44,7 +45,7 @@ def tried(direction: Direction, peer: Peer, ours: Mapping[By, Ours], people: Peo
     """One cell of the table."""
     if case.twist and direction is Direction.THEIRS:
         return Outcome(End.ABSENT, "it is about what we write")
-    sender = people.signer(case.signing).address
+    sender = _SOMEBODY if case.twist is Twist.ORGANISATION else people.signer(case.signing).address
     recipient = people.reading(case.encryption)[0].address if case.encryption else "somebody@hospital.example"
     fields = header(sender, recipient, _LATE if case.twist is Twist.LATE else 0)
     try:

@@ -44,10 +44,15 @@ class Thunderbird:
         lines = (f'user_pref("{name}", {str(value).lower()});\n' for name, value in preferences.items())
         (profile / "user.js").write_text("".join(lines))
         command = ["thunderbird", "--headless", "--no-remote", "--marionette", "--remote-allow-system-access", "--profile"]
-        log = (home / "log").open("wb")
-        self._process = subprocess.Popen([*command, str(profile)], stdout=log, stderr=log, env={**os.environ, "HOME": str(home)})
-        await_port(port, self._process, seconds=60)
-        self._inside = Marionette(port)
+        environment = {**os.environ, "HOME": str(home)}
+        with (home / "log").open("wb") as log:
+            self._process = subprocess.Popen([*command, str(profile)], stdout=log, stderr=log, env=environment)
+        try:
+            await_port(port, self._process, seconds=60)
+            self._inside = Marionette(port)
+        except BaseException:
+            self._process.kill()
+            raise
         bundles = [str(bundle(folder, person)) for person in people.everybody]
         self._ask("prepare", base64.b64encode(people.ca.der).decode(), bundles, PASSPHRASE)
 
