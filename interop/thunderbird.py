@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -24,8 +25,11 @@ _PREFERENCES: Final = {
     "mail.provider.suppress_dialog_on_startup": True,
     "mailnews.start_page.enabled": False,
     "datareporting.policy.dataSubmissionPolicyBypassNotification": True,
-    "app.update.enabled": False,
-    "network.manage-offline-status": False,
+    # Whatever it would fetch or tell anybody goes to a port of loopback where nobody listens
+    "network.proxy.type": 1,
+    "network.proxy.socks": "127.0.0.1",
+    "network.proxy.socks_port": 9,
+    "network.proxy.socks_remote_dns": True,
 }
 
 
@@ -41,7 +45,7 @@ class Thunderbird:
         profile = home / "profile"
         profile.mkdir(parents=True)
         preferences = {**_PREFERENCES, "marionette.port": port}
-        lines = (f'user_pref("{name}", {str(value).lower()});\n' for name, value in preferences.items())
+        lines = (f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in preferences.items())
         (profile / "user.js").write_text("".join(lines))
         command = ["thunderbird", "--headless", "--no-remote", "--marionette", "--remote-allow-system-access", "--profile"]
         environment = {**os.environ, "HOME": str(home)}
