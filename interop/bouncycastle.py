@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-from interop.case import READER_KEYS, Case, Cipher, Encryption, Form, Management, Scheme, Signing
+from interop.case import Case, Cipher, Encryption, Form, Management, Scheme, Signing
 from interop.command import run
 from interop.peer import Refused
 from interop.people import People
@@ -56,16 +56,14 @@ class BouncyCastle:
         """See :class:`interop.peer.Peer`."""
         words: list[str | Path] = [self._people.root, "unsigned" if case.signing is None else "signed"]
         if case.encryption is not None:
-            reader = self._people.readers[READER_KEYS[case.encryption.readers[0]]]
+            reader, *_ = self._people.reading(case.encryption)
             words += [reader.pem, reader.key]
         return self._ask("open", message, *words)
 
     def make(self, case: Case, header: bytes, entity: bytes) -> bytes:
         """See :class:`interop.peer.Peer`."""
-        if case.signing is not None:
-            entity = self._sign(entity, case.signing)
-        if case.encryption is not None:
-            entity = self._encrypt(entity, case.encryption)
+        for layer in case.layers:
+            entity = self._encrypt(entity, layer) if isinstance(layer, Encryption) else self._sign(entity, layer)
         return header + b"MIME-Version: 1.0\r\n" + entity
 
     def _sign(self, entity: bytes, signing: Signing) -> bytes:

@@ -80,6 +80,11 @@ class Signing:
     scheme: Scheme
     form: Form = Form.CLEAR
 
+    @property
+    def name(self) -> str:
+        """As in the name of a row."""
+        return f"signed {self.form}, {self.scheme}"
+
 
 @dataclass(frozen=True, slots=True)
 class Encryption:
@@ -87,6 +92,11 @@ class Encryption:
 
     readers: tuple[Management, ...]
     cipher: Cipher = Cipher.AES256_CBC
+
+    @property
+    def name(self) -> str:
+        """As in the name of a row."""
+        return f"{self.cipher} to {' and '.join(self.readers)}"
 
     @property
     def of_nss(self) -> Cipher:
@@ -111,21 +121,23 @@ class Twist(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Signed, encrypted, or signed and then encrypted."""
+    """Signed, encrypted, or signed and then encrypted; ``around`` is a signature around all that."""
 
     signing: Signing | None = None
     encryption: Encryption | None = None
+    around: Signing | None = None
     by: By = By.FUNCTION
     twist: Twist = Twist.NONE
 
     @property
+    def layers(self) -> tuple[Signing | Encryption, ...]:
+        """In the order in which they are put on."""
+        return tuple(layer for layer in (self.signing, self.encryption, self.around) if layer is not None)
+
+    @property
     def name(self) -> str:
         """What a row of the table is called."""
-        parts = []
-        if self.signing is not None:
-            parts.append(f"signed {self.signing.form}, {self.signing.scheme}")
-        if self.encryption is not None:
-            parts.append(f"{self.encryption.cipher} to {' and '.join(self.encryption.readers)}")
+        parts = [layer.name for layer in self.layers]
         if self.by is By.COMMAND:
             parts.append("by the command")
         if self.twist:
@@ -147,10 +159,11 @@ def _cases() -> Iterator[Case]:
     for cipher in (Cipher.AES256_CBC, Cipher.AES128_CBC):
         yield Case(encryption=Encryption((Management.PKCS1, Management.P256), cipher))
         for by in By:
-            yield Case(Signing(Scheme.PKCS1), Encryption((Management.PKCS1,), cipher), by)
+            yield Case(Signing(Scheme.PKCS1), Encryption((Management.PKCS1,), cipher), by=by)
         yield Case(Signing(Scheme.P256), Encryption((Management.P256,), cipher))
     yield Case(Signing(Scheme.PKCS1, Form.OPAQUE), Encryption((Management.PKCS1,)))
     yield Case(Signing(Scheme.PSS), Encryption((Management.OAEP,), Cipher.AES256_GCM))
+    yield Case(Signing(Scheme.PKCS1), Encryption((Management.PKCS1,)), Signing(Scheme.P256))
     yield Case(Signing(Scheme.PKCS1), twist=Twist.LATE)
     yield Case(Signing(Scheme.PKCS1), twist=Twist.ORGANISATION)
 

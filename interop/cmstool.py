@@ -58,21 +58,22 @@ class MailOf:
     def open(self, case: Case, message: bytes) -> bytes:
         """See :class:`interop.peer.Peer`."""
         entity = message
-        if case.encryption is not None:
-            entity = self.tool.decrypt(structure(entity))
-        if case.signing is not None:
-            entity = self.tool.verify(*detached(entity)) if is_clear(entity) else self.tool.verify(structure(entity), None)
+        for layer in reversed(case.layers):
+            if isinstance(layer, Encryption):
+                entity = self.tool.decrypt(structure(entity))
+            else:
+                entity = self.tool.verify(*detached(entity)) if is_clear(entity) else self.tool.verify(structure(entity), None)
         return entity
 
     def make(self, case: Case, header: bytes, entity: bytes) -> bytes:
         """See :class:`interop.peer.Peer`."""
-        if case.signing is not None:
-            signed = self.tool.sign(entity, case.signing)
-            clear = case.signing.form is Form.CLEAR
-            entity = multipart(entity, signed, case.signing.scheme) if clear else pkcs7_mime("signed-data", signed)
-        if case.encryption is not None:
-            kind = "authEnveloped-data" if case.encryption.cipher.authenticated else "enveloped-data"
-            entity = pkcs7_mime(kind, self.tool.encrypt(entity, case.encryption))
+        for layer in case.layers:
+            if isinstance(layer, Encryption):
+                kind = "authEnveloped-data" if layer.cipher.authenticated else "enveloped-data"
+                entity = pkcs7_mime(kind, self.tool.encrypt(entity, layer))
+            else:
+                signed, clear = self.tool.sign(entity, layer), layer.form is Form.CLEAR
+                entity = multipart(entity, signed, layer.scheme) if clear else pkcs7_mime("signed-data", signed)
         return header + b"MIME-Version: 1.0\r\n" + entity
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from interop.case import READER_KEYS, Case, Encryption, Form, Management, Scheme, Signing
+from interop.case import Case, Encryption, Form, Management, Scheme, Signing
 from interop.command import run
 from interop.peer import Refused
 from interop.people import People
@@ -30,20 +30,23 @@ class OpenSsl:
     def open(self, case: Case, message: bytes) -> bytes:
         """See :class:`interop.peer.Peer`."""
         entity = message
-        if case.encryption is not None:
-            reader = self._people.readers[READER_KEYS[case.encryption.readers[0]]]
-            entity = _openssl("-decrypt", "-recip", reader.pem, "-inkey", reader.key, data=entity)
-        if case.signing is not None:
-            entity = _openssl("-verify", "-CAfile", self._people.root, "-purpose", "smimesign", data=entity)
+        for layer in reversed(case.layers):
+            if isinstance(layer, Encryption):
+                reader, *_ = self._people.reading(layer)
+                entity = _openssl("-decrypt", "-recip", reader.pem, "-inkey", reader.key, data=entity)
+            else:
+                entity = _openssl("-verify", "-CAfile", self._people.root, "-purpose", "smimesign", data=entity)
         return entity
 
     def make(self, case: Case, header: bytes, entity: bytes) -> bytes:
         """See :class:`interop.peer.Peer`."""
-        if case.signing is not None:
-            entity = _openssl("-sign", "-binary", *self._signing(case.signing), data=entity)
-        if case.encryption is not None:
-            entity = _openssl("-encrypt", "-binary", *self._encryption(case.encryption), data=_crlf(entity))
-        return header + _crlf(entity)
+        for layer in case.layers:
+            if isinstance(layer, Encryption):
+                made = _openssl("-encrypt", "-binary", *self._encryption(layer), data=entity)
+            else:
+                made = _openssl("-sign", "-binary", *self._signing(layer), data=entity)
+            entity = made.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")  # its own lines end in LF
+        return header + entity
 
     def _signing(self, signing: Signing) -> list[str | Path]:
         signer = self._people.signer(signing)
@@ -70,7 +73,3 @@ def _openssl(*arguments: str | Path, data: bytes) -> bytes:
         return run("openssl", "cms", *arguments, data=data, noise="^(?!.*:error:)")
     except Refused as error:  # "80DB49D05E7F0000:error:1C80007A:Provider routines:eddsa_digest:invalid digest:../eddsa_sig.c:99:"
         raise Refused(": ".join(str(error).split(":")[4:6])) from error
-
-
-def _crlf(message: bytes) -> bytes:
-    return message.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")

@@ -56,6 +56,8 @@ class ByFunction:
 
     def make(self, case: Case, header: bytes, entity: bytes) -> bytes:
         """See :class:`Ours`."""
+        if case.around is not None:
+            raise NotOffered("we put no signature around encryption")
         key = self._signing(case.signing)
         signing = None if key is None else (FileKeys({key.name: key.key}), SigningKey(key.name, key.certificates))
         cipher, readers = self._reading(case.encryption)
@@ -144,16 +146,17 @@ def check(case: Case, told: Mapping[str, Any]) -> None:
 
 def _layers(case: Case) -> list[set[str]]:
     """What the verdict on such a message tells of its layers, digests aside."""
-    layers: list[set[str]] = []
-    if case.encryption is not None:
-        cipher = (
-            "des-ede3-cbc" if case.encryption.cipher is Cipher.TRIPLE_DES else case.encryption.cipher.lower().replace("-", "", 1)
-        )
-        kind = "authenveloped" if case.encryption.cipher.authenticated else "enveloped"
-        layers.append({kind, cipher, *(_MANAGEMENT.get(each, "ecdh") for each in case.encryption.readers)})
-    if case.signing is not None:
-        layers.append({"signed", _SCHEMES.get(case.signing.scheme, "ecdsa")})
-    return layers
+    return [_encrypted(layer) if isinstance(layer, Encryption) else _signed(layer) for layer in reversed(case.layers)]
+
+
+def _signed(layer: Signing) -> set[str]:
+    return {"signed", _SCHEMES.get(layer.scheme, "ecdsa")}
+
+
+def _encrypted(layer: Encryption) -> set[str]:
+    kind = "authenveloped" if layer.cipher.authenticated else "enveloped"
+    cipher = "des-ede3-cbc" if layer.cipher is Cipher.TRIPLE_DES else layer.cipher.lower().replace("-", "", 1)
+    return {kind, cipher, *(_MANAGEMENT.get(each, "ecdh") for each in layer.readers)}
 
 
 def sides(folder: Path, people: People) -> dict[By, Ours]:

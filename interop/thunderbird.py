@@ -88,7 +88,7 @@ class Thunderbird:
     def make(self, case: Case, header: bytes, entity: bytes) -> bytes:  # noqa: ARG002 - it composes by itself
         """See :class:`interop.peer.Peer`. Who it is from and to is the case's, and its text that of every letter."""
         signing, encryption = case.signing, case.encryption
-        if signing is not None and (signing.form is Form.OPAQUE or signing.scheme is Scheme.PSS):
+        if case.around is not None or (signing is not None and (signing.form is Form.OPAQUE or signing.scheme is Scheme.PSS)):
             raise NotOffered("composes neither")
         if encryption is not None and (encryption.cipher is not encryption.of_nss or Management.OAEP in encryption.readers):
             raise NotOffered("composes none of them")
