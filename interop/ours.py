@@ -17,7 +17,6 @@ from gateway.mail.verdict import Judged
 from gateway.operate.given import GivenError, GivenKey, read_keys, read_trust
 from gateway.operate.memory import MemoryBodies, MemoryBody
 from gateway.operate.oneshot import open_given
-from gateway.operate.output import Exit
 from gateway.outcome import GatewayError
 from gateway.smime.algorithms import ContentCipher, KeyTransport
 from gateway.smime.known import Strength
@@ -124,15 +123,17 @@ class ByCommand:
     def open(self, case: Case, message: bytes) -> bytes:
         """See :class:`Ours`."""
         keys = [word for reader in self._people.readers.values() for word in ("--key", reader.key)]
-        check(case, json.loads(self._run("open", message, *keys, "--trust", self._people.root)))
+        check(case, self._run("open", message, *keys, "--trust", self._people.root))
         return self._out.read_bytes()
 
-    def _run(self, verb: str, message: bytes, *words: str | Path) -> str:
+    def _run(self, verb: str, message: bytes, *words: str | Path) -> dict[str, Any]:
         self._in.write_bytes(message)
+        self._out.unlink(missing_ok=True)
         done = command("message", verb, self._in, "--json", "--output", self._out, *words)
-        if done.returncode > (Exit.NO if verb == "open" else Exit.DONE):
+        if not self._out.exists():
             raise Wrong(done.stdout + done.stderr)
-        return done.stdout
+        told: dict[str, Any] = json.loads(done.stdout)
+        return told
 
 
 def check(case: Case, told: Mapping[str, Any]) -> None:
