@@ -116,6 +116,8 @@ class Twist(StrEnum):
 
     NONE = ""
     LATE = "two hours after its Date"
+    PROTECTED = "header protected, no Subject outside where encrypted"
+    REPEATED = "header protected, and what is hidden repeated in the text"
     ORGANISATION = "by a certificate that does not name its From"
 
 
@@ -165,6 +167,9 @@ def _cases() -> Iterator[Case]:
     yield Case(Signing(Scheme.PSS), Encryption((Management.OAEP,), Cipher.AES256_GCM))
     yield Case(Signing(Scheme.PKCS1), Encryption((Management.PKCS1,)), Signing(Scheme.P256))
     yield Case(Signing(Scheme.PKCS1), twist=Twist.LATE)
+    yield Case(Signing(Scheme.PKCS1), twist=Twist.PROTECTED)
+    for twist in (Twist.PROTECTED, Twist.REPEATED):
+        yield Case(Signing(Scheme.PKCS1), Encryption((Management.PKCS1,)), twist=twist)
     yield Case(Signing(Scheme.PKCS1), twist=Twist.ORGANISATION)
 
 

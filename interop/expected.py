@@ -79,6 +79,13 @@ REFUSALS: Final = (
         "VERIFY_TIME_MISMATCH",
         "It wants the signing time within an hour of Date: a letter that waited longer before it was signed shows as badly signed.",
     ),
+    Refusal(
+        OURS,
+        THUNDERBIRD,
+        lambda case: case.twist is Twist.PROTECTED and case.encryption is not None,
+        "the Subject shown is [...]",
+        "Of S/MIME mail it shows the outer header alone (no RFC 9788); such readers want what is hidden repeated in the text.",
+    ),
     Refusal(THEIRS, OPENSSL, signed_by(Scheme.ED25519), "invalid digest", "OpenSSL 3.0 makes no CMS signature by such a key."),
     Refusal(THEIRS, OPENSSL, to(Management.X25519), "not supported for this keytype", "OpenSSL 3.0 knows no such reader in CMS."),
     Refusal(THEIRS, GPGSM, signed_by(Scheme.ED25519), "No secret key", "It reads no such key."),

@@ -26,8 +26,7 @@ def header(sender: str, recipient: str, age: float = 0) -> bytes:
     ).encode()
 
 
-def text_of(entity: bytes) -> str:
-    """The text that ``entity`` (header fields, content) shows."""
+def subject_and_text(entity: bytes) -> tuple[str | None, str]:
+    """What ``entity`` (header fields, content) shows; no Subject where it has none of its own."""
     parsed = email.message_from_bytes(entity, _class=email.message.EmailMessage, policy=email.policy.default)
-    content = parsed.get_content()
-    return content.replace("\r\n", "\n") if isinstance(content, str) else ""
+    return parsed["Subject"], parsed.get_content().replace("\r\n", "\n")

@@ -13,6 +13,7 @@ from demo.site import command
 from gateway.edge.clock import now
 from gateway.edge.keyfile import FileKeys
 from gateway.flow.protect import SigningKey, protect_message
+from gateway.mail.confidentiality import NOT_PROTECTED, HeaderProtection, Headers
 from gateway.mail.verdict import Judged
 from gateway.operate.given import GivenError, GivenKey, read_keys, read_trust
 from gateway.operate.memory import MemoryBodies, MemoryBody
@@ -22,11 +23,15 @@ from gateway.smime.algorithms import ContentCipher, KeyTransport
 from gateway.smime.known import Strength
 from gateway.smime.recipients import Reader
 from gateway.trust.judgement import Revocation
-from interop.case import By, Case, Cipher, Encryption, Form, Management, Scheme, Signing
+from interop.case import By, Case, Cipher, Encryption, Form, Management, Scheme, Signing, Twist
 from interop.peer import NotOffered
 from interop.people import People
 
 _CIPHERS: Final = {Cipher.AES256_CBC: ContentCipher.AES256_CBC, Cipher.AES256_GCM: ContentCipher.AES256_GCM}
+_HEADERS: Final = {
+    Twist.PROTECTED: HeaderProtection(Headers.BASELINE),
+    Twist.REPEATED: HeaderProtection(Headers.BASELINE, legacy_display=True),
+}
 _SCHEMES: Final = {Scheme.PKCS1: "rsa-pkcs1", Scheme.PSS: "rsa-pss", Scheme.ED25519: "ed25519"}
 _MANAGEMENT: Final = {Management.PKCS1: "rsa-pkcs1", Management.OAEP: "rsa-oaep"}
 
@@ -62,7 +67,14 @@ class ByFunction:
         cipher, readers = self._reading(case.encryption)
         body = MemoryBody.of(header + entity)
         protect = protect_message(
-            body, MemoryBodies(), signing=signing, readers=readers, at=now(), random=os.urandom, cipher=cipher
+            body,
+            MemoryBodies(),
+            signing=signing,
+            readers=readers,
+            at=now(),
+            random=os.urandom,
+            cipher=cipher,
+            headers=_HEADERS.get(case.twist, NOT_PROTECTED),
         )
         try:
             protected = asyncio.run(protect)

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Final
 
 from interop.case import By, Case, Twist
-from interop.letter import EIGHT_BIT, SEVEN_BIT, TEXT, header, text_of
+from interop.letter import EIGHT_BIT, SEVEN_BIT, SUBJECT, TEXT, header, subject_and_text
 from interop.ours import Ours, Wrong
 from interop.peer import NotOffered, Peer, Refused
 from interop.people import People
@@ -59,5 +59,8 @@ def tried(direction: Direction, peer: Peer, ours: Mapping[By, Ours], people: Peo
         return Outcome(End.REFUSED, str(error))
     except Wrong as error:
         return Outcome(End.WRONG, str(error))
-    text = text_of(shown)
-    return Outcome(End.OK) if text == TEXT else Outcome(End.WRONG, f"shown is {text!r}")
+    subject, text = subject_and_text(shown)
+    if case.twist in (Twist.PROTECTED, Twist.REPEATED) and subject is None:
+        return Outcome(End.WRONG, "no Subject inside")
+    wanted = f"Subject: {SUBJECT}\n\n{TEXT}" if case.twist is Twist.REPEATED else TEXT
+    return Outcome(End.OK) if text == wanted else Outcome(End.WRONG, f"shown is {text!r}")

@@ -17,7 +17,7 @@ _HEAD: Final = """# Who reads whom
 Written by `make interop`: the gateway's S/MIME engine and the programs of others open what the other side writes, with keys of
 one test authority. A cell is `ok` where the signature is verified, the content decrypted and the text the one that went in, by
 the algorithms of the row; a number where the peer refuses, with its own words below; `–` where the side that writes has no way
-to be asked for such a message. `make interop` fails where a cell becomes another.
+to be asked for such a message; what nobody there writes has no row. `make interop` fails where a cell becomes another.
 """
 
 
@@ -34,8 +34,10 @@ def page(peers: Mapping[str, str], outcomes: Outcomes) -> str:
 def _table(direction: Direction, peers: Sequence[str], outcomes: Outcomes, notes: list[str]) -> list[str]:
     lines = [f"| | {' | '.join(peers)} |", f"|---|{':---:|' * len(peers)}"]
     for case in CASES:
-        cells = (_cell(direction, peer, case, outcomes[direction, peer, case], notes) for peer in peers)
-        lines.append(f"| {case.name} | {' | '.join(cells)} |")
+        found = {peer: outcomes[direction, peer, case] for peer in peers}
+        if any(outcome.end is not End.ABSENT for outcome in found.values()):
+            cells = (_cell(direction, peer, case, outcome, notes) for peer, outcome in found.items())
+            lines.append(f"| {case.name} | {' | '.join(cells)} |")
     return lines
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from demo.ports import free_port
-from interop.case import Case, Form, Management, Scheme
+from interop.case import Case, Form, Management, Scheme, Twist
 from interop.command import run
 from interop.database import bundle
 from interop.letter import SUBJECT, TEXT
@@ -83,7 +83,11 @@ class Thunderbird:
             shown = "" if said["text"] else f", {said['page'] or 'an empty message is shown'}"
             raise Refused(", ".join(wrong) + shown)
         text: str = said["text"]
-        return b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n" + text.encode()
+        subject: str = said["subject"]
+        if case.twist is Twist.PROTECTED and subject != SUBJECT:
+            raise Refused(f"the Subject shown is {subject}")
+        head = f"Subject: {subject}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+        return (head + text).encode()
 
     def make(self, case: Case, header: bytes, entity: bytes) -> bytes:  # noqa: ARG002 - it composes by itself
         """See :class:`interop.peer.Peer`. Who it is from and to is the case's, and its text that of every letter."""

@@ -50,9 +50,8 @@ def test_each_opens_what_the_other_writes(
 
 def test_the_page_has_every_case() -> None:
     """Who changes the matrix runs ``make interop``."""
-    rows = [line.split(" | ")[0].removeprefix("| ") for line in PAGE.read_text().splitlines() if line.startswith("| ")]
-    for case in CASES:
-        assert rows.count(case.name) == len(Direction), case.name
+    rows = {line.split(" | ")[0].removeprefix("| ") for line in PAGE.read_text().splitlines()}
+    assert {case.name for case in CASES} <= rows
 
 
 def test_every_refusal_is_of_some_case() -> None:
