@@ -79,9 +79,7 @@ public class BouncyCastle {
         RecipientInformationStore readers = authenticated  // this version's mail classes know no AuthEnvelopedData
             ? new CMSAuthEnvelopedData(part.getInputStream()).getRecipientInfos()
             : new SMIMEEnveloped(new MimeBodyPart(raw(part))).getRecipientInfos();
-        if (authenticated && !transported)
-            throw new CMSException("this version has no class that agrees on a key for AuthEnvelopedData");
-        Recipient recipient = !transported ? new JceKeyAgreeEnvelopedRecipient(key)
+        Recipient recipient = !transported ? new JceKeyAgreeEnvelopedRecipient(key)  // the one class for agreed keys, tag or not
             : authenticated ? new JceKeyTransAuthEnvelopedRecipient(key) : new JceKeyTransEnvelopedRecipient(key);
         RecipientInformation found = readers.get(id);
         if (found == null)

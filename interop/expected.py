@@ -56,13 +56,6 @@ REFUSALS: Final = (
     Refusal(OURS, NSS, read_by(Management.OAEP), "failed to decode", "This version knows no RSA-OAEP in CMS."),
     Refusal(OURS, NSS, to(*AGREED), "failed to decode", "This version agrees on no key in CMS, nor reads past a reader who does."),
     Refusal(
-        OURS,
-        BOUNCY_CASTLE,
-        lambda case: tagged(case) and read_by(*AGREED)(case),
-        "no class",
-        "It has classes for AuthEnvelopedData to RSA keys alone.",
-    ),
-    Refusal(
         OURS, THUNDERBIRD, tagged, "an empty message is shown", "It knows no AuthEnvelopedData (RFC 5083), and does not say so."
     ),
     Refusal(

@@ -16,8 +16,8 @@ _HEAD: Final = """# Who reads whom
 
 Written by `make interop`: the gateway's S/MIME engine and the programs of others open what the other side writes, with keys of
 one test authority. A cell is `ok` where the signature is verified, the content decrypted and the text the one that went in, by
-the algorithms of the row; a number where the peer refuses, with its own words below; `–` where the side that writes has no way
-to be asked for such a message; what nobody there writes has no row. `make interop` fails where a cell becomes another.
+the algorithms of the row; a number where the peer refuses, with its own words, or what it shows, below; `–` where the side that
+writes has no way to be asked for such a message. What nobody there writes has no row. `make interop` fails where a cell changes.
 """
 
 
