@@ -52,12 +52,26 @@ REFUSALS: Final = (
     Refusal(OURS, GPGSM, read_by(Management.OAEP), "error getting encrypted session key", "It knows no RSA-OAEP."),
     Refusal(OURS, GPGSM, read_by(*AGREED), "Invalid session key", "It agrees on no key; what OpenSSL writes it refuses as well."),
     Refusal(OURS, GPGSM, signed_by(Scheme.P521), "multiple of 8 bits", "It does not verify its own P-521 signatures either."),
+    Refusal(OURS, GPGSM, signed_by(Scheme.ED25519), "multiple of 8 bits", "It knows no Ed25519."),
+    Refusal(OURS, GPGSM, read_by(Management.X25519), "error getting encrypted session key", "It knows no X25519."),
+    Refusal(OURS, OPENSSL, signed_by(Scheme.ED25519), "invalid digest", "OpenSSL 3.0 verifies no CMS signature of such a key."),
+    Refusal(OURS, OPENSSL, read_by(Management.X25519), "no matching recipient", "OpenSSL 3.0 knows no such reader in CMS."),
     Refusal(OURS, NSS, tagged, "failed to decode", "This version knows no AuthEnvelopedData (RFC 5083)."),
     Refusal(OURS, NSS, read_by(Management.OAEP), "failed to decode", "This version knows no RSA-OAEP in CMS."),
-    Refusal(OURS, NSS, to(*AGREED), "failed to decode", "This version agrees on no key in CMS, nor reads past a reader who does."),
+    Refusal(OURS, NSS, signed_by(Scheme.ED25519), "ProcessingError", "This version takes no such certificate."),
+    Refusal(
+        OURS,
+        NSS,
+        to(*AGREED, Management.X25519),
+        "failed to decode",
+        "This version agrees on no key in CMS, nor reads past a reader who does.",
+    ),
     Refusal(
         OURS, THUNDERBIRD, tagged, "an empty message is shown", "It knows no AuthEnvelopedData (RFC 5083), and does not say so."
     ),
+    Refusal(OURS, THUNDERBIRD, signed_by(Scheme.ED25519), "VERIFY_UNTRUSTED", "It takes no such certificate."),
+    Refusal(OURS, THUNDERBIRD, read_by(Management.X25519), "cannot decrypt this message", "It takes no such key."),
+    Refusal(OURS, BOUNCY_CASTLE, read_by(Management.X25519), "not available", "This version knows no RFC 8418."),
     Refusal(
         OURS,
         THUNDERBIRD,

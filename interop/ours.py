@@ -15,12 +15,14 @@ from gateway.edge.keyfile import FileKeys
 from gateway.flow.protect import SigningKey, protect_message
 from gateway.mail.confidentiality import NOT_PROTECTED, HeaderProtection, Headers
 from gateway.mail.verdict import Judged
-from gateway.operate.given import GivenError, GivenKey, read_keys, read_trust
+from gateway.operate.given import read_keys, read_trust
 from gateway.operate.memory import MemoryBodies, MemoryBody
 from gateway.operate.oneshot import open_given
 from gateway.outcome import GatewayError
 from gateway.smime.algorithms import ContentCipher, KeyTransport
+from gateway.smime.keys import Mechanism
 from gateway.smime.known import Strength
+from gateway.smime.message import SignedForm
 from gateway.smime.recipients import Reader
 from gateway.trust.judgement import Revocation
 from interop.case import By, Case, Cipher, Encryption, Form, Management, Scheme, Signing, Twist
@@ -32,6 +34,7 @@ _HEADERS: Final = {
     Twist.PROTECTED: HeaderProtection(Headers.BASELINE),
     Twist.REPEATED: HeaderProtection(Headers.BASELINE, legacy_display=True),
 }
+_FORMS: Final = {Form.CLEAR: SignedForm.CLEAR, Form.OPAQUE: SignedForm.OPAQUE}
 _SCHEMES: Final = {Scheme.PKCS1: "rsa-pkcs1", Scheme.PSS: "rsa-pss", Scheme.ED25519: "ed25519"}
 _MANAGEMENT: Final = {Management.PKCS1: "rsa-pkcs1", Management.OAEP: "rsa-oaep"}
 
@@ -62,8 +65,7 @@ class ByFunction:
         """See :class:`Ours`."""
         if case.around is not None:
             raise NotOffered("we put no signature around encryption")
-        key = self._signing(case.signing)
-        signing = None if key is None else (FileKeys({key.name: key.key}), SigningKey(key.name, key.certificates))
+        signing, form = self._signing(case.signing)
         cipher, readers = self._reading(case.encryption)
         body = MemoryBody.of(header + entity)
         protect = protect_message(
@@ -75,23 +77,21 @@ class ByFunction:
             random=os.urandom,
             cipher=cipher,
             headers=_HEADERS.get(case.twist, NOT_PROTECTED),
+            form=form,
         )
         try:
             protected = asyncio.run(protect)
         except GatewayError as error:
-            raise NotOffered(f"{error.reason}: {error.detail}") from error
+            raise Wrong(f"{error.reason}: {error.detail}") from error
         return b"".join(protected.chunks())
 
-    def _signing(self, signing: Signing | None) -> GivenKey | None:
+    def _signing(self, signing: Signing | None) -> tuple[tuple[FileKeys, SigningKey] | None, SignedForm]:
         if signing is None:
-            return None
-        if signing.form is Form.OPAQUE or signing.scheme is Scheme.PSS:
-            raise NotOffered("we write no such signature")
-        try:
-            (key,) = read_keys([self._people.signer(signing).key], None)
-        except GivenError as error:
-            raise NotOffered("no such key signs") from error
-        return key
+            return None, SignedForm.CLEAR
+        (key,) = read_keys([self._people.signer(signing).key], None)
+        mechanism = Mechanism.RSA_PSS_SHA256 if signing.scheme is Scheme.PSS else None
+        named = SigningKey(key.name, key.certificates, mechanism=mechanism)
+        return (FileKeys({key.name: key.key}), named), _FORMS[signing.form]
 
     def _reading(self, encryption: Encryption | None) -> tuple[ContentCipher, list[Reader]]:
         if encryption is None:

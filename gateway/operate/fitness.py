@@ -54,7 +54,8 @@ def doubts_about(
 ) -> list[Doubt]:
     """What speaks against signing by ``signer`` and encrypting to ``readers`` at ``at`` (microseconds UTC).
 
-    Of each reader, certificates (DER): his own, then those that lead from it to an anchor. ``trust`` None: nobody is asked on whose word; what a certificate says of itself holds all the same.
+    Of each reader, certificates (DER): his own, then those that lead from it to an anchor. ``trust`` None: nobody is asked on
+    whose word; what a certificate says of itself holds all the same.
     """
     doubts: list[Doubt | None] = []
     if signer is not None:
