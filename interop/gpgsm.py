@@ -35,10 +35,10 @@ class Gpgsm:
         self._run("--import", people.root, people.issuer, *(person.pem for person in people.everybody))
         keys = self._home / "private-keys-v1.d"
         keys.mkdir(mode=0o700, exist_ok=True)
-        for person, grip in self._grips().items():
+        for person in people.everybody:
             private = _private_key(person)
             if private is not None:
-                (keys / f"{grip}.key").write_bytes(private)
+                (keys / f"{self._grip(person)}.key").write_bytes(private)
 
     @property
     def version(self) -> str:
@@ -89,18 +89,10 @@ class Gpgsm:
         path.write_bytes(data)
         return path
 
-    def _grips(self) -> dict[Person, str]:
-        """Whose key its agent calls what."""
-        by_address = {person.address: person for person in self._people.everybody}
-        found: dict[Person, str] = {}
-        grip = ""
-        for line in self._run("--with-colons", "--with-keygrip", "--list-keys").decode().splitlines():
-            kind, *fields = line.split(":")
-            if kind == "grp":
-                grip = fields[8]
-            elif kind == "uid" and fields[8].strip("<>") in by_address:
-                found[by_address[fields[8].strip("<>")]] = grip
-        return found
+    def _grip(self, person: Person) -> str:
+        """What its agent calls the key of ``person``."""
+        listed = self._run("--with-colons", "--with-keygrip", "--list-keys", person.address).decode()
+        return next(line.split(":")[9] for line in listed.splitlines() if line.startswith("grp:"))
 
 
 def _private_key(person: Person) -> bytes | None:
