@@ -16,6 +16,7 @@ from gateway.outcome import GatewayError, Reason
 from gateway.smime import der
 from gateway.smime.algorithms import AES256_CBC, AES256_GCM, ContentCipher
 from gateway.smime.capabilities import Capabilities
+from gateway.state import capabilities as state
 from gateway.state.capabilities import FORGOTTEN_DAYS, HeardCapabilities, open_state
 
 DAY = 86_400 * 10**6
@@ -128,20 +129,20 @@ async def test_what_was_not_heard_for_a_year_is_forgotten(world: World) -> None:
 
 
 async def test_beyond_the_bound_who_was_seen_last_stays(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway.state.capabilities, "MAX_REMEMBERED", 3)
+    monkeypatch.setattr(state, "MAX_REMEMBERED", 3)
     heard = world.process()
-    for number in range(5):
+    for number in range(state.MAX_REMEMBERED + 2):
         world.now += 1
         heard.learn("hospital", Address(f"n{number}", "laboratory.example"), NEW, 1)
         heard.learn("hospital", RESULTS, NEW, number)
-    assert world.count() == 3
+    assert world.count() == state.MAX_REMEMBERED
     found = [await world.found(Address(f"n{number}", "laboratory.example")) for number in range(5)]
     assert found == [None, None, None, SAYS_NEW, SAYS_NEW]
     assert await world.found() == SAYS_NEW
 
 
 async def test_what_a_process_remembers_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway.state.capabilities, "_MAX_CACHED", 10)
+    monkeypatch.setattr(state, "_MAX_CACHED", 10)
     heard = world.process()
     for number in range(30):
         await heard.capabilities("hospital", Address(f"n{number}", "laboratory.example"))
