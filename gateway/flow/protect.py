@@ -21,7 +21,7 @@ from gateway.mail.message import Field, Header, head_of
 from gateway.mail.sevenbit import UnencodableError, seven_bit
 from gateway.smime.algorithms import ContentCipher
 from gateway.smime.keys import Mechanism, Signer
-from gateway.smime.message import BOUNDARY_BYTES, EncryptedEntity, OpaqueEntity, SignedEntity, SignedForm, message_of
+from gateway.smime.message import BOUNDARY_BYTES, EncryptedEntity, OpaqueEntity, SignedEntity, SignedForm, around_signed, message_of
 from gateway.smime.recipients import Reader
 from gateway.smime.sign import SignatureWriter
 
@@ -131,9 +131,9 @@ async def sign(
         need = writer.wants
     if opaque:
         return OpaqueEntity(content, size, *writer.enclose(), writer.digest, writer.message_digest)
-    boundary = random(BOUNDARY_BYTES)
     label = eight_bit and not in_clear
-    return SignedEntity(content, size, writer.finalize(), writer.digest, writer.message_digest, boundary, label)
+    around = around_signed(writer.finalize(), writer.digest, random(BOUNDARY_BYTES), eight_bit=label)
+    return SignedEntity(content, size, *around, writer.digest, writer.message_digest)
 
 
 def _digest(source: Source, writer: SignatureWriter, relayed: bool) -> tuple[Entity, int, bool]:

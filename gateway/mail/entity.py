@@ -14,11 +14,28 @@ from gateway.mail.message import Header
 LEFT_OUT: Final = frozenset({"bcc", "resent-bcc", "mime-version", "hp-outer"})
 
 
+_GATHERED: Final = 32 * 1024
+
+
 class Entity(Protocol):
     """A MIME entity: its header, the empty line, its content. Can be read any number of times, always with the same bytes."""
 
     def chunks(self) -> Iterator[bytes]:
         """The bytes from the start."""
+
+
+def gathered(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The same bytes, small pieces put together: of a small mail one piece, and each step with a piece has its price."""
+    kept: list[bytes] = []
+    size = 0
+    for chunk in chunks:
+        kept.append(chunk)
+        size += len(chunk)
+        if size >= _GATHERED:
+            yield b"".join(kept)
+            kept, size = [], 0
+    if size:
+        yield b"".join(kept)
 
 
 class Sized(Entity, Protocol):

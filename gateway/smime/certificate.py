@@ -27,16 +27,14 @@ ReadableKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519Publ
 
 @dataclass(frozen=True, slots=True)
 class Identified:
-    """``issuer`` (Name), ``serial`` (INTEGER) and ``spki`` (SubjectPublicKeyInfo) are DER elements, cut from the certificate."""
+    """``issuer`` (Name), ``serial`` (INTEGER) and ``spki`` (SubjectPublicKeyInfo) are DER elements, cut from the certificate;
+    ``issuer_and_serial`` is the IssuerAndSerialNumber made of two of them (RFC 5652 10.2.4).
+    """
 
     issuer: bytes
     serial: bytes
     spki: bytes
-
-    @property
-    def issuer_and_serial(self) -> bytes:
-        """IssuerAndSerialNumber (RFC 5652 10.2.4)."""
-        return der.sequence(self.issuer, self.serial)
+    issuer_and_serial: bytes
 
 
 @lru_cache(maxsize=4096)
@@ -47,7 +45,8 @@ def identified(certificate: bytes) -> Identified:
     fields = [field for field in islice(tbs, _FIELDS) if field.tag != der.CONTEXT_CONSTRUCTED + 0]
     if len(fields) < 6:
         raise GatewayError(Reason.MALFORMED, "not a certificate")
-    return Identified(fields[2].raw, fields[0].raw, fields[5].raw)
+    issuer, serial, spki = fields[2].raw, fields[0].raw, fields[5].raw
+    return Identified(issuer, serial, spki, der.sequence(issuer, serial))
 
 
 @lru_cache(maxsize=4096)

@@ -39,7 +39,8 @@ def head(tag: int, length: int) -> bytes:
 def element(tag: int, *contents: bytes) -> bytes:
     """One element."""
     content = b"".join(contents)
-    return head(tag, len(content)) + content
+    length = len(content)
+    return bytes((tag, length)) + content if length < 0x80 else head(tag, length) + content
 
 
 def sequence(*items: bytes) -> bytes:
@@ -79,7 +80,12 @@ def _base128(number: int) -> bytes:
 
 def time(at: int) -> bytes:
     """The CMS ``Time`` (RFC 5652 11.3) of ``at``, microseconds UTC, in whole seconds: UTCTime to 2049, GeneralizedTime after."""
-    moment = _EPOCH + dt.timedelta(microseconds=at)
+    return _second(at // 1_000_000)
+
+
+@lru_cache(maxsize=16)
+def _second(at: int) -> bytes:
+    moment = _EPOCH + dt.timedelta(seconds=at)
     if 1950 <= moment.year < 2050:
         return element(UTC_TIME, f"{moment:%y%m%d%H%M%S}Z".encode())
     return element(GENERALIZED_TIME, f"{moment:%Y%m%d%H%M%S}Z".encode())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from gateway.mail.entity import Entity
+from gateway.mail.entity import Entity, gathered
 from gateway.mail.mime import Base64Lines, wrap, wrapped_size
 from gateway.outcome import GatewayError, Reason
 from gateway.smime.algorithms import MICALG, ContentCipher
@@ -29,58 +29,51 @@ class SignedForm(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SignedEntity:
-    """multipart/signed (RFC 8551 3.5.3): ``content``, and its SignedData ``signature`` (DER) made over ``message_digest``.
-
-    ``eight_bit``: the content is not 7-bit, which is only right inside encryption. ``boundary`` is ``BOUNDARY_BYTES`` random
-    bytes, so that it cannot stand in the content.
+    """multipart/signed (RFC 8551 3.5.3): ``content``, and what stands ``before`` and ``behind`` it, where the signature is that was
+    made over ``message_digest``.
     """
 
     content: Entity
     content_size: int
-    signature: bytes
+    before: bytes
+    behind: bytes
     digest: Digest
     message_digest: bytes
-    boundary: bytes
-    eight_bit: bool
 
     @property
     def size(self) -> int:
         """Length in bytes."""
-        return len(self._head()) + self.content_size + len(self._tail())
+        return len(self.before) + self.content_size + len(self.behind)
 
     def chunks(self) -> Iterator[bytes]:
         """The bytes from the start. Raises :class:`GatewayError` (OWN_WORK_WRONG) before its end where other bytes were signed."""
         digest = hashlib.new(self.digest)
-        yield self._head()
+        yield self.before
         for chunk in self.content.chunks():
             digest.update(chunk)
             yield chunk
         if digest.digest() != self.message_digest:
             raise GatewayError(Reason.OWN_WORK_WRONG, "what leaves is not what was signed")
-        yield self._tail()
+        yield self.behind
 
-    def _delimiter(self) -> bytes:
-        return b"--=_" + self.boundary.hex().encode()
 
-    def _head(self) -> bytes:
-        label = "Content-Transfer-Encoding: 8bit\r\n" if self.eight_bit else ""
-        return (
-            (
-                'Content-Type: multipart/signed; protocol="application/pkcs7-signature";\r\n'
-                f' micalg={MICALG[self.digest]}; boundary="=_{self.boundary.hex()}"\r\n{label}\r\n'
-            ).encode()
-            + self._delimiter()
-            + b"\r\n"
-        )
+def around_signed(signature: bytes, digest: Digest, boundary: bytes, *, eight_bit: bool) -> tuple[bytes, bytes]:
+    """What stands before and behind the content of a multipart/signed. ``signature`` is its SignedData (DER).
 
-    def _tail(self) -> bytes:
-        part = (
-            b'Content-Type: application/pkcs7-signature; name="smime.p7s"\r\n'
-            b"Content-Transfer-Encoding: base64\r\n"
-            b'Content-Disposition: attachment; filename="smime.p7s"\r\n\r\n'
-        )
-        delimiter = self._delimiter()
-        return b"\r\n" + delimiter + b"\r\n" + part + wrap(self.signature) + delimiter + b"--\r\n"
+    ``eight_bit``: the content is not 7-bit, which is only right inside encryption. ``boundary`` is ``BOUNDARY_BYTES`` random
+    bytes, so that it cannot stand in the content.
+    """
+    name, label = boundary.hex(), "Content-Transfer-Encoding: 8bit\r\n" if eight_bit else ""
+    before = (
+        'Content-Type: multipart/signed; protocol="application/pkcs7-signature";\r\n'
+        f' micalg={MICALG[digest]}; boundary="=_{name}"\r\n{label}\r\n--=_{name}\r\n'
+    )
+    between = (
+        f'\r\n--=_{name}\r\nContent-Type: application/pkcs7-signature; name="smime.p7s"\r\n'
+        "Content-Transfer-Encoding: base64\r\n"
+        'Content-Disposition: attachment; filename="smime.p7s"\r\n\r\n'
+    )
+    return before.encode(), between.encode() + wrap(signature) + f"--=_{name}--\r\n".encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,14 +122,18 @@ class EncryptedEntity:
 
     def chunks(self) -> Iterator[bytes]:
         """The bytes from the start. Raises as :class:`Encryptor`."""
-        yield _pkcs7_mime(_SMIME_TYPE[self.cipher])
-        encryptor = Encryptor(self.readers, self.content_size, self.random, self.cipher)
         lines = Base64Lines()
-        yield lines.update(encryptor.begin())
-        for chunk in self.content.chunks():
-            yield lines.update(encryptor.update(chunk))
-        yield lines.update(encryptor.finalize())
+        yield _pkcs7_mime(_SMIME_TYPE[self.cipher])
+        for piece in gathered(self._structure()):
+            yield lines.update(piece)
         yield lines.finalize()
+
+    def _structure(self) -> Iterator[bytes]:
+        encryptor = Encryptor(self.readers, self.content_size, self.random, self.cipher)
+        yield encryptor.begin()
+        for chunk in gathered(self.content.chunks()):
+            yield encryptor.update(chunk)
+        yield encryptor.finalize()
 
 
 def _pkcs7_mime(kind: str) -> bytes:

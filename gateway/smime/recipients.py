@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, x25519
@@ -31,7 +32,10 @@ WRAP_LENGTH: Final = 32
 KEY_AGREEMENT: Final = der.CONTEXT_CONSTRUCTED + 1
 _WRAP: Final = der.sequence(der.oid(AES256_WRAP))
 _RSA: Final = der.sequence(der.oid(RSA_ENCRYPTION), der.NULL)
-_MGF: Final = padding.MGF1(HASHES[Digest.SHA256])
+_PADDINGS: Final = {
+    KeyTransport.PKCS1: padding.PKCS1v15(),
+    KeyTransport.OAEP_SHA256: padding.OAEP(padding.MGF1(HASHES[Digest.SHA256]), HASHES[Digest.SHA256], None),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,21 +79,23 @@ def read_readers(infos: bytes) -> list[bytes]:
 
 
 def _recipient_info(reader: Reader, key: bytes) -> bytes:
-    person, public = identified(reader.certificate), encryption_key(reader.certificate)
+    public = encryption_key(reader.certificate)
     if isinstance(public, rsa.RSAPublicKey):
-        return _transported(person, public, reader.transport, key)
-    return _agreed(person, public, key)
+        return _transported(reader, public, key)
+    return _agreed(identified(reader.certificate), public, key)
 
 
-def _transported(person: Identified, public: rsa.RSAPublicKey, transport: KeyTransport, key: bytes) -> bytes:
+def _transported(reader: Reader, public: rsa.RSAPublicKey, key: bytes) -> bytes:
     """KeyTransRecipientInfo (RFC 5652 6.2.1)."""
-    if transport is KeyTransport.OAEP_SHA256:
-        algorithm = oaep_identifier(Digest.SHA256)
-        wrapped = public.encrypt(key, padding.OAEP(_MGF, HASHES[Digest.SHA256], None))
-    else:
-        algorithm = _RSA
-        wrapped = public.encrypt(key, padding.PKCS1v15())
-    return der.sequence(der.integer(0), person.issuer_and_serial, algorithm, der.octet_string(wrapped))
+    wrapped = public.encrypt(key, _PADDINGS[reader.transport])
+    return der.sequence(_before_wrapped(reader), der.octet_string(wrapped))
+
+
+@lru_cache(maxsize=4096)
+def _before_wrapped(reader: Reader) -> bytes:
+    """What of a KeyTransRecipientInfo is the same in every mail: version, who, by which algorithm."""
+    algorithm = oaep_identifier(Digest.SHA256) if reader.transport is KeyTransport.OAEP_SHA256 else _RSA
+    return der.integer(0) + identified(reader.certificate).issuer_and_serial + algorithm
 
 
 def _agreed(person: Identified, public: ec.EllipticCurvePublicKey | x25519.X25519PublicKey, key: bytes) -> bytes:
