@@ -34,6 +34,11 @@ class Make:
     protected: bool = False
     headers: HeaderProtection = NOT_PROTECTED
 
+    @property
+    def changes(self) -> bool:
+        """Whether its bytes are others than came."""
+        return self.sign_key is not None or self.cipher is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -84,7 +89,7 @@ def copies_of(decisions: Sequence[Decision], header: Header) -> tuple[Copy, ...]
 
     What is encrypted lists its readers: who stands in no To or Cc of ``header`` gets a copy alone, so that no other learns of it.
     """
-    named = named_in(header)
+    named = named_in(header) if any(decision.make.cipher for decision in decisions) else frozenset()
     groups: dict[tuple[Make, NextHop, str | None, str], list[Decision]] = {}
     for decision in decisions:
         address = decision.recipient.address.key

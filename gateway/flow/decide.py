@@ -37,7 +37,7 @@ async def decide(
 ) -> list[tuple[Recipient, Decision | Ending]]:
     """For each recipient of ``mail`` what it gets, or how it ends without a copy. ``at`` in microseconds UTC."""
     planned = [(recipient, _plan(config, mail, header, recipient)) for recipient in mail.envelope.recipients]
-    if is_layer(header):
+    if any(isinstance(asked, Plan) and asked.headers != NOT_PROTECTED for _, asked in planned) and is_layer(header):
         planned = [(each, replace(asked, headers=NOT_PROTECTED) if isinstance(asked, Plan) else asked) for each, asked in planned]
     readers: frozenset[Recipient] = frozenset()
     if isinstance(already, Encrypted):
@@ -60,6 +60,8 @@ async def decide(
                 wanted = replace(wanted, make=make, certificate=usable.certificate, chosen=chosen)
         return recipient, observed(recipient, asked, wanted) if asked.mode is Mode.OBSERVE else wanted
 
+    if len(planned) == 1:
+        return [await one(*planned[0])]
     async with asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(one(recipient, asked)) for recipient, asked in planned]
     return [task.result() for task in running]

@@ -99,15 +99,18 @@ class Outgoing:
         kept = Kept(self._bodies)
         sources: dict[tuple[bool, HeaderProtection], Source] = {}
         signed: dict[tuple[str, bool, HeaderProtection], Sized] = {}
-        answer = self._answer(mail, header)
         made: list[tuple[Copy, Mail]] = []
         failed: list[tuple[Recipient, Ending]] = []
         try:
             for planned in copies:
                 try:
                     copy = self._with_besides(mail, header, planned)
-                    source = await self._source(mail, header, copy.make, sources)
-                    body = await self._make(source, copy, answer, signed, kept)
+                    if copy.make.changes:
+                        source = await self._source(mail, header, copy.make, sources)
+                        body = await self._make(mail, header, source, copy, signed, kept)
+                        output = self._output(mail, copy, body, source.outer)
+                    else:
+                        output = self._output(mail, copy, mail.body)
                 except GatewayError as error:
                     if error.reason in _SPOOL:
                         raise
@@ -118,7 +121,7 @@ class Outgoing:
                         return (), [(recipient, wrong) for each in copies for recipient in each.recipients]
                     failed += [(recipient, _ending_of(error)) for recipient in planned.recipients]
                 else:
-                    made.append((copy, self._output(mail, source, copy, body)))
+                    made.append((copy, output))
         except BaseException:
             kept.discard()
             raise
@@ -145,26 +148,26 @@ class Outgoing:
 
     async def _make(
         self,
+        mail: Mail,
+        header: Header,
         source: Source,
         copy: Copy,
-        answer: bytes | None,
         signed: dict[tuple[str, bool, HeaderProtection], Sized],
         bodies: Bodies,
     ) -> Body:
-        """The body of one copy. ``answer``: whom to encrypt answers to. ``signed`` remembers signatures: one for each key and
-        source of a copy.
-        """
+        """The body of one copy. ``signed`` remembers signatures: one for each key and source of a copy."""
         entity: Sized = source.entity
         make, in_clear = copy.make, copy.make.cipher is None
         if make.sign_key is not None:
             which = (make.sign_key, in_clear, make.headers)
             if which not in signed:
+                answer = self._answer(mail, header)
                 key = SigningKey(make.sign_key, tuple(self._certificates().get(make.sign_key, ())), answer)
                 signed[which] = await sign(source, self._signer, key, self._now(), self._random, in_clear=in_clear)
             entity = signed[which]
         if make.cipher is not None:
             return await encrypt(source, entity, copy.readers, bodies, self._random, make.cipher)
-        return source.body if make.sign_key is None else await write(source, entity, bodies)
+        return await write(source, entity, bodies)
 
     def _answer(self, mail: Mail, header: Header) -> bytes | None:
         """The certificate that answers are to be encrypted to, where there is one that may be used."""
@@ -174,9 +177,10 @@ class Outgoing:
             return None
         return certificate
 
-    def _output(self, mail: Mail, source: Source, copy: Copy, body: Body) -> Mail:
+    def _output(self, mail: Mail, copy: Copy, body: Body, outer: bytes = b"") -> Mail:
+        """``outer`` are the fields that stay outside of what was made."""
         envelope = mail.envelope.to(copy.recipients)
-        if body is not source.body and source.outer.isascii() and not mail.envelope.smtputf8:
+        if copy.make.changes and outer.isascii() and not mail.envelope.smtputf8:
             envelope = replace(envelope, body=Transfer.SEVEN_BIT)
         identifier = make_mail_id(self._now(), self._random(RANDOM_BYTES))
         return replace(
@@ -197,7 +201,7 @@ class Outgoing:
         org, identifier, new = mail.arrival.organisation, mail.arrival.mail, output.arrival.mail
         for (rule, kept, reason, would), members in rules.items():
             people = tuple(str(member.recipient.address) for member in members)
-            if not kept and copy.make.sign_key is None and copy.make.cipher is None:
+            if not kept and not copy.make.changes:
                 self._observer.see(
                     MailUnprotected(org=org, mail=identifier, copy=new, rule=rule, recipients=people, reason=reason, would=would)
                 )
