@@ -154,6 +154,11 @@ def first_public_key(data: bytes) -> PublicKeyTypes:
     return x509.load_pem_x509_certificates(data)[0].public_key()
 
 
+def first_certificate(data: bytes) -> bytes:
+    """The first certificate of a PEM file, as DER."""
+    return x509.load_pem_x509_certificates(data)[0].public_bytes(serialization.Encoding.DER)
+
+
 def private_half(data: bytes) -> PublicKeyTypes:
     """The public key that belongs to the private key of a PEM file."""
     return serialization.load_pem_private_key(data, None).public_key()

@@ -40,6 +40,8 @@ from gateway.config.words import DirectoryKind, KeyPurpose, KeyStore, Missing, P
 from gateway.config.zone import Zone, ZonePeer
 from gateway.mail.confidentiality import Headers
 from gateway.mail.envelope import NextHop
+from gateway.smime.keys import Mechanism
+from gateway.smime.message import SignedForm
 
 __all__ = [
     "Agents",
@@ -95,7 +97,8 @@ class Key(Section):
 
     ``certificate`` is a PEM file (leaf first, then intermediates) and is required but for spool and audit keys, which need only
     the public key: a PEM ``public_key``. ``file`` (PEM or PKCS#12) and ``passphrase`` are for the file store. A spool key in the
-    offline store is sealed to and never opens: the recovery key, while it is not needed.
+    offline store is sealed to and never opens: the recovery key, while it is not needed. ``mechanism`` is what a key signs with,
+    where that is not to be the one that every reader knows.
     """
 
     purpose: KeyPurpose
@@ -107,9 +110,12 @@ class Key(Section):
     passphrase: Secret | None = None
     addresses: tuple[Mailbox, ...] = ()
     retired: bool = False
+    mechanism: Mechanism | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
+        if self.mechanism is not None and self.purpose is not KeyPurpose.SIGN:
+            raise ValueError("mechanism is for a key with purpose = 'sign'")
         if (self.store is KeyStore.FILE) != (self.file is not None):
             raise ValueError("file is for store = 'file', and required there")
         if self.store is KeyStore.OFFLINE and self.purpose is not KeyPurpose.SPOOL:
@@ -157,7 +163,7 @@ class Organisation(Section):
 
     ``anchors`` (PEM) are believed for people outside every zone; ``directories`` are asked for their certificates in order.
     Every encrypted copy is to the certificates of ``archive`` too, and ``to_sender`` to that of our key for the From.
-    ``headers`` and ``legacy_display`` are for rules that say nothing of them.
+    ``headers``, ``legacy_display`` and ``signed_form`` are for rules that say nothing of them.
     """
 
     domains: tuple[Domain, ...] = Field(min_length=1)
@@ -174,6 +180,7 @@ class Organisation(Section):
     to_sender: bool = False
     headers: Headers = Headers.BASELINE
     legacy_display: bool = False
+    signed_form: SignedForm = SignedForm.CLEAR
 
 
 class Directory(Section):

@@ -10,10 +10,12 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from gateway.config.kinds import contents, first_public_key, private_half, rsa_public_key
+from gateway.config.kinds import contents, first_certificate, first_public_key, private_half, rsa_public_key
 from gateway.config.mistake import Finding, KeyPath, dotted, one_of, shown
 from gateway.config.model import Config, KeyPurpose, KeyStore, Organisation, RouteKind, TlsMode
 from gateway.mail.address import parse_address
+from gateway.outcome import GatewayError
+from gateway.smime.mechanisms import mechanisms_of
 
 # What may stand once alone: the path ("*" is any key or number), inside how much of it, and what is allowed.
 _ONCE: Final[tuple[tuple[KeyPath, int, str], ...]] = (
@@ -54,6 +56,7 @@ def references(config: Config, *, has_token: bool) -> Iterator[Finding]:
     """Every mistake between sections. ``config`` may lack those that are wrong in themselves."""
     yield from _keys(config, has_token=has_token)
     yield from _key_pairs(config)
+    yield from _mechanisms(config)
     yield from _listeners(config)
     yield from _organisations(config)
     yield from _clients(config)
@@ -102,6 +105,20 @@ def _key_pairs(config: Config) -> Iterator[Finding]:
         owner, other = purposes.setdefault(_spki(shows), (f"{path[0]}.{path[1]}", purpose))
         if other != purpose:
             yield Finding(path, f"the key pair of {owner}", "a key pair with one purpose")
+
+
+def _mechanisms(config: Config) -> Iterator[Finding]:
+    for name, key in config.key.items():
+        if key.mechanism is None or key.certificate is None:
+            continue
+        try:
+            fitting = mechanisms_of(contents(key.certificate, first_certificate))
+        except GatewayError as error:
+            yield Finding(("key", name, "certificate"), error.detail, "a certificate whose key we sign by")
+            continue
+        if key.mechanism not in fitting:
+            allowed = one_of(fitting, key.mechanism, "what its key signs with")
+            yield Finding(("key", name, "mechanism"), shown(str(key.mechanism)), allowed)
 
 
 def _listeners(config: Config) -> Iterator[Finding]:

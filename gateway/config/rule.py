@@ -11,6 +11,7 @@ from gateway.config.section import Section
 from gateway.config.words import Missing, Mode, Protection
 from gateway.mail.confidentiality import Headers
 from gateway.mail.envelope import Direction
+from gateway.smime.message import SignedForm
 
 
 class HeaderTrigger(Section):
@@ -46,6 +47,7 @@ class Rule(Section):
     mode: Mode = Mode.ENFORCE
     headers: Headers | None = None
     legacy_display: bool | None = None
+    signed_form: SignedForm | None = None
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -62,4 +64,6 @@ class Rule(Section):
             raise ValueError(
                 "legacy_display shows what headers = 'baseline' or 'shy' hides of an encrypted mail: here it is nothing"
             )
+        if self.signed_form is not None and self.protect not in (Protection.BOTH, Protection.SIGN):
+            raise ValueError("signed_form is for a rule that signs")
         return self

@@ -15,6 +15,7 @@ from gateway.mail.message import Header
 from gateway.outcome import Reason
 from gateway.policy import Chosen, Plan
 from gateway.smime.algorithms import ContentCipher
+from gateway.smime.message import SignedForm
 from gateway.smime.recipients import Reader
 
 _NAMED_IN: Final = ("To", "Cc", "Resent-To", "Resent-Cc")
@@ -33,6 +34,7 @@ class Make:
     cipher: ContentCipher | None = None
     protected: bool = False
     headers: HeaderProtection = NOT_PROTECTED
+    signed_form: SignedForm = SignedForm.CLEAR
 
     @property
     def changes(self) -> bool:

@@ -108,7 +108,8 @@ def _wanted(planned: Plan, already: Already, recipient: Recipient, *, is_reader:
         return Decision(recipient, planned, Make(cipher=cipher, protected=encrypt, headers=planned.headers), kept=not encrypt)
     if planned.sign_key is None:
         return Defer(Reason.KEY_UNAVAILABLE, f"rule {planned.rule}: no signing key")
-    return Decision(recipient, planned, Make(planned.sign_key, cipher, protected=encrypt, headers=planned.headers))
+    make = Make(planned.sign_key, cipher, protected=encrypt, headers=planned.headers, signed_form=planned.signed_form)
+    return Decision(recipient, planned, make)
 
 
 async def find_reader(

@@ -31,12 +31,15 @@ from gateway.mail.message import Header, head_of
 from gateway.outcome import Defer, GatewayError, Hold, Reason, Refuse
 from gateway.policy import answer_key
 from gateway.smime.keys import Signer
+from gateway.smime.message import SignedForm
 from gateway.trust.certificate import facts
 from gateway.trust.judgement import Purpose
 from gateway.trust.suitability import unusable
 
 # Not about this mail but about our disk: the whole mail is tried again.
 _SPOOL: Final = frozenset({Reason.SPOOL_FULL, Reason.SPOOL_UNAVAILABLE})
+_Signing = tuple[str, bool, HeaderProtection, SignedForm]
+"""What signatures of one mail differ in: the key, whether nothing is around them, what of the header is in them, their form."""
 
 
 class Outgoing:
@@ -98,7 +101,7 @@ class Outgoing:
         """The output of each copy, and how the recipients of those end that could not be made."""
         kept = Kept(self._bodies)
         sources: dict[tuple[bool, HeaderProtection], Source] = {}
-        signed: dict[tuple[str, bool, HeaderProtection], Sized] = {}
+        signed: dict[_Signing, Sized] = {}
         made: list[tuple[Copy, Mail]] = []
         failed: list[tuple[Recipient, Ending]] = []
         try:
@@ -152,22 +155,28 @@ class Outgoing:
         header: Header,
         source: Source,
         copy: Copy,
-        signed: dict[tuple[str, bool, HeaderProtection], Sized],
+        signed: dict[_Signing, Sized],
         bodies: Bodies,
     ) -> Body:
         """The body of one copy. ``signed`` remembers signatures: one for each key and source of a copy."""
         entity: Sized = source.entity
         make, in_clear = copy.make, copy.make.cipher is None
         if make.sign_key is not None:
-            which = (make.sign_key, in_clear, make.headers)
+            which = (make.sign_key, in_clear, make.headers, make.signed_form)
             if which not in signed:
-                answer = self._answer(mail, header)
-                key = SigningKey(make.sign_key, tuple(self._certificates().get(make.sign_key, ())), answer)
-                signed[which] = await sign(source, self._signer, key, self._now(), self._random, in_clear=in_clear)
+                key = self._signing_key(make.sign_key, self._answer(mail, header))
+                now, form = self._now(), make.signed_form
+                signed[which] = await sign(source, self._signer, key, now, self._random, in_clear=in_clear, form=form)
             entity = signed[which]
         if make.cipher is not None:
             return await encrypt(source, entity, copy.readers, bodies, self._random, make.cipher)
         return await write(source, entity, bodies)
+
+    def _signing_key(self, name: str, answer: bytes | None) -> SigningKey:
+        configured = self._config().key.get(name)
+        return SigningKey(
+            name, tuple(self._certificates().get(name, ())), answer, configured.mechanism if configured is not None else None
+        )
 
     def _answer(self, mail: Mail, header: Header) -> bytes | None:
         """The certificate that answers are to be encrypted to, where there is one that may be used."""

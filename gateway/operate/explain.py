@@ -187,6 +187,7 @@ def _facts(recipient: Address, outcome: Outcome, planned: Plan | None, facts: di
             "sign_key": planned.sign_key,
             "headers": str(planned.headers.policy),
             "legacy_display": planned.headers.legacy_display,
+            "signed_form": str(planned.signed_form) if planned.sign_key is not None else None,
         }
     if isinstance(outcome, Refuse | Defer | Hold):
         explanation = REASONS[outcome.reason]
@@ -238,6 +239,7 @@ def _lines(told: dict[str, Any]) -> list[str]:
         "rule": told.get("rule"),
         "enforced": _WORDS.get(told.get("would", "")),
         "signed by": told.get("sign_key"),
+        "written": "opaque: nothing on the way can break it" if told.get("signed_form") == "opaque" else None,
         "headers": _HEADERS.get(told.get("headers", "")),
         "certificate": f"from {certificate['source']}, {certificate['assurance']}" if certificate else None,
         "marks": ", ".join(certificate["marks"]) if certificate else None,

@@ -14,6 +14,7 @@ from gateway.mail.envelope import Direction, NextHop
 from gateway.mail.message import Header, from_address
 from gateway.outcome import Defer, GatewayError, Hold, Reason, Refuse
 from gateway.policy.rules import Known, matching
+from gateway.smime.message import SignedForm
 
 DEFAULT_ZONE: Final = "default-zone"
 DEFAULT_OUTSIDE: Final = "default-outside"
@@ -32,7 +33,7 @@ class Plan:
     ``sign_key`` is None where nothing is signed, and as long as the header is not known: the From chooses the key. Inbound,
     ``protection`` UNPROTECTED means that the mail is left alone, anything else that it is opened and judged.
 
-    ``headers``: what becomes of the header fields of what is signed or encrypted.
+    ``headers``: what becomes of the header fields of what is signed or encrypted; ``signed_form``: how what is signed is written.
 
     In ``mode`` OBSERVE the copy leaves as it is, and what the rest of the plan asks for is only recorded; ``refusal`` is then why
     the rule would have refused it.
@@ -47,6 +48,7 @@ class Plan:
     mode: Mode = Mode.ENFORCE
     refusal: Refuse | None = None
     headers: HeaderProtection = NOT_PROTECTED
+    signed_form: SignedForm = SignedForm.CLEAR
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,14 +141,15 @@ def _route(config: Config, known: Known) -> tuple[NextHop | None, str | None]:
 def _drafts(config: Config, known: Known, hop: NextHop, zone: str | None) -> Iterator[Plan]:
     """Every plan that may still be the one, in order; exactly one when the header is known."""
     rules, decided = matching(config, known, zone)
+    organisation_form = config.organisation[known.organisation].signed_form
     for rule in rules:
-        headers = _headers(config, known, rule.protect, rule)
-        yield Plan(rule.name, rule.protect, rule.missing, hop, zone, mode=rule.mode, headers=headers)
+        headers, form = _headers(config, known, rule.protect, rule), rule.signed_form or organisation_form
+        yield Plan(rule.name, rule.protect, rule.missing, hop, zone, mode=rule.mode, headers=headers, signed_form=form)
     if decided:
         return
     if zone is not None:
         headers = _headers(config, known, Protection.BOTH)
-        yield Plan(DEFAULT_ZONE, Protection.BOTH, Missing.REFUSE, hop, zone, headers=headers)
+        yield Plan(DEFAULT_ZONE, Protection.BOTH, Missing.REFUSE, hop, zone, headers=headers, signed_form=organisation_form)
         return
     # Outside a zone only a certificate that names the From is shown: any other looks like a broken signature to its reader
     if known.header is None:
@@ -159,7 +162,8 @@ def _drafts(config: Config, known: Known, hop: NextHop, zone: str | None) -> Ite
             and not is_automatic(known.sender, known.header)
         )
     if personal:
-        yield Plan(DEFAULT_OUTSIDE, Protection.SIGN, Missing.REFUSE, hop, headers=_headers(config, known, Protection.SIGN))
+        headers = _headers(config, known, Protection.SIGN)
+        yield Plan(DEFAULT_OUTSIDE, Protection.SIGN, Missing.REFUSE, hop, headers=headers, signed_form=organisation_form)
     if not personal or known.header is None:
         yield Plan(DEFAULT_UNPROTECTED, Protection.UNPROTECTED, Missing.REFUSE, hop)
 

@@ -79,7 +79,7 @@ class Hospital:
     evidence: Certificates = field(default_factory=Certificates)
     known: Heard = field(default_factory=Heard)
     organisation: dict[str, Any] = field(default_factory=dict)
-    decrypt: dict[str, Any] = field(default_factory=dict)
+    key_sections: dict[str, Any] = field(default_factory=dict)
     archives: dict[str, tuple[Besides, ...]] = field(default_factory=dict)
     at: int = AT
     bodies: MemoryBodies = field(default_factory=MemoryBodies)
@@ -96,7 +96,7 @@ class Hospital:
     @property
     def config(self) -> Config:
         hospital = WORLD["organisation"]["hospital"] | self.organisation
-        return world(*self.rules, organisation=WORLD["organisation"] | {"hospital": hospital}, key=WORLD["key"] | self.decrypt)
+        return world(*self.rules, organisation=WORLD["organisation"] | {"hospital": hospital}, key=WORLD["key"] | self.key_sections)
 
     async def send(self, message: bytes = MESSAGE, *to: str, sender: str | None = "cardiology@hospital.example") -> Flowed:
         return await self.flow().run(mail_of(message, *(to or ("results@laboratory.example",)), sender=sender))

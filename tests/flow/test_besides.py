@@ -130,7 +130,7 @@ def to_sender(hospital: Hospital, root: Ca, people: dict[str, Issued]) -> Hospit
     people |= {"opens": root.organisation_reader("hospital.example"), "own": root.reader(AUTHOR, "p256")}
     people["past"] = root.reader(AUTHOR)
     key = {"purpose": "decrypt", "organisation": "hospital", "certificate": "/c"}
-    hospital.decrypt = {"own": key | {"addresses": [AUTHOR]}, "past": key | {"addresses": [AUTHOR], "retired": True}}
+    hospital.key_sections = {"own": key | {"addresses": [AUTHOR]}, "past": key | {"addresses": [AUTHOR], "retired": True}}
     hospital.certificates |= {name: (people[name].der,) for name in ("opens", "own", "past")}
     return hospital
 

@@ -19,7 +19,8 @@ from gateway.outcome import GatewayError, Reason
 from tests.doubles import MemoryBodies, MemoryWriter
 from tests.flow.hospital import AT, MESSAGE, SECRET, Hospital, bytes_of, mail_of, names
 from tests.pki import Ca, Issued, expired, short_rsa
-from tests.smime.openssl import decrypt, verify_message
+from tests.policy.world import WORLD
+from tests.smime.openssl import decrypt, openssl, verify_message
 
 # What of MESSAGE is signed and encrypted by default: RFC 9788 5.2.1 with hcp_baseline.
 FIELDS = MESSAGE[MESSAGE.index(b"From") : MESSAGE.index(b"MIME-Version")]
@@ -294,6 +295,23 @@ async def test_what_the_sender_signed_is_encrypted_with_his_signature(
     assert isinstance(event, MailProtected)
     assert (event.protection, event.headers) == ("both", "off")
     assert hospital.signer.signed == 1
+
+
+async def test_what_leaves_signed_is_opaque_where_a_rule_asks_for_it(hospital: Hospital, root: Ca, tmp_path: Path) -> None:
+    hospital.rules = [{"name": "r", "protect": "sign", "signed_form": "opaque"}]
+    [output] = (await hospital.send()).outputs
+    assert b"application/pkcs7-mime; smime-type=signed-data" in bytes_of(output)
+    (tmp_path / "root.pem").write_bytes(root.certificate.public_bytes(Encoding.PEM))
+    given = ("-inform", "SMIME", "-CAfile", tmp_path / "root.pem", "-purpose", "smimesign", "-binary")
+    assert SECRET in openssl("cms", "-verify", *given, data=bytes_of(output))
+
+
+async def test_a_key_signs_with_what_its_configuration_says(hospital: Hospital, root: Ca, tmp_path: Path) -> None:
+    hospital.rules = [{"name": "r", "protect": "sign"}]
+    hospital.key_sections = {"hospital": WORLD["key"]["hospital"] | {"mechanism": "rsa-pss-sha384"}}
+    [output] = (await hospital.send()).outputs
+    assert b"micalg=sha-384" in bytes_of(output)
+    assert verified(bytes_of(output), root, tmp_path)
 
 
 async def test_a_signature_that_does_not_parse_is_none(hospital: Hospital) -> None:

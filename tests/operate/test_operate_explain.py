@@ -36,7 +36,7 @@ def test_to_a_peer_with_a_certificate_it_is_signed_and_encrypted(ask: Ask) -> No
     assert told["hop"] == "peer:health/laboratory"
     assert told["sign_key"] == "sign"
     assert told["certificate"] == {"source": "folder", "assurance": "zone", "marks": []}
-    assert (told["headers"], told["legacy_display"]) == ("baseline", False)
+    assert (told["headers"], told["legacy_display"], told["signed_form"]) == ("baseline", False, "clear")
 
 
 def test_what_becomes_of_header_fields_is_said(site: Path, ask: Ask, run: Run) -> None:
