@@ -38,8 +38,8 @@ _PARTS: Final = (
     ("gateway/mail/form", "finding the parts of multipart/signed"),
     ("_check (gateway/flow/peel", "the digest of the content"),
     ("gateway/smime/", "reading CMS"),
+    ("gateway/mail/memory", "copying bodies"),
     ("gateway/mail/", "headers"),
-    ("gateway/operate/memory", "copying bodies"),
 )
 _REST: Final = "going from step to step"
 

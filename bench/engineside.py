@@ -28,8 +28,8 @@ from gateway.edge.keyfile import FileKey
 from gateway.flow.peel import Entity, Peeler, SignedLayer
 from gateway.flow.protect import SigningKey, protect_message
 from gateway.mail.body import Bodies, Body
+from gateway.mail.memory import MemoryBodies, MemoryBody
 from gateway.mail.message import head_of
-from gateway.operate.memory import MemoryBodies, MemoryBody
 from gateway.smime.cms import SignedData
 from gateway.smime.keys import Mechanism, WrappedKey, signed_input
 from gateway.smime.known import Strength

@@ -14,9 +14,9 @@ from gateway.edge.clock import now
 from gateway.edge.keyfile import FileKeys
 from gateway.flow.protect import SigningKey, protect_message
 from gateway.mail.confidentiality import NOT_PROTECTED, HeaderProtection, Headers
+from gateway.mail.memory import MemoryBodies, MemoryBody
 from gateway.mail.verdict import Judged
 from gateway.operate.given import read_keys, read_trust
-from gateway.operate.memory import MemoryBodies, MemoryBody
 from gateway.operate.oneshot import open_given
 from gateway.outcome import GatewayError
 from gateway.smime.algorithms import ContentCipher, KeyTransport

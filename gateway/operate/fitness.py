@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from gateway.flow.copies import named_in
 from gateway.mail.address import Address, parse_address
 from gateway.mail.message import Header, from_address
-from gateway.operate.given import GivenKey, GivenTrust
+from gateway.operate.given import GivenKey
 from gateway.outcome import GatewayError, Reason
 from gateway.smime.certificate import encryption_key
 from gateway.smime.mechanisms import mechanisms_of
 from gateway.trust.certificate import binds, facts
+from gateway.trust.given import GivenTrust
 from gateway.trust.judgement import Distrusted, Purpose
 from gateway.trust.suitability import unusable
 

@@ -1,8 +1,7 @@
-"""What is given to a command by hand, in files: a message, keys with their certificates, anchors, CRLs. No configuration needed."""
+"""What is given to a command by hand, in files: keys with their certificates, anchors, CRLs. No configuration needed."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,26 +13,15 @@ from cryptography.hazmat.primitives.serialization.pkcs12 import load_key_and_cer
 
 from gateway.edge.anchorfile import read_certificates
 from gateway.edge.keyfile import FileKey
-from gateway.outcome import GatewayError, Reason
+from gateway.outcome import GatewayError
 from gateway.smime import der
 from gateway.smime.certificate import identified
-from gateway.trust.anchors import Anchors
-from gateway.trust.judgement import Distrusted, Needs, Purpose, Revocation, Trusted
-from gateway.trust.path import judge
-from gateway.trust.revocation import Crl, CrlEvidence, CrlFailed
+from gateway.trust.given import GivenTrust
+from gateway.trust.judgement import Revocation
+from gateway.trust.revocation import Crl
 
 MAX_MESSAGE: Final = 512 * 1024 * 1024
 MAX_FILE: Final = 64 * 1024 * 1024
-MAX_LINE: Final = 998  # RFC 5322 2.1.1
-_BARE_LF: Final = re.compile(rb"(?<!\r)\n")
-_NOT_OF_CRLF: Final = re.compile(rb"\0|\r(?!\n)|(?<!\r)\n")
-_NOT_OF_LF: Final = re.compile(rb"\0|\r\n?")
-_NAMED: Final = {
-    b"\0": "NUL",
-    b"\r": "CR alone",
-    b"\n": "LF alone, and other lines CRLF",
-    b"\r\n": "CRLF, and other lines LF alone",
-}
 _BESIDE: Final = (".pem", ".crt", ".cer")
 
 
@@ -50,70 +38,10 @@ class GivenKey:
     certificates: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class GivenTrust:
-    """Whom to believe: the anchors and CRLs that were given, and nobody else. Nothing is fetched."""
-
-    anchors: Anchors
-    crls: CrlEvidence
-    revocation: Revocation
-
-    def judge(self, certificate: bytes, others: Sequence[bytes], purpose: Purpose, at: int) -> Trusted | Distrusted:
-        """Whether ``certificate`` (DER) is to be believed at ``at`` (microseconds UTC)."""
-        answer = judge(certificate, others, self.anchors, self.crls, purpose, self.revocation, at)
-        if isinstance(answer, Needs):
-            return Distrusted(Reason.REVOCATION_UNKNOWN, f"no CRL was given for {', '.join(answer.urls)}")
-        return answer
-
-
-def wire_form(data: bytes) -> bytes:
-    """``data`` with the line ends a message has on the wire. Files often have LF alone, and openssl writes both into one."""
-    return _BARE_LF.sub(b"\r\n", data)
-
-
-def canonical_form(data: bytes) -> bytes:
-    """``data`` with the line ends a message has on the wire, where it needs no guess: LF alone throughout, or CRLF.
-
-    Raises :class:`GatewayError` (MALFORMED) with the line that is no line of mail (RFC 5322 2.1.1, 2.3; RFC 6532 3.2).
-    """
-    first = data.find(b"\n")
-    crlf = first > 0 and data[first - 1 : first] == b"\r"
-    pairs = data.count(b"\r\n") if crlf else 0
-    if b"\0" in data or data.count(b"\r") != pairs or (crlf and data.count(b"\n") != pairs):
-        raise _odd(data, _NOT_OF_CRLF if crlf else _NOT_OF_LF)
-    wire = data if crlf else data.replace(b"\n", b"\r\n")
-    _check_header(wire)
-    return wire
-
-
-def _check_header(wire: bytes) -> None:
-    end = 0 if wire.startswith(b"\r\n") else wire.find(b"\r\n\r\n")
-    for number, line in enumerate((wire if end < 0 else wire[:end]).split(b"\r\n"), 1):
-        if len(line) > MAX_LINE:
-            raise _no_mail(number, f"is longer than {MAX_LINE} bytes, in the header")
-        try:
-            line.decode()
-        except UnicodeDecodeError as error:
-            raise _no_mail(number, "has bytes that are neither ASCII nor UTF-8, in the header") from error
-
-
-def _odd(data: bytes, pattern: re.Pattern[bytes]) -> GatewayError:
-    """What first is no line of mail."""
-    found = pattern.search(data)
-    if found is None:
-        raise AssertionError("it was counted")
-    return _no_mail(data.count(b"\n", 0, found.start()) + 1, f"has {_NAMED[found.group()]}")
-
-
-def _no_mail(line: int, fault: str) -> GatewayError:
-    return GatewayError(Reason.MALFORMED, f"line {line} of the message {fault}")
-
-
 def read_trust(trust: Iterable[Path], crls: Iterable[Path], revocation: Revocation) -> GivenTrust:
     """Anchors (PEM or DER) and CRLs (PEM or DER). Raises :class:`GivenError`."""
-    anchors = Anchors(certificate for path in trust for certificate in read_given(path))
-    given = tuple(crl for path in crls for crl in _read_crls(path))
-    return GivenTrust(anchors, CrlEvidence(lambda url: CrlFailed(f"{url}: not among the CRLs given"), given), revocation)
+    anchors = [certificate for path in trust for certificate in read_given(path)]
+    return GivenTrust.of(anchors, [crl for path in crls for crl in _read_crls(path)], revocation)
 
 
 def read_given(path: Path) -> tuple[bytes, ...]:

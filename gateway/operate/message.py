@@ -24,10 +24,11 @@ from gateway.mail.confidentiality import HeaderProtection, Headers
 from gateway.mail.envelope import Mail, Recipient
 from gateway.mail.message import from_address, head_of
 from gateway.mail.verdict import Judged, Verdict, unreadable
+from gateway.mail.wire import canonical_form
 from gateway.operate import oneshot
 from gateway.operate.explain import as_address
 from gateway.operate.fitness import doubts_about, people_of
-from gateway.operate.given import canonical_form, read_given, read_keys, read_trust
+from gateway.operate.given import read_given, read_keys, read_trust
 from gateway.operate.messageoptions import FILE, passphrase_in, read_message, shared, taken
 from gateway.operate.output import Exit, Settings, answer, command_options, say
 from gateway.outcome import REASONS, GatewayError

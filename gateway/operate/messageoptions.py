@@ -12,8 +12,9 @@ import click
 from gateway.config.section import Secret
 from gateway.edge.clock import now
 from gateway.edge.secret import SecretError, read_secret
-from gateway.operate.given import MAX_MESSAGE, GivenError, wire_form
-from gateway.operate.memory import MemoryBody
+from gateway.mail.memory import MemoryBody
+from gateway.mail.wire import wire_form
+from gateway.operate.given import MAX_MESSAGE, GivenError
 from gateway.outcome import GatewayError, Reason
 
 P = ParamSpec("P")

@@ -22,9 +22,9 @@ from gateway.mail.body import Body
 from gateway.mail.confidentiality import NOT_PROTECTED, HeaderProtection
 from gateway.mail.envelope import Arrival, Direction, Envelope, Mail, Recipient, Role, Stage
 from gateway.mail.identifier import RANDOM_BYTES, make_mail_id
-from gateway.operate.given import GivenKey, GivenTrust
+from gateway.mail.memory import MemoryBodies
+from gateway.operate.given import GivenKey
 from gateway.operate.live import parts, remembered
-from gateway.operate.memory import MemoryBodies
 from gateway.outcome import GatewayError, Reason
 from gateway.policy import Chosen, best
 from gateway.policy.algorithms import Why
@@ -32,6 +32,7 @@ from gateway.smime.algorithms import ContentCipher
 from gateway.smime.known import Strength
 from gateway.smime.message import SignedForm
 from gateway.supervise import Kind, agent_sockets
+from gateway.trust.given import GivenTrust
 from gateway.trust.judgement import Assurance, Purpose, Trusted
 
 HOSTNAME = "localhost"

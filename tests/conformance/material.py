@@ -12,11 +12,13 @@ import pytest
 
 from gateway.edge.keyfile import FileKey, FileKeys, PrivateKey
 from gateway.flow.opening import Opened
-from gateway.operate.given import GivenKey, GivenTrust, read_trust, wire_form
-from gateway.operate.memory import MemoryBody
+from gateway.mail.memory import MemoryBody
+from gateway.mail.wire import wire_form
+from gateway.operate.given import GivenKey, read_trust
 from gateway.operate.oneshot import open_given
 from gateway.smime.known import Strength
 from gateway.smime.reader import CmsReader, Layer
+from gateway.trust.given import GivenTrust
 from gateway.trust.judgement import Revocation
 
 MATERIAL: Final = Path(os.environ.get("CONFORMANCE_DIR", Path(__file__).parents[3] / "shared" / "conformance"))

@@ -21,9 +21,9 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+from gateway.mail.memory import MemoryBody
 from gateway.mail.verdict import Judged
 from gateway.operate.given import GivenError, GivenKey, read_given, read_keys
-from gateway.operate.memory import MemoryBody
 from gateway.operate.oneshot import protect_given
 from gateway.outcome import GatewayError, Reason
 from gateway.smime import der

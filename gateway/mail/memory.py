@@ -1,4 +1,4 @@
-"""Bodies in memory, for a command that handles one message and leaves nothing behind."""
+"""Bodies in memory, for whoever handles one message and leaves nothing behind."""
 
 from __future__ import annotations
 

@@ -1,0 +1,38 @@
+"""Whom to believe by what somebody has at hand: certificates of authorities, and their CRLs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from gateway.outcome import Reason
+from gateway.trust.anchors import Anchors
+from gateway.trust.judgement import Distrusted, Needs, Purpose, Revocation, Trusted
+from gateway.trust.path import judge
+from gateway.trust.revocation import Crl, CrlEvidence, CrlFailed
+
+
+@dataclass(frozen=True, slots=True)
+class GivenTrust:
+    """Whom to believe: those below the anchors that were given, as far as the CRLs that were given tell. Nothing is fetched."""
+
+    anchors: Anchors
+    crls: CrlEvidence
+    revocation: Revocation
+
+    @classmethod
+    def of(cls, anchors: Iterable[bytes], crls: Iterable[Crl] = (), revocation: Revocation = Revocation.SOFT) -> GivenTrust:
+        """By certificates of authorities (DER) and their CRLs. ``revocation``: what becomes of a certificate without a current one.
+
+        Raises :class:`gateway.trust.certificate.CertificateError` for what is no certificate.
+        """
+        return cls(
+            Anchors(anchors), CrlEvidence(lambda url: CrlFailed(f"{url}: not among the CRLs given"), tuple(crls)), revocation
+        )
+
+    def judge(self, certificate: bytes, others: Sequence[bytes], purpose: Purpose, at: int) -> Trusted | Distrusted:
+        """Whether ``certificate`` (DER) is to be believed at ``at`` (microseconds UTC)."""
+        answer = judge(certificate, others, self.anchors, self.crls, purpose, self.revocation, at)
+        if isinstance(answer, Needs):
+            return Distrusted(Reason.REVOCATION_UNKNOWN, f"no CRL was given for {', '.join(answer.urls)}")
+        return answer
