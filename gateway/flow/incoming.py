@@ -17,8 +17,8 @@ from gateway.flow.harvest import Harvest, heard
 from gateway.flow.kept import Kept
 from gateway.flow.opening import Opened, open_message, write_all
 from gateway.flow.peel import OURS
-from gateway.flow.protect import in_thread
 from gateway.flow.result import Flowed
+from gateway.flow.work import in_thread
 from gateway.mail.body import Bodies, Body
 from gateway.mail.ending import Deferred, Held, Refused
 from gateway.mail.envelope import Body as Transfer

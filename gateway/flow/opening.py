@@ -15,8 +15,8 @@ from gateway.flow.evidence import Signed
 from gateway.flow.kept import Kept
 from gateway.flow.payload import Author, Payload, author_of, bare, payload_of, shown_fields, tampered
 from gateway.flow.peel import CompressedLayer, EncryptedLayer, Entity, Layer, Peeled, Peeler, SignedLayer
-from gateway.flow.protect import in_thread
 from gateway.flow.tell import encrypted_verdict, part_verdict, signed_algorithms, signer_verdict
+from gateway.flow.work import in_thread
 from gateway.mail.address import Address
 from gateway.mail.body import Bodies, Body
 from gateway.mail.form import SIGNATURE, is_structure

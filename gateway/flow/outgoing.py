@@ -17,9 +17,10 @@ from gateway.flow.besides import Besides, besides
 from gateway.flow.copies import Copy, Decision, Make, copies_of
 from gateway.flow.decide import Ending, KnownCapabilities, decide
 from gateway.flow.kept import Kept
-from gateway.flow.protect import SigningKey, Source, encrypt, in_thread, sign, source_of, write
+from gateway.flow.protect import SigningKey, Source, encrypt, sign, source_of, write
 from gateway.flow.readers import ReaderEvidence
 from gateway.flow.result import Flowed
+from gateway.flow.work import in_thread
 from gateway.mail.body import Bodies, Body
 from gateway.mail.confidentiality import HeaderProtection
 from gateway.mail.ending import Deferred, Held, Refused

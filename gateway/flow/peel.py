@@ -12,8 +12,8 @@ from functools import partial
 from typing import Final
 
 from gateway.flow.already import Encrypted, already_protected
-from gateway.flow.protect import in_thread
 from gateway.flow.structure import Pass, detached_signature
+from gateway.flow.work import in_thread
 from gateway.mail.body import Bodies, Body
 from gateway.mail.clean import LineCheck, entity_header, with_crlf
 from gateway.mail.form import Form, NotTwoError, decoded, form_of, signed_parts

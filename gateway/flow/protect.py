@@ -5,12 +5,11 @@ The body is read twice: first to digest what is signed, then, with the signature
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, TypeVar
 
+from gateway.flow.work import in_thread
 from gateway.mail.body import Bodies, Body
 from gateway.mail.compose import compose, is_layer
 from gateway.mail.confidentiality import NOT_PROTECTED, HeaderProtection, Headers
@@ -24,10 +23,6 @@ from gateway.smime.keys import Mechanism, Signer
 from gateway.smime.message import BOUNDARY_BYTES, EncryptedEntity, OpaqueEntity, SignedEntity, SignedForm, around_signed, message_of
 from gateway.smime.recipients import Reader
 from gateway.smime.sign import SignatureWriter
-
-INLINE: Final = 64 * 1024  # a larger body is read in a thread, so that the event loop stays free
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +193,3 @@ def _write(pieces: Iterator[bytes], bodies: Bodies) -> Body:
     except BaseException:
         writer.discard()
         raise
-
-
-async def in_thread(body: Body, work: Callable[[], _T]) -> _T:
-    """``work``, which reads ``body``: at once where it is small, else in a thread."""
-    return work() if body.size <= INLINE else await asyncio.to_thread(work)
