@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -37,7 +38,7 @@ class Anchors:
         self._named: dict[NormalName, list[bytes]] = {}
         for der in self.certificates:
             self._named.setdefault(facts(der).subject_name, []).append(der)
-        self._chains: dict[tuple[bytes, Purpose], tuple[Chain, int, int]] = {}
+        self._chains: OrderedDict[tuple[bytes, Purpose], tuple[Chain, int, int]] = OrderedDict()
 
     def __contains__(self, sha256: bytes) -> bool:
         """Whether the certificate with this digest is itself an anchor."""
@@ -58,7 +59,7 @@ class Anchors:
     def remember(self, chain: Chain, purpose: Purpose) -> None:
         """Keeps a path that was checked in full for ``purpose``. Good news only: a failure may be cured by other certificates."""
         if len(self._chains) >= _REMEMBERED:
-            self._chains.pop(next(iter(self._chains)), None)
+            self._chains.popitem(last=False)  # in one step: threads may share a list
         begin = max(certificate.not_before for certificate in chain.facts)
         end = min(certificate.not_after for certificate in chain.facts)
         self._chains[chain.facts[-1].sha256, purpose] = (chain, begin, end)
