@@ -28,13 +28,14 @@ for _name in ("flow", "edge"):
     STOREYS[_name] = frozenset(_DECIDING)
 for _name in ("spool", "state"):
     STOREYS[_name] = frozenset(_DECIDING | {"database"})
+STOREYS["library"] = frozenset(_DECIDING | {"flow", "edge"})
 _PARTS = _DECIDING | {"flow", "spool", "state", "edge"}
 _JOURNEY = ("receive", "callforward", "nexthop", "deliver", "report", "worker")
 for _name in _JOURNEY:
     STOREYS[_name] = frozenset(_PARTS | set(_JOURNEY))
 STOREYS["supervise"] = frozenset(_PARTS)
 STOREYS["app"] = frozenset(_PARTS | set(_JOURNEY) | {"supervise"})
-STOREYS["operate"] = frozenset(_PARTS | set(_JOURNEY) | {"supervise", "app"})
+STOREYS["operate"] = frozenset(_PARTS | set(_JOURNEY) | {"supervise", "app", "library"})
 
 PURE_STOREYS = ("mail", "smtp", "smime", "trust")
 IMPURE_MODULES = frozenset({"asyncio", "socket", "ssl", "logging", "structlog", "subprocess", "threading", "time"})

@@ -18,6 +18,7 @@ from gateway.config.load import load
 from gateway.events import Event, MailProtected
 from gateway.flow.opening import Opened
 from gateway.flow.result import Flowed
+from gateway.library.body import choices
 from gateway.mail.address import Address
 from gateway.mail.body import Body
 from gateway.mail.confidentiality import HeaderProtection, Headers
@@ -161,7 +162,7 @@ def protect(
     made = asyncio.run(oneshot.protect_given(body, key, readers, at, wanted, form))
     signer = facts(key.certificates[0]).subject if key else None
     told = {"protected": True, "signed_by": signer, "encrypted_to": [facts(each).subject for each in readers]}
-    chosen = oneshot.choices(readers)
+    chosen = choices(readers)
     told["algorithms"] = [each.told for each in chosen]
     lines = [f"{facts(reader).subject}: {each.told}" for reader, each in zip(readers, chosen, strict=True)]
     _give(settings, [made], told, lines, output)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from gateway.config.encryption import CIPHERS
-from gateway.config.model import Config, Floor, KeyPurpose
+from gateway.config.model import Config, KeyPurpose
 from gateway.edge.agentclient import AgentSigner, AgentUnwrapper
 from gateway.edge.clock import now
 from gateway.edge.keyfile import FileKeys
@@ -15,8 +14,9 @@ from gateway.events import Observer
 from gateway.flow.evidence import Signed
 from gateway.flow.opening import Opened, open_message
 from gateway.flow.outgoing import Outgoing
-from gateway.flow.protect import SigningKey, protect_message
+from gateway.flow.protect import SigningKey
 from gateway.flow.result import Flowed
+from gateway.library.body import open_body, protect_body
 from gateway.mail.address import Address
 from gateway.mail.body import Body
 from gateway.mail.confidentiality import NOT_PROTECTED, HeaderProtection
@@ -26,17 +26,10 @@ from gateway.mail.memory import MemoryBodies
 from gateway.operate.given import GivenKey
 from gateway.operate.live import parts, remembered
 from gateway.outcome import GatewayError, Reason
-from gateway.policy import Chosen, best
-from gateway.policy.algorithms import Why
-from gateway.smime.algorithms import ContentCipher
 from gateway.smime.known import Strength
 from gateway.smime.message import SignedForm
 from gateway.supervise import Kind, agent_sockets
 from gateway.trust.given import GivenTrust
-from gateway.trust.judgement import Assurance, Purpose, Trusted
-
-HOSTNAME = "localhost"
-"""Who marks a message that was opened without a configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,21 +45,8 @@ class Outbound:
 
 async def open_given(body: Body, keys: Sequence[GivenKey], trust: GivenTrust, at: int, strength: Strength) -> Opened:
     """What ``keys`` open and ``trust`` believes. Raises :class:`GatewayError` for a message that cannot be read."""
-
-    async def judge(certificate: bytes, others: Sequence[bytes], moment: int, /) -> Signed:
-        judgement = trust.judge(certificate, others, Purpose.SMIME_SIGNER, moment)
-        return Signed(judgement, Assurance.PUBLIC_CA if isinstance(judgement, Trusted) else None)
-
-    return await open_message(
-        body,
-        MemoryBodies(),
-        unwrapper=FileKeys({key.name: key.key for key in keys}),
-        keys={key.name: key.certificates[0] for key in keys},
-        judge=judge,
-        at=at,
-        hostname=HOSTNAME,
-        strength=strength,
-    )
+    unwrapper = FileKeys({key.name: key.key for key in keys})
+    return await open_body(body, unwrapper, {key.name: key.certificates[0] for key in keys}, trust, at=at, strength=strength)
 
 
 async def open_configured(config: Config, body: Body, organisation: str, at: int, strength: Strength) -> Opened:
@@ -100,13 +80,6 @@ async def open_configured(config: Config, body: Body, organisation: str, at: int
         await unwrapper.close()
 
 
-def choices(readers: Sequence[bytes]) -> tuple[Chosen, ...]:
-    """How each of ``readers`` (certificates, DER) is encrypted to in one message. Its cipher is one that all open."""
-    each = [best(reader, (), None, Floor()) for reader in readers]
-    common = min((chosen.cipher for chosen in each), key=CIPHERS.index, default=ContentCipher.AES256_CBC)
-    return tuple(chosen if chosen.cipher is common else replace(chosen, cipher=common, cipher_why=Why.DEFAULT) for chosen in each)
-
-
 async def protect_given(
     body: Body,
     key: GivenKey | None,
@@ -115,24 +88,9 @@ async def protect_given(
     headers: HeaderProtection = NOT_PROTECTED,
     form: SignedForm = SignedForm.CLEAR,
 ) -> Body:
-    """``body`` signed by ``key`` in this ``form`` and encrypted to ``readers`` (certificates, DER) as :func:`choices` says; its
-    header as ``headers`` does.
-
-    Raises :class:`GatewayError`.
-    """
-    chosen = choices(readers)
+    """``body`` signed by ``key`` and encrypted to ``readers`` (certificates, DER), as :func:`protect_body` does."""
     signing = None if key is None else (FileKeys({key.name: key.key}), SigningKey(key.name, key.certificates))
-    return await protect_message(
-        body,
-        MemoryBodies(),
-        signing=signing,
-        readers=[each.reader(reader) for each, reader in zip(chosen, readers, strict=True)],
-        at=at,
-        random=os.urandom,
-        cipher=chosen[0].cipher if chosen else ContentCipher.AES256_CBC,
-        headers=headers,
-        form=form,
-    )
+    return await protect_body(body, signing, readers, at=at, headers=headers, form=form)
 
 
 async def protect_configured(config: Config, mail: Outbound, observer: Observer, at: int) -> Flowed:
