@@ -1,6 +1,6 @@
 """S/MIME for other programs: a message protected or opened in one call. docs/library.md says what is stable.
 
-The streams below it, for what does not fit in memory, are in :mod:`gateway.smime`.
+The streams below it, and the names of keys, algorithms and errors, are in :mod:`gateway.smime`.
 """
 
 from gateway.config.encryption import Floor
@@ -11,10 +11,6 @@ from gateway.library.key import AsyncPrivateKey, InThread, Key, PrivateKey
 from gateway.library.message import Opened, open_message, open_message_async, protect_message, protect_message_async
 from gateway.mail.confidentiality import HeaderProtection, Headers
 from gateway.mail.verdict import Judged, LayerVerdict, SignerVerdict, Verdict
-from gateway.outcome import GatewayError, Reason
-from gateway.smime.algorithms import ContentCipher, KeyTransport
-from gateway.smime.keys import Ecdh, Mechanism, Oaep, Pkcs1, WrappedKey
-from gateway.smime.known import Strength
 from gateway.smime.message import SignedForm
 from gateway.trust.given import GivenTrust
 from gateway.trust.judgement import Distrusted, Purpose, Revocation, Trusted
@@ -22,36 +18,26 @@ from gateway.trust.revocation import Crl
 
 __all__ = [
     "AsyncPrivateKey",
-    "ContentCipher",
     "Crl",
     "Distrusted",
-    "Ecdh",
     "FileKey",
     "Floor",
-    "GatewayError",
     "GivenTrust",
     "HeaderProtection",
     "Headers",
     "InThread",
     "Judged",
     "Key",
-    "KeyTransport",
     "LayerVerdict",
-    "Mechanism",
-    "Oaep",
     "Opened",
-    "Pkcs1",
     "PrivateKey",
     "Purpose",
-    "Reason",
     "Revocation",
     "SignedForm",
     "SignerVerdict",
-    "Strength",
     "Trust",
     "Trusted",
     "Verdict",
-    "WrappedKey",
     "open_message",
     "open_message_async",
     "protect_message",

@@ -3,12 +3,12 @@
 Here stand the names of its streams that others may rely on, see docs/library.md. Inside, each is imported from where it is.
 """
 
+from gateway.outcome import GatewayError, Reason
 from gateway.smime.algorithms import ContentCipher, KeyTransport
-from gateway.smime.ber import CmsError
 from gateway.smime.cms import Compressed, Enveloped, Kind, SignedData
 from gateway.smime.decrypt import NeedUnwrap
 from gateway.smime.encrypt import Encryptor
-from gateway.smime.keys import Digest, Ecdh, Mechanism, Oaep, Pkcs1, Signer, Unwrapper, WrappedKey, signed_input
+from gateway.smime.keys import Digest, Ecdh, Kdf, Mechanism, Oaep, Pkcs1, Wrap, WrappedKey, signed_input
 from gateway.smime.known import Strength
 from gateway.smime.reader import CmsReader
 from gateway.smime.recipients import Reader
@@ -17,7 +17,6 @@ from gateway.smime.verify import Checked, Signature, beginning, check, needed
 
 __all__ = [
     "Checked",
-    "CmsError",
     "CmsReader",
     "Compressed",
     "ContentCipher",
@@ -25,6 +24,8 @@ __all__ = [
     "Ecdh",
     "Encryptor",
     "Enveloped",
+    "GatewayError",
+    "Kdf",
     "KeyTransport",
     "Kind",
     "Mechanism",
@@ -33,12 +34,12 @@ __all__ = [
     "Oaep",
     "Pkcs1",
     "Reader",
+    "Reason",
     "Signature",
     "SignatureWriter",
     "SignedData",
-    "Signer",
     "Strength",
-    "Unwrapper",
+    "Wrap",
     "WrappedKey",
     "beginning",
     "check",

@@ -96,7 +96,7 @@ class _BadError(Exception):
         self.reason = reason
 
 
-def needed(signed: SignedData, strength: Strength) -> frozenset[Digest]:
+def needed(signed: SignedData, strength: Strength = Strength.MODERN) -> frozenset[Digest]:
     """The digests by which the signers digested the content; those we do not use are left out."""
     found = set()
     for signer in signed.signers:

@@ -11,24 +11,19 @@ from pathlib import Path
 import pytest
 
 from gateway.library import (
-    ContentCipher,
     FileKey,
     Floor,
-    GatewayError,
     GivenTrust,
     InThread,
     Judged,
     Key,
-    KeyTransport,
-    Mechanism,
-    Reason,
     Revocation,
-    WrappedKey,
     open_message,
     open_message_async,
     protect_message,
     protect_message_async,
 )
+from gateway.smime import ContentCipher, GatewayError, KeyTransport, Mechanism, Reason, WrappedKey
 from tests import pki
 from tests.pki import NOW, Ca, Issued, microseconds
 from tests.smime.openssl import openssl, verify_message
