@@ -9,5 +9,7 @@
 7. ``trust``       whom to believe: certificates, paths, revocation, zones
 8. ``deliver``     sockets out: one hop, one outcome per recipient
 9. ``edge``        one foreign system per file: TLS, key agents, PKCS#11, LDAP, HTTP, audit and metrics
-10. ``app``        builds all of it from a ``config``; ``operate`` is how people reach it, ``library`` how other programs reach 5 and 6
+10. ``app``        builds all of it from a ``config``; ``operate`` is how people reach it
+
+Other programs use 5 and 6 by ``library``, for one message at a time.
 """

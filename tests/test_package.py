@@ -17,12 +17,8 @@ def test_every_folder_with_python_is_a_package() -> None:
 
 
 def test_every_other_file_is_package_data() -> None:
-    installed = {
-        path
-        for package, patterns in DECLARED.items()
-        for each in patterns
-        for path in (ROOT / package.replace(".", "/")).glob(each)
-    }
+    patterns = [f"{package.replace('.', '/')}/{each}" for package, globs in DECLARED.items() for each in globs]
+    installed = {path for pattern in patterns for path in ROOT.glob(pattern)}
     others = {path for path in HERE.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
     assert HERE / "py.typed" in others
     assert installed == others

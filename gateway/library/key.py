@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from gateway.outcome import GatewayError, Reason
 from gateway.smime.keys import Mechanism, WrappedKey, signed_input
 
 _Private = TypeVar("_Private", covariant=True)
@@ -71,10 +72,17 @@ class AtOnce:
 
 @dataclass(frozen=True, slots=True)
 class Key(Generic[_Private]):
-    """A private key, and its certificates (DER): its own first, then those above it that readers need, without the root."""
+    """A private key, and its certificates (DER): its own first, then those above it that readers need, without the root.
+
+    Raises :class:`GatewayError` (KEY_UNAVAILABLE) for no certificate.
+    """
 
     private: _Private
     certificates: Sequence[bytes]
+
+    def __post_init__(self) -> None:
+        if not self.certificates:
+            raise GatewayError(Reason.KEY_UNAVAILABLE, "a key without its certificate")
 
 
 class Ring:

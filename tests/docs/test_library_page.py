@@ -105,6 +105,14 @@ def test_every_stable_name_has_one_place() -> None:
     assert not set(gateway.library.__all__) & set(gateway.smime.__all__)
 
 
+def test_every_reason_of_the_errors_is_one() -> None:
+    table = PAGE.split("## Errors\n", 1)[1].split("\n## ", 1)[0]
+    cells = [line.split("|")[2] for line in table.splitlines() if line.startswith("| ")]
+    told = {each for cell in cells[1:] for each in re.findall(r"`(\w+)`", cell)}
+    assert told
+    assert told <= set(Reason)
+
+
 # The examples
 
 
@@ -247,11 +255,15 @@ def test_a_certificate_that_is_believed(ran: Ran) -> None:
     assert isinstance(ran.names["Ask whether a certificate is to be believed"]["answer"], Trusted)
 
 
-def test_a_key_elsewhere_signs_and_unwraps(ran: Ran) -> None:
-    opened = ran.opened("Blocking")
+@pytest.mark.parametrize("title", ["Blocking", "Awaited"])
+def test_a_key_elsewhere_signs_and_unwraps(ran: Ran, title: str) -> None:
+    opened = ran.opened(title)
     assert b"\r\nyes, 50 mg\r\n" in opened.message
     assert opened.verdict.judged is Judged.SIGNED_UNVERIFIED  # nobody was named to be believed
-    assert b"yes, 50 mg" in verify_message(ran.names["Awaited"]["signed"], ran.folder / "ca.pem")
+    assert [each.signature for layer in opened.verdict.layers for each in layer.signers] == ["good"]
+    assert b"yes, 50 mg" in verify_message(
+        b"Content-Type: " + opened.message.split(b"\r\nContent-Type: ", 1)[1], ran.folder / "ca.pem"
+    )
 
 
 def test_openssl_and_the_library_decrypt_the_file(ran: Ran) -> None:

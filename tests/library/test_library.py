@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -143,8 +144,8 @@ def test_a_certificate_that_may_not_be_used_is_refused(world: World) -> None:
     assert refusal(lambda: protect_message(LETTER, signer=Key(FileKey(late.key), [late.der]), at=AT)) is Reason.EXPIRED
 
 
-def test_a_key_without_certificates_signs_nothing(world: World) -> None:
-    assert refusal(lambda: protect_message(LETTER, signer=Key(world.signer.private, ()), at=AT)) is Reason.KEY_UNAVAILABLE
+def test_there_is_no_key_without_its_certificate(world: World) -> None:
+    assert refusal(lambda: Key(FileKey(world.author.key), ())) is Reason.KEY_UNAVAILABLE
 
 
 def test_a_key_that_is_not_that_of_its_certificate_is_found_out(world: World) -> None:
@@ -181,6 +182,25 @@ class Broken:
 
     def unwrap(self, _wrapped: WrappedKey, /) -> bytes:
         raise GatewayError(Reason.KEY_UNAVAILABLE, "the service is gone")
+
+
+class Guessing(Broken):
+    """A key that did not unwrap what it was given."""
+
+    def unwrap(self, wrapped: WrappedKey, /) -> bytes:
+        return os.urandom(wrapped.length)
+
+
+def test_what_a_key_did_not_unwrap_has_one_reason(world: World) -> None:
+    sealed = protect_message(LETTER, signer=world.signer, readers=[world.reader.der], at=AT)
+    opened = open_message(sealed, keys=[Key(Guessing(), [world.reader.der])], trust=world.trust, at=AT)
+    assert (opened.verdict.judged, opened.verdict.reasons) == (Judged.UNDECRYPTABLE, (Reason.INTEGRITY,))
+    assert b"yes, 50 mg" not in opened.message
+
+
+@pytest.mark.parametrize("garbage", [bytes(range(256)), b"a: b\r\n" * 60_000], ids=["binary", "endless header"])
+def test_what_has_no_header_that_can_be_read_is_an_error(garbage: bytes) -> None:
+    assert refusal(lambda: open_message(garbage)) in (Reason.MALFORMED, Reason.LIMIT)
 
 
 def test_what_a_key_raises_comes_out_as_it_is(world: World) -> None:
