@@ -21,6 +21,7 @@ from gateway.mail.memory import MemoryBody
 from gateway.mail.verdict import Verdict
 from gateway.mail.wire import canonical_form, wire_form
 from gateway.outcome import GatewayError
+from gateway.smime.keys import Mechanism
 from gateway.smime.known import Strength
 from gateway.smime.message import SignedForm
 from gateway.trust.certificate import facts
@@ -52,20 +53,26 @@ def protect_message(
     readers: Sequence[bytes] = (),
     headers: HeaderProtection = BASELINE,
     form: SignedForm = SignedForm.CLEAR,
+    mechanism: Mechanism | None = None,
     floor: Floor = FLOOR,
     at: int | None = None,
 ) -> bytes:
     """``message`` signed by ``signer`` and encrypted to ``readers`` (certificates, DER): by one of the two, or first signed.
 
     ``message`` is RFC 5322, its lines ended by LF throughout or by CRLF; the answer has CRLF. ``headers``: what becomes of its
-    header (RFC 9788); ``form``: how it is signed where it is not encrypted too; ``floor``: the algorithms of a reader whose
-    certificate says nothing. ``at`` is the signing time in microseconds UTC, None for now. Raises :class:`GatewayError`: where a
-    certificate may not be used for this (EXPIRED, NOT_YET_VALID, KEY_USAGE, EKU, WEAK_ALGORITHM, UNSUPPORTED), for the message
-    (MALFORMED, LIMIT), KEY_UNAVAILABLE, OWN_WORK_WRONG; ValueError where neither was asked for. Nothing is then protected in part.
+    header (RFC 9788); ``form``: how it is signed; ``mechanism``: by what, None for what the key does by itself; ``floor``: the
+    least that readers are encrypted to with, and what those get whose certificates say nothing. ``at`` is the signing time in
+    microseconds UTC, None for now.
+
+    Raises :class:`GatewayError`: where a certificate may not be used for this (EXPIRED, NOT_YET_VALID, KEY_USAGE, EKU, CHAIN,
+    WEAK_ALGORITHM, UNSUPPORTED), for the message (MALFORMED, LIMIT), KEY_UNAVAILABLE, OWN_WORK_WRONG; ValueError where neither was
+    asked for. Nothing is then protected in part.
     """
     held = None if signer is None else Key(AtOnce(signer.private), signer.certificates)
     return without_loop(
-        protect_message_async(message, signer=held, readers=readers, headers=headers, form=form, floor=floor, at=at)
+        protect_message_async(
+            message, signer=held, readers=readers, headers=headers, form=form, mechanism=mechanism, floor=floor, at=at
+        )
     )
 
 
@@ -76,6 +83,7 @@ async def protect_message_async(
     readers: Sequence[bytes] = (),
     headers: HeaderProtection = BASELINE,
     form: SignedForm = SignedForm.CLEAR,
+    mechanism: Mechanism | None = None,
     floor: Floor = FLOOR,
     at: int | None = None,
 ) -> bytes:
@@ -86,7 +94,7 @@ async def protect_message_async(
         ring = Ring((signer,))
         ((name, certificates),) = ring.certificates.items()
         _usable(certificates[:1], Purpose.SMIME_SIGNER, moment)
-        signing = ring, SigningKey(name, certificates)
+        signing = ring, SigningKey(name, certificates, mechanism=mechanism)
     _usable(readers, Purpose.SMIME_RECIPIENT, moment)
     body = MemoryBody.of(canonical_form(message))
     return _bytes(await protect_body(body, signing, readers, at=moment, headers=headers, form=form, floor=floor))

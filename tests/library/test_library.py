@@ -19,6 +19,7 @@ from gateway.library import (
     Judged,
     Key,
     Revocation,
+    SignedForm,
     open_message,
     open_message_async,
     protect_message,
@@ -97,6 +98,18 @@ def test_openssl_verifies_what_is_signed_and_decrypts_what_is_encrypted(world: W
     assert b"yes, 50 mg" in verify_message(signed, tmp_path / "root.pem")
     sealed = protect_message(LETTER, readers=[world.reader.der], at=AT)
     assert b"yes, 50 mg" in openssl("cms", "-decrypt", "-recip", reader, "-inkey", key, data=sealed)
+
+
+@pytest.mark.parametrize("form", SignedForm)
+def test_the_signature_is_made_as_asked_for(world: World, tmp_path: Path, form: SignedForm) -> None:
+    (tmp_path / "root.pem").write_bytes(world.root.pem)
+    author = world.root.signer(AUTHOR, "rsa2048")
+    signer = Key(FileKey(author.key), [author.der])
+    signed = protect_message(LETTER, signer=signer, form=form, mechanism=Mechanism.RSA_PSS_SHA384, at=AT)
+    assert (b"multipart/signed" in signed) is (form is SignedForm.CLEAR)
+    openssl("cms", "-verify", "-CAfile", tmp_path / "root.pem", data=signed)
+    (layer,) = open_message(signed, at=AT).verdict.layers
+    assert layer.algorithms == {"signature": "rsa-pss-sha384"}
 
 
 def test_without_trust_a_good_signature_verifies_nothing(world: World) -> None:
