@@ -23,18 +23,30 @@ from gateway.mail.protected import with_parameter
 from gateway.mail.walk import IDENTITY
 from gateway.outcome import GatewayError
 
+MAX_REPEATED: Final = 32 * 1024  # bytes of all elements of a message: each of many small parts would take as much as a header holds
 _BODY: Final = re.compile(rb"<body(?:\s[^<>]*)?>\s*", re.IGNORECASE)
 _SPACE: Final = re.compile(rb"\s*")
 _DOCUMENT: Final = re.compile(rb"<(?:!doctype|html|head|body|frameset)\b", re.IGNORECASE)
 
 
 def with_elements(chunks: Iterable[bytes], hidden: Sequence[Field]) -> tuple[Edit, ...]:
-    """What puts the ``hidden`` fields at the head of each main part of the entity in ``chunks`` that takes them."""
+    """What puts the ``hidden`` fields at the head of each main part of the entity in ``chunks`` that takes them, as far as
+    ``MAX_REPEATED`` goes.
+    """
     lines = [f"{field.name}: {_visible(field.text)}" for field in hidden]
+    edits: list[Edit] = []
+    left = MAX_REPEATED
     try:
-        return tuple(edit for part in main_parts(chunks) for edit in _put(part, lines))
+        for part in main_parts(chunks):
+            element = _element(part, lines)
+            left -= len(element or b"")
+            if left < 0:
+                break
+            if element is not None:
+                edits += _put(part, lines, element)
     except GatewayError:
         return ()  # nobody knows which part a reader takes for the text
+    return tuple(edits)
 
 
 def _visible(text: str) -> str:
@@ -42,14 +54,13 @@ def _visible(text: str) -> str:
     return " ".join("".join(each if each.isprintable() else " " for each in text).split())
 
 
-def _put(part: MainPart, lines: Sequence[str]) -> Iterator[Edit]:
+def _put(part: MainPart, lines: Sequence[str], element: bytes) -> Iterator[Edit]:
     encoding, types = part.head.encoding, part.head.header.all("Content-Type")
     plain = part.head.type.type == "text/plain"
     text = base64_decoded(part.text) if encoding == BASE64 else part.text
     at = 0 if plain else _body_at(text or b"")
-    element = _element(part, lines)
     marked = with_parameter(types[0].raw, PARAMETER, "1") if types else None
-    if text is None or at is None or element is None or marked is None:
+    if text is None or at is None or marked is None:
         return
     if encoding in IDENTITY:
         put = Edit(Span(at, at), element)
@@ -77,8 +88,11 @@ def _element(part: MainPart, lines: Iterable[str]) -> bytes | None:
         return None
     if part.head.encoding == "7bit":
         charset = "us-ascii"
+    whole = "".join(f"{line}\r\n" for line in lines) + "\r\n"
     try:
-        return b"".join(_encoded(each, charset) for each in "".join(f"{line}\r\n" for line in lines) + "\r\n")
+        return whole.encode(charset)
+    except UnicodeEncodeError:
+        return b"".join(_encoded(each, charset) for each in whole)
     except LookupError:
         return None
 

@@ -17,7 +17,7 @@ from gateway.mail.edit import Edit, EditedEntity, edited
 from gateway.mail.entity import MessageEntity
 from gateway.mail.form import Span
 from gateway.mail.legacydisplay import without_elements
-from gateway.mail.legacyelement import with_elements
+from gateway.mail.legacyelement import MAX_REPEATED, with_elements
 from gateway.mail.message import Field, read_header
 from tests.doubles import MemoryBody
 from tests.mail.rfc9788 import COMPLEX_SHY_LEGACY, SHY_LEGACY, Example, content, crlf
@@ -199,4 +199,22 @@ def test_bytes_are_exchanged_where_they_lie(whole: bytes, found: list[tuple[int,
 def test_a_long_text_takes_time_in_proportion_to_it(kind: str, filler: str) -> None:
     begun = time.process_time()
     put(crlf(f"Content-Type: text/{kind}\n\n" + filler * (200_000 // len(filler))))
+    assert time.process_time() - begun < 1
+
+
+def test_as_much_as_the_limit_is_repeated_and_no_more() -> None:
+    """Of three texts as many as there is room for, from the first."""
+    text = "--b\nContent-Type: text/plain\n\nHello\n"
+    mail = crlf("Content-Type: multipart/alternative; boundary=b\n\n" + text * 3 + "--b--\n")
+    for size, parts in ((MAX_REPEATED, 1), (MAX_REPEATED + 1, 0), (MAX_REPEATED // 2, 2), (MAX_REPEATED // 3, 3)):
+        hidden = subject("s" * (size - len("Subject: \r\n\r\n")))
+        assert put(mail, hidden).count(b"Subject: s") == parts
+
+
+def test_a_long_header_in_many_texts_takes_no_time() -> None:
+    hidden = read_header(b"Comments: " + b"c" * 200_000 + b"\r\n\r\n").fields
+    text = "--b\nContent-Type: text/plain\n\nHello\n"
+    mail = crlf("Content-Type: multipart/alternative; boundary=b\n\n" + text * 1000 + "--b--\n")
+    begun = time.process_time()
+    assert put(mail, hidden) == mail
     assert time.process_time() - begun < 1
