@@ -105,11 +105,6 @@ def seven_bit(entity: Entity, utf8_headers: bool) -> Entity:
     return SevenBitEntity(entity, encodings)
 
 
-def is_seven_bit(entity: Entity) -> bool:
-    """Whether every byte of ``entity`` is ASCII."""
-    return all(chunk.isascii() for chunk in entity.chunks())
-
-
 def _is_clean(entity: Entity) -> bool:
     lines = _Lines()
     for chunk in _whole_breaks(entity.chunks()):

@@ -13,7 +13,6 @@ from gateway.outcome import GatewayError, Reason
 INTEGER: Final = 0x02
 BIT_STRING: Final = 0x03
 OCTET_STRING: Final = 0x04
-NULL_TAG: Final = 0x05
 OBJECT_IDENTIFIER: Final = 0x06
 UTC_TIME: Final = 0x17
 GENERALIZED_TIME: Final = 0x18

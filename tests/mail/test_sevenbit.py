@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.mail.mime import MimeError
-from gateway.mail.sevenbit import is_seven_bit, seven_bit
+from gateway.mail.sevenbit import seven_bit
 from gateway.mail.walk import Aside, Content, Delimiter, Head, walk
 
 ACCENTS = "Compte rendu : œdème, à surveiller.\r\n".encode()
@@ -215,8 +215,3 @@ def test_walking_loses_no_byte_and_does_not_depend_on_the_pieces(pieces: list[by
 def test_pieces_tell_what_they_are() -> None:
     kinds = [type(piece) for piece in walk(Bytes(multipart(BASE64, preamble=b"pre\r\n")).chunks())]
     assert kinds == [Head, Aside, Delimiter, Head, Content, Delimiter]
-
-
-def test_is_seven_bit() -> None:
-    assert is_seven_bit(Bytes(b"abc"))
-    assert not is_seven_bit(Bytes(TEXT8))
