@@ -6,11 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Final, Self
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
-from gateway.config.kinds import CertificateFile, Pattern, Reading, contents, wrong
+from gateway.config.kinds import CertificateFile, Pattern, Reading, contents, first_certificate, wrong
 from gateway.config.section import Section
 from gateway.outcome import GatewayError
 from gateway.smime.algorithms import ContentCipher, KeyTransport
@@ -22,11 +20,6 @@ from gateway.trust.suitability import unsuitable
 CIPHERS: Final = tuple(ContentCipher)
 """The weakest first, as they are declared."""
 TRANSPORTS: Final = tuple(KeyTransport)
-
-
-def first_certificate(data: bytes) -> bytes:
-    """The first certificate of a PEM file, DER."""
-    return x509.load_pem_x509_certificates(data)[0].public_bytes(Encoding.DER)
 
 
 def _encrypted_to(file: Path, info: ValidationInfo) -> Path:

@@ -11,12 +11,11 @@ from gateway.mail.entity import LEFT_OUT, Split, split_header
 from gateway.mail.form import form_of, is_structure
 from gateway.mail.message import MAX_FIELDS, MAX_HEADER, Field, Header, MessageError
 from gateway.mail.protected import PROMOTED, is_composers, type_of, with_parameter
+from gateway.mail.sevenbit import MAX_LINE
+from gateway.mail.walk import LAYERS
 from gateway.outcome import GatewayError, Reason
 
-MAX_LINE: Final = 998  # RFC 5322 2.1.1
-
 _COLON, _SPACE = b": "
-_LAYERS: Final = frozenset({"multipart/signed", "multipart/encrypted"})
 _DEFAULT_TYPE: Final = Field("Content-Type", b"Content-Type: text/plain\r\n")  # RFC 2045 5.2
 
 
@@ -36,7 +35,7 @@ def is_layer(header: Header) -> bool:
     """
     kind = type_of(header)
     if kind is not None:
-        return kind.type in _LAYERS or is_structure(kind, header)
+        return kind.type in LAYERS or is_structure(kind, header)
     try:
         return form_of(header) is not None
     except GatewayError:

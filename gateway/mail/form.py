@@ -11,6 +11,7 @@ from typing import Final
 from gateway.mail.body import Body
 from gateway.mail.message import Header
 from gateway.mail.mime import Base64Bytes, ContentType, MimeError, parse_content_type, parse_transfer_encoding
+from gateway.mail.walk import IDENTITY
 from gateway.outcome import Reason
 
 OPAQUE: Final = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime"})
@@ -18,7 +19,6 @@ SIGNATURE: Final = frozenset({"application/pkcs7-signature", "application/x-pkcs
 _BY_NAME: Final = "application/octet-stream"
 _FILE: Final = re.compile(rb"""filename\*?\s*=\s*"?[^";]*\.(p7[a-z])["\s]*(?:;|$)""", re.IGNORECASE)
 _MAX_DELIMITER: Final = 1000  # bytes of a delimiter line with the white space behind it
-_IDENTITY: Final = frozenset({"7bit", "8bit", "binary"})
 
 
 class Form(Enum):
@@ -92,7 +92,7 @@ def decoded(body: Body, header: Header) -> Iterator[bytes]:
 
 def without_encoding(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
     """``chunks`` without the transfer encoding of that name. Raises :class:`MimeError` as :func:`decoded` does."""
-    if encoding in _IDENTITY:
+    if encoding in IDENTITY:
         yield from chunks
     elif encoding == "base64":
         decoder = Base64Bytes()

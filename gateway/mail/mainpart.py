@@ -17,7 +17,6 @@ MAX_TEXT: Final = 64 * 1024
 
 _SPACE: Final = b"\r\n \t"
 _TEXTS: Final = frozenset({"text/plain", "text/html"})
-_LAYERS: Final = frozenset({"multipart/signed", "multipart/encrypted"})  # what is in them must keep its bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +115,7 @@ class _Tree:
             main = main and parent.main and (parent.alternative or parent.children == 1)
         self.wrapped = head.kind is Kind.MESSAGE
         if head.type.type.startswith("multipart/"):
-            inside = main and head.type.type not in _LAYERS
+            inside = main and head.kind is Kind.MULTIPART  # not in what must keep its bytes
             self.opened.append(_Multipart(head.type.boundary or b"", head.type.type == "multipart/alternative", inside))
         return main
 

@@ -20,6 +20,7 @@ from gateway.mail.entity import LEFT_OUT
 from gateway.mail.form import form_of
 from gateway.mail.message import Field, Header, read_header
 from gateway.mail.mime import MAX_PARAMETERS, MAX_VALUE, ContentType, parse_content_type, parse_transfer_encoding
+from gateway.mail.walk import IDENTITY
 from gateway.outcome import GatewayError
 
 # What may be promoted: what a sender says of a message (RFC 5322 3.6.1 to 3.6.5), but for Bcc. No trace, no mark, nothing that a
@@ -39,7 +40,6 @@ _ADDED_ON_THE_WAY: Final = frozenset({"date", "message-id"})
 _CIPHER: Final = "cipher"
 _MEANT: Final = frozenset({"clear", _CIPHER})
 _WRAPPER: Final = "message/rfc822"
-_IDENTITY: Final = frozenset({"7bit", "8bit", "binary"})
 
 
 @lru_cache(maxsize=1024)
@@ -91,7 +91,7 @@ def is_wrapper(payload: Header) -> bool:
         return False
     encodings = payload.all("Content-Transfer-Encoding")
     try:
-        plain = len(encodings) < 2 and parse_transfer_encoding(encodings[0].value if encodings else None) in _IDENTITY
+        plain = len(encodings) < 2 and parse_transfer_encoding(encodings[0].value if encodings else None) in IDENTITY
     except GatewayError:
         return False
     return plain and kind.params.get("forwarded", "").lower() == "no"

@@ -19,6 +19,7 @@ MAX_ALL_FIELDS: Final = 100_000  # fields in them
 _LONGEST_DELIMITER: Final = 1000
 
 IDENTITY: Final = frozenset({"7bit", "8bit", "binary"})
+LAYERS: Final = frozenset({"multipart/signed", "multipart/encrypted"})  # what is in them must keep its bytes
 _DIGEST_PART: Final = ContentType("message/rfc822", {})  # RFC 2046 5.1.5
 
 
@@ -166,7 +167,7 @@ def _kind(name: str, encoding: str) -> Kind:
     if name.startswith("multipart/"):
         if encoding not in IDENTITY:  # RFC 2045 6.4
             raise MimeError(Reason.MALFORMED, "multipart with a transfer encoding")
-        return Kind.FIXED if name in {"multipart/signed", "multipart/encrypted"} else Kind.MULTIPART
+        return Kind.FIXED if name in LAYERS else Kind.MULTIPART
     if encoding not in IDENTITY:
         return Kind.FIXED
     if name in {"message/rfc822", "message/news"}:

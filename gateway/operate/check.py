@@ -10,8 +10,7 @@ from typing import Final
 
 import click
 
-from gateway.config.encryption import first_certificate
-from gateway.config.kinds import contents
+from gateway.config.kinds import contents, first_certificate
 from gateway.config.load import load
 from gateway.config.model import Config, KeyPurpose, Missing, Organisation, Protection, Revocation, TlsMode
 from gateway.config.words import Mode
