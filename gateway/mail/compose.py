@@ -11,8 +11,8 @@ from gateway.mail.entity import LEFT_OUT, Split, split_header
 from gateway.mail.form import form_of, is_structure
 from gateway.mail.message import MAX_FIELDS, MAX_HEADER, Field, Header, MessageError
 from gateway.mail.protected import PROMOTED, is_composers, type_of, with_parameter
-from gateway.mail.sevenbit import MAX_LINE
 from gateway.mail.walk import LAYERS
+from gateway.mail.wire import MAX_LINE
 from gateway.outcome import GatewayError, Reason
 
 _COLON, _SPACE = b": "

@@ -16,9 +16,9 @@ from gateway.mail.entity import Entity
 from gateway.mail.message import Field
 from gateway.mail.mime import Base64Lines, MimeError
 from gateway.mail.walk import IDENTITY, Aside, Content, Delimiter, Head, Kind, walk
+from gateway.mail.wire import MAX_LINE
 from gateway.outcome import GatewayError, Reason
 
-MAX_LINE: Final = 998  # RFC 5322 2.1.1
 _HIGH: Final = bytes(range(0x80, 0x100))
 _BAD: Final = re.compile(rb"[\x80-\xff\0]|\r(?!\n)|(?<!\r)\n|[^\r\n]{999}")
 _UTF8_BAD: Final = re.compile(rb"\0|\r(?!\n)|(?<!\r)\n|[^\r\n]{999}")

@@ -10,7 +10,7 @@ from gateway.mail.compose import Composed, compose, is_layer
 from gateway.mail.confidentiality import Headers
 from gateway.mail.message import MAX_FIELDS, MAX_HEADER, read_header
 from gateway.mail.protected import PROMOTED, Protected, is_tampered, protected_in, with_protected
-from gateway.mail.sevenbit import MAX_LINE
+from gateway.mail.wire import MAX_LINE
 from gateway.outcome import GatewayError, Reason
 from tests.mail.rfc9788 import EXAMPLES, Example, crlf, fields
 
