@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,6 +17,7 @@ from gateway.flow.besides import besides
 from gateway.flow.decide import KnownCapabilities, find_reader
 from gateway.flow.evidence import Evidence, Unusable
 from gateway.mail.address import Address, AddressError, parse_address
+from gateway.mail.confidentiality import NOT_PROTECTED
 from gateway.mail.envelope import Direction, Role
 from gateway.mail.message import Header, read_header
 from gateway.operate.output import Exit, Settings, answer, command_options
@@ -170,7 +172,8 @@ async def _certify(config: Config, evidence: Evidence, known: KnownCapabilities,
     ending = without_certificate(planned, found.reason, found.detail)
     if ending is None:
         missing = {"unprotected_because": str(found.reason), "detail": found.detail}
-        return outcome, planned, facts | missing
+        left = replace(planned, protection=Protection.UNPROTECTED, sign_key=None, headers=NOT_PROTECTED)
+        return outcome, left, facts | missing
     return ending, planned, facts
 
 
@@ -194,8 +197,7 @@ def _facts(recipient: Address, outcome: Outcome, planned: Plan | None, facts: di
         told |= {"reason": str(outcome.reason), "detail": outcome.detail, "public": explanation.public}
         told |= {"owner": explanation.owner, "next_step": explanation.next_step}
     if planned is not None and planned.mode is Mode.OBSERVE:
-        would = "unprotected" if "unprotected_because" in told else told["protection"]
-        told["would"] = would if told["outcome"] == "deliver" else told["outcome"]
+        told["would"] = told["protection"] if told["outcome"] == "deliver" else told["outcome"]
         told |= {"outcome": "deliver", "protection": str(Protection.UNPROTECTED)}
     return told
 

@@ -208,3 +208,21 @@ def test_a_rule_that_only_observes_says_what_it_would_do(site: Path, ask: Ask, r
     assert re.search(r"enforced +refused\n", people.stdout)
     checked = run("check")
     assert "note: rule trial only observes: what it would protect, hold or refuse leaves unprotected" in checked.stdout
+
+
+@pytest.mark.parametrize("mode", ["enforce", "observe"])
+def test_what_leaves_in_clear_for_want_of_a_certificate_is_said_to_be_neither_signed_nor_protected(
+    site: Path, ask: Ask, run: Run, mode: str
+) -> None:
+    text = (site / "gateway.toml").read_text()
+    loose = f'[[rule]]\nname = "loose"\nprotect = "both"\nmissing = "unprotected"\nmode = "{mode}"\n'
+    loose += 'when = { recipient = ["@laboratory.example"] }\n\n'
+    (site / "gateway.toml").write_text(text.replace("[[rule]]", loose + "[[rule]]", 1))
+    status, told = explain(ask, "cardiology@hospital.example", "nobody@laboratory.example")
+    assert (status, told["outcome"], told["rule"]) == (0, "deliver", "loose")
+    assert (told["protection"], told["unprotected_because"]) == ("unprotected", "NO_CERTIFICATE")
+    assert (told["sign_key"], told["signed_form"], told["headers"], told["legacy_display"]) == (None, None, "off", False)
+    assert told.get("would") == ("unprotected" if mode == "observe" else None)
+    people = run("explain", "--from", "cardiology@hospital.example", "--to", "nobody@laboratory.example").stdout
+    assert "unprotected" in people.splitlines()[0]
+    assert not re.search(r"signed by|headers", people)
