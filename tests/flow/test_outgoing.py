@@ -64,14 +64,15 @@ def verified(message: bytes, root: Ca, folder: Path) -> bytes:
 
 
 def readers_in(mail: Mail) -> set[int]:
-    """The serial numbers in the RecipientInfos, as another library reads them."""
+    """The serial numbers in the RecipientInfos, as another library reads them; none is there twice."""
     body = bytes_of(mail).split(b"\r\n\r\n", 1)[1]
     infos = cms.ContentInfo.load(base64.b64decode(body))["content"]["recipient_infos"]
-    found: set[int] = set()
+    found: list[int] = []
     for info in infos:
         people = [info.chosen["rid"]] if info.name == "ktri" else [key["rid"] for key in info.chosen["recipient_encrypted_keys"]]
-        found.update(person.chosen["serial_number"].native for person in people)
-    return found
+        found += [person.chosen["serial_number"].native for person in people]
+    assert len(set(found)) == len(found)
+    return set(found)
 
 
 async def test_openssl_opens_and_verifies_what_leaves(
