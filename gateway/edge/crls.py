@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from gateway.outcome import GatewayError
-from gateway.trust.revocation import Crl, CrlError, CrlFailed
+from gateway.trust.answer import Answer, Failed, read_answer
+from gateway.trust.crl import Crl
+from gateway.trust.judgement import Need, NeedKind
 
 REFRESH: Final = 3600 * 1_000_000
 """A CRL is fetched again after an hour, in microseconds: publishers revoke between two announced CRLs."""
@@ -34,33 +36,35 @@ class Get(Protocol):
 class _Known:
     """``until``: when it is time to ask again, microseconds UTC."""
 
-    answer: Crl | CrlFailed
+    answer: Answer
     until: int
 
 
 class CrlCache:
-    """A :class:`gateway.trust.sources.CrlSource`."""
+    """A :class:`gateway.trust.sources.Source`."""
 
     def __init__(self, fetcher: Get, folder: Path) -> None:
         """``folder`` is created, for its owner alone."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._fetcher = fetcher
         self._folder = folder
-        self._known: dict[str, _Known] = {}
-        self._flights: dict[tuple[str, bytes], asyncio.Task[Crl | CrlFailed]] = {}
+        self._known: dict[Need, _Known] = {}
+        self._flights: dict[Need, asyncio.Task[Answer]] = {}
 
-    def current(self, url: str, at: int) -> Crl | CrlFailed | None:
-        """What is known about ``url``; None where it is time to ask."""
-        known = self._known.get(url)
+    def known(self, need: Need, at: int) -> Answer | None:
+        """What is known about ``need``; None where it is time to ask."""
+        known = self._known.get(need)
         return known.answer if known is not None and at < known.until else None
 
-    async def fetch(self, url: str, issuer: bytes, at: int) -> Crl | CrlFailed:
-        """The CRL at ``url``, signed by ``issuer`` (DER). Whoever asks while it is being fetched waits for the same answer."""
-        flight = self._flights.get((url, issuer))
+    async def fetch(self, need: Need, at: int) -> Answer:
+        """The CRL that is needed. Whoever asks while it is being fetched waits for the same answer."""
+        if need.kind is not NeedKind.CRL:
+            return self._remember(need, Failed(f"{need.url}: nothing is asked there"), at + FAILURE_LASTS, at)
+        flight = self._flights.get(need)
         if flight is None:
-            flight = asyncio.create_task(self._fetch(url, issuer, at))
-            self._flights[url, issuer] = flight
-            flight.add_done_callback(lambda _: self._flights.pop((url, issuer), None))
+            flight = asyncio.create_task(self._fetch(need, at))
+            self._flights[need] = flight
+            flight.add_done_callback(lambda _: self._flights.pop(need, None))
         # Shielded: one asker whose time is up must not take the answer away from the others.
         return await asyncio.shield(flight)
 
@@ -71,45 +75,45 @@ class CrlCache:
             flight.cancel()
         await asyncio.gather(*flights, return_exceptions=True)
 
-    async def _fetch(self, url: str, issuer: bytes, at: int) -> Crl | CrlFailed:
-        path = self._folder / f"{hashlib.sha256(url.encode()).hexdigest()}.crl"
-        kept, written = await asyncio.to_thread(_read, path, issuer)
+    async def _fetch(self, need: Need, at: int) -> Answer:
+        path = self._folder / f"{hashlib.sha256(need.url.encode()).hexdigest()}.crl"
+        kept, written = await asyncio.to_thread(_read, path, need)
         if kept is not None and kept.current(at) and written <= at < written + REFRESH:
-            return self._remember(url, kept, written + REFRESH, at)  # another process was here first
+            return self._remember(need, kept, written + REFRESH, at)  # another process was here first
         try:
-            content = await self._fetcher.fetch(url)
-            fresh = await asyncio.to_thread(_parse, content, issuer)
+            content = await self._fetcher.fetch(need.url)
+            fresh = await asyncio.to_thread(_parse, content, need)
         except GatewayError as error:
             if kept is not None and kept.current(at):
-                return self._remember(url, kept, at + FAILURE_LASTS, at)
-            return self._remember(url, CrlFailed(f"{url}: {error.detail}"), at + FAILURE_LASTS, at)
+                return self._remember(need, kept, at + FAILURE_LASTS, at)
+            return self._remember(need, Failed(f"{need.url}: {error.detail}"), at + FAILURE_LASTS, at)
         if kept is not None and kept.this_update > fresh.this_update:
-            return self._remember(url, kept, at + FAILURE_LASTS, at)
+            return self._remember(need, kept, at + FAILURE_LASTS, at)
         await asyncio.to_thread(_write, path, content, at)
-        return self._remember(url, fresh, at + REFRESH, at)
+        return self._remember(need, fresh, at + REFRESH, at)
 
-    def _remember(self, url: str, answer: Crl | CrlFailed, until: int, at: int) -> Crl | CrlFailed:
+    def _remember(self, need: Need, answer: Answer, until: int, at: int) -> Answer:
         if isinstance(answer, Crl) and answer.next_update is not None:
             until = max(min(until, answer.next_update), at + FAILURE_LASTS)
         if len(self._known) >= MAX_PLACES:
             self._known.pop(next(iter(self._known)))
-        self._known[url] = _Known(answer, until)
+        self._known[need] = _Known(answer, until)
         return answer
 
 
-def _parse(content: bytes, issuer: bytes) -> Crl:
-    crl = Crl(content)
-    if not crl.signed_by(issuer):
-        raise CrlError("not signed by the issuer of the certificate that names this place")
-    return crl
+def _parse(content: bytes, need: Need) -> Crl:
+    answer = read_answer(need, [content])
+    if not isinstance(answer, Crl):
+        raise TypeError(f"asked for {need.kind}")
+    return answer
 
 
-def _read(path: Path, issuer: bytes) -> tuple[Crl | None, int]:
+def _read(path: Path, need: Need) -> tuple[Crl | None, int]:
     """What was kept, and when it was written (microseconds UTC). A file that is damaged is as good as none."""
     try:
         written = path.stat().st_mtime_ns // 1000
-        return _parse(path.read_bytes(), issuer), written
-    except (OSError, CrlError):
+        return _parse(path.read_bytes(), need), written
+    except (OSError, GatewayError):
         return None, 0
 
 

@@ -12,15 +12,16 @@ from gateway.events import FetchFailed, Observer
 from gateway.flow.circles import Circle, Circles
 from gateway.mail.address import Address
 from gateway.outcome import Reason
+from gateway.trust.answer import Answer, Failed
 from gateway.trust.certificate import MAX_URLS, Binding, CertificateError, CertificateFacts, binds, facts
-from gateway.trust.judgement import Assurance, Distrusted, Needs, Purpose, Trusted
+from gateway.trust.judgement import Assurance, Distrusted, Need, Needs, Purpose, Trusted
 from gateway.trust.path import judge
-from gateway.trust.revocation import Crl, CrlEvidence, CrlFailed
-from gateway.trust.sources import CrlSource, Directory, DirectoryError, Found
+from gateway.trust.rules import Rules
+from gateway.trust.sources import AtHand, Directory, DirectoryError, Found, Source
 from gateway.trust.zone import match_peer
 
 BUDGET_SECONDS: Final = 15.0
-"""How long one question may wait for CRLs in all; what has not come by then counts as failed."""
+"""How long one question may wait for what it needs in all; what has not come by then counts as failed."""
 NOTHING_FOUND_SECONDS: Final = 60.0
 MAX_CANDIDATES: Final = 16
 _REMEMBERED: Final = 20_000
@@ -60,12 +61,12 @@ class Signed:
 
 
 class Evidence:
-    """Answers for recipients, signers and peers. One for each generation of the configuration; CRLs outlive it."""
+    """Answers for recipients, signers and peers. One for each generation of the configuration; what was fetched outlives it."""
 
-    def __init__(self, circles: Circles, crls: CrlSource, observer: Observer, now: Callable[[], int]) -> None:
+    def __init__(self, circles: Circles, source: Source, observer: Observer, now: Callable[[], int]) -> None:
         """``now`` in microseconds UTC."""
         self._circles = circles
-        self._crls = crls
+        self._source = source
         self._observer = observer
         self._now = now
         self._known: dict[tuple[str, str], tuple[int, Found]] = {}
@@ -175,35 +176,36 @@ class Evidence:
     async def _judge(
         self, certificate: bytes, others: Sequence[bytes], circle: Circle, purpose: Purpose, at: int
     ) -> Trusted | Distrusted:
-        fetched: dict[str, Crl | CrlFailed] = {}
+        fetched: dict[Need, Answer] = {}
         deadline = asyncio.get_running_loop().time() + BUDGET_SECONDS
+        rules = Rules(circle.anchors, purpose, circle.revocation)
 
-        def known(url: str) -> Crl | CrlFailed | None:
-            return fetched[url] if url in fetched else self._crls.current(url, self._now())
+        def known(need: Need) -> Answer | None:
+            return fetched[need] if need in fetched else self._source.known(need, self._now())
 
         for _ in range(_ROUNDS):
-            answer = judge(certificate, others, circle.anchors, CrlEvidence(known), purpose, circle.revocation, at)
+            answer = judge(certificate, AtHand(tuple(others), known=known), at, rules)
             if not isinstance(answer, Needs):
                 return answer
             await self._fetch(answer, fetched, deadline)
-        return Distrusted(Reason.REVOCATION_UNKNOWN, "too many places of CRLs")
+        return Distrusted(Reason.REVOCATION_UNKNOWN, "too many places to ask")
 
-    async def _fetch(self, needs: Needs, fetched: dict[str, Crl | CrlFailed], deadline: float) -> None:
-        """All at once, into ``fetched``; every URL of ``needs`` has an answer there when this returns."""
+    async def _fetch(self, needs: Needs, fetched: dict[Need, Answer], deadline: float) -> None:
+        """All at once, into ``fetched``; every one of ``needs`` has an answer there when this returns."""
 
-        async def one(url: str, issuer: bytes) -> None:
+        async def one(need: Need) -> None:
             try:
                 async with asyncio.timeout_at(deadline):
-                    fetched[url] = await self._crls.fetch(url, issuer, self._now())
+                    fetched[need] = await self._source.fetch(need, self._now())
             except TimeoutError:
-                fetched[url] = CrlFailed(f"{_public(url)}: no answer within {BUDGET_SECONDS:g} s")
-            answer = fetched[url]
-            if isinstance(answer, CrlFailed):
-                self._observer.see(FetchFailed(source=_public(url), detail=answer.detail))
+                fetched[need] = Failed(f"{_public(need.url)}: no answer within {BUDGET_SECONDS:g} s")
+            answer = fetched[need]
+            if isinstance(answer, Failed):
+                self._observer.see(FetchFailed(source=_public(need.url), detail=answer.detail))
 
         async with asyncio.TaskGroup() as group:
-            for url, issuer in zip(needs.urls, needs.issuers, strict=True):
-                group.create_task(one(url, issuer))
+            for need in needs.needs:
+                group.create_task(one(need))
 
 
 _OTHER_PURPOSE: Final = frozenset({Reason.KEY_USAGE, Reason.EKU, Reason.ADDRESS_MISMATCH, Reason.MALFORMED})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from cryptography.x509.oid import ExtensionOID, NameOID
 
 from gateway.mail.address import Address, AddressError, normal_domain, parse_address
 from gateway.outcome import GatewayError, Reason
+from gateway.trust.moment import microseconds
 from gateway.trust.name import NormalName, normal_name
 
 MAX_CERTIFICATE: Final = 64 * 1024
@@ -52,7 +52,6 @@ _KEY_USAGES: Final = (
     "key_cert_sign",
     "crl_sign",
 )
-_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 class CertificateError(GatewayError):
@@ -189,8 +188,8 @@ def _facts_of(parsed: x509.Certificate, digest: bytes) -> CertificateFacts:
         subject_name=normal_name(parsed.subject),
         issuer_name=normal_name(parsed.issuer),
         serial=parsed.serial_number,
-        not_before=_us(parsed.not_valid_before_utc),
-        not_after=_us(parsed.not_valid_after_utc),
+        not_before=microseconds(parsed.not_valid_before_utc),
+        not_after=microseconds(parsed.not_valid_after_utc),
         emails=tuple(dict.fromkeys(_emails(parsed, alternatives))),
         dns_names=tuple(dict.fromkeys(_dns_names(alternatives))),
         key=_key(parsed),
@@ -206,10 +205,6 @@ def _facts_of(parsed: x509.Certificate, digest: bytes) -> CertificateFacts:
             oid.dotted_string for oid, extension in extensions.items() if extension.critical and oid not in _UNDERSTOOD
         ),
     )
-
-
-def _us(moment: dt.datetime) -> int:
-    return (moment - _EPOCH) // dt.timedelta(microseconds=1)
 
 
 def _emails(parsed: x509.Certificate, alternatives: list[x509.GeneralName]) -> Iterator[Address]:

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 from gateway.outcome import Reason
 from gateway.trust.anchors import Anchors
-from gateway.trust.judgement import Distrusted, Needs, Purpose, Revocation, Trusted
+from gateway.trust.answer import Failed
+from gateway.trust.crl import Crl
+from gateway.trust.judgement import Distrusted, Need, Needs, Purpose, Revocation, Trusted
 from gateway.trust.path import judge
-from gateway.trust.revocation import Crl, CrlEvidence, CrlFailed
+from gateway.trust.rules import Rules
+from gateway.trust.sources import AtHand
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +20,7 @@ class GivenTrust:
     """Whom to believe: those below the anchors that were given, as far as the CRLs that were given tell. Nothing is fetched."""
 
     anchors: Anchors
-    crls: CrlEvidence
+    crls: tuple[Crl, ...]
     revocation: Revocation
 
     @classmethod
@@ -26,13 +29,16 @@ class GivenTrust:
 
         Raises :class:`gateway.trust.certificate.CertificateError` for what is no certificate.
         """
-        return cls(
-            Anchors(anchors), CrlEvidence(lambda url: CrlFailed(f"{url}: not among the CRLs given"), tuple(crls)), revocation
-        )
+        return cls(Anchors(anchors), tuple(crls), revocation)
 
     def judge(self, certificate: bytes, others: Sequence[bytes], purpose: Purpose, at: int) -> Trusted | Distrusted:
         """Whether ``certificate`` (DER) is to be believed at ``at`` (microseconds UTC)."""
-        answer = judge(certificate, others, self.anchors, self.crls, purpose, self.revocation, at)
+        at_hand = AtHand(tuple(others), self.crls, known=_not_given)
+        answer = judge(certificate, at_hand, at, Rules(self.anchors, purpose, self.revocation))
         if isinstance(answer, Needs):
-            return Distrusted(Reason.REVOCATION_UNKNOWN, f"no CRL was given for {', '.join(answer.urls)}")
+            return Distrusted(Reason.REVOCATION_UNKNOWN, "not decided by what was given")
         return answer
+
+
+def _not_given(need: Need) -> Failed:
+    return Failed(f"{need.url}: not among the CRLs given")

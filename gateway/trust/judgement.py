@@ -51,16 +51,33 @@ class Distrusted:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
-    """Cannot say before these URLs (CRLs) have been fetched, or have failed and stand in the evidence as failed.
+class NeedKind(StrEnum):
+    """What is to be fetched."""
 
-    ``issuers`` has, place by place, the DER of the certificate that must have signed the CRL: what somebody else signed is
-    not worth keeping. Every URL stands in a certificate that leads to an anchor.
+    CRL = "crl"
+    OCSP = "ocsp"
+    CERTIFICATE = "certificate"
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """One thing to be fetched from ``url`` (``http``, ``https`` or ``ldap``), which stands in a certificate.
+
+    ``issuer`` is DER: of a CRL or an OCSP answer the authority that must have made it, which leads to an anchor; of certificates
+    the one whose issuer is looked for. ``request`` is the OCSPRequest (DER, RFC 6960 4.1), empty for the others.
     """
 
-    urls: tuple[str, ...]
-    issuers: tuple[bytes, ...]
+    kind: NeedKind
+    url: str
+    issuer: bytes
+    request: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """Cannot say before these have been fetched, or have failed and are known as failed."""
+
+    needs: tuple[Need, ...]
 
 
 Judgement = Trusted | Distrusted | Needs

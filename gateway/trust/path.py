@@ -24,66 +24,59 @@ from gateway.outcome import Reason
 from gateway.trust.anchors import Anchors, Chain
 from gateway.trust.certificate import CertificateError, CertificateFacts, facts
 from gateway.trust.constraints import forbidden
-from gateway.trust.judgement import Distrusted, Judgement, Needs, Purpose, Revocation, Trusted
-from gateway.trust.revocation import TOLERANCE, CrlEvidence, Revoked, Unknown, Wanted, status
-from gateway.trust.suitability import date_text, outside, unsuitable_authority, unusable
+from gateway.trust.judgement import Distrusted, Judgement, Need, Needs, Purpose, Revocation, Trusted
+from gateway.trust.moment import TOLERANCE, as_datetime, as_text
+from gateway.trust.revocation import Revoked, Unknown, Wanted, status
+from gateway.trust.rules import Rules
+from gateway.trust.sources import AtHand
+from gateway.trust.suitability import unsuitable, unsuitable_authority
 
 MAX_OTHERS: Final = 64
 MAX_DEPTH: Final = 8
 MAX_VISITS: Final = 64
 MAX_PATHS: Final = 8
 
-_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
+def judge(certificate: bytes, at_hand: AtHand, at: int, rules: Rules) -> Judgement:
+    """Whether ``certificate`` (DER) is to be believed under ``rules`` at ``at`` (microseconds UTC).
 
-def judge(
-    certificate: bytes,
-    others: Sequence[bytes],
-    anchors: Anchors,
-    crls: CrlEvidence,
-    purpose: Purpose,
-    revocation: Revocation,
-    at: int,
-) -> Judgement:
-    """Whether ``certificate`` (DER) is to be believed for ``purpose`` at ``at`` (microseconds UTC).
-
-    ``others`` are certificates that may lie between it and the ``anchors``: found, not believed. Under ``HARD`` every
-    certificate of the path but the anchor needs a current CRL of its issuer (one that names no place of a CRL has none, unless
-    ``crls`` holds it as given); under ``SOFT`` a missing one is a mark; under ``UNSAFE_OFF`` nobody asks. A path once found is
-    remembered in ``anchors``; revocation is looked up each time.
+    Under ``HARD`` every certificate of the path but the anchor needs a current CRL of its issuer (one that names no place of a
+    CRL has none, unless one was given); under ``SOFT`` a missing one is a mark; under ``UNSAFE_OFF`` nobody asks. A path once
+    found is remembered in the anchors; revocation is looked up each time.
     """
+    anchors, purpose = rules.anchors, rules.purpose
     try:
         leaf = facts(certificate)
     except CertificateError as error:
         return Distrusted(error.reason, error.detail)
     chain = anchors.remembered(leaf, purpose, at)
     if chain is None:
-        found = _find(certificate, leaf, others, anchors, purpose, at)
+        found = _find(certificate, leaf, at_hand.others, anchors, purpose, at)
         if isinstance(found, Distrusted):
             return found
         chain = found
         anchors.remember(chain, purpose)
-    if revocation is Revocation.UNSAFE_OFF:
+    if rules.revocation is Revocation.UNSAFE_OFF:
         return Trusted(chain.path)
-    return _revocation(chain, crls, revocation, at)
+    return _revocation(chain, at_hand, rules, at)
 
 
-def _revocation(chain: Chain, crls: CrlEvidence, revocation: Revocation, at: int) -> Judgement:
-    wanted: dict[str, bytes] = {}
+def _revocation(chain: Chain, at_hand: AtHand, rules: Rules, at: int) -> Judgement:
+    wanted: dict[Need, None] = {}
     unknown: list[str] = []
     for issuer, certificate in zip(chain.path, chain.facts[1:], strict=False):
-        answer = status(certificate, issuer, crls, at)
+        answer = status(certificate, issuer, at_hand, at)
         if isinstance(answer, Revoked):
-            return Distrusted(Reason.REVOKED, f"{certificate.subject}: revoked since {date_text(answer.since)}")
+            return Distrusted(Reason.REVOKED, f"{certificate.subject}: revoked since {as_text(answer.since)}")
         if isinstance(answer, Wanted):
-            wanted.setdefault(answer.url, issuer)
+            wanted[answer.need] = None
         elif isinstance(answer, Unknown):
             unknown.append(answer.detail)
     if wanted:
-        return Needs(tuple(wanted), tuple(wanted.values()))
+        return Needs(tuple(wanted))
     if not unknown:
         return Trusted(chain.path)
-    if revocation is Revocation.HARD:
+    if rules.revocation is Revocation.HARD:
         return Distrusted(Reason.REVOCATION_UNKNOWN, "; ".join(unknown))
     return Trusted(chain.path, (Reason.REVOCATION_UNKNOWN,))
 
@@ -165,13 +158,21 @@ def _constrained(path: tuple[bytes, ...]) -> Distrusted | None:
     return None if name is None else Distrusted(Reason.CHAIN, f"{leaf.subject}: an authority may not issue for {name}")
 
 
+def _outside(certificate: CertificateFacts, at: int) -> Distrusted | None:
+    if at > certificate.not_after + TOLERANCE:
+        return Distrusted(Reason.EXPIRED, f"{certificate.subject}: expired {as_text(certificate.not_after)}")
+    if at < certificate.not_before - TOLERANCE:
+        return Distrusted(Reason.NOT_YET_VALID, f"{certificate.subject}: not valid before {as_text(certificate.not_before)}")
+    return None
+
+
 def _rfc5280(path: tuple[bytes, ...], at: int) -> Distrusted | None:
     """RFC 5280 6.1 along ``path``. Whatever the library stumbles over is a path we do not believe."""
     try:
         anchor, *between, leaf = (asn1.Certificate.load(der, strict=True) for der in path)
         context = ValidationContext(
             trust_manager=SimpleTrustManager(),  # type: ignore[no-untyped-call] # empty: the path is found already
-            moment=_EPOCH + dt.timedelta(microseconds=at),
+            moment=as_datetime(at),
             time_tolerance=dt.timedelta(microseconds=TOLERANCE),
             revinfo_policy=CertRevTrustPolicy(NO_REVOCATION),
             allow_fetching=False,

@@ -1,13 +1,17 @@
-"""The ports through which evidence comes: directories of certificates, and publishers of CRLs."""
+"""The ports through which evidence comes: directories of certificates, and publishers of revocations."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from gateway.mail.address import Address
 from gateway.outcome import GatewayError, Reason
-from gateway.trust.revocation import Crl, CrlFailed
+from gateway.trust.answer import Answer
+from gateway.trust.crl import Crl
+from gateway.trust.judgement import Need
+from gateway.trust.ocsp import OcspAnswer
 
 
 class DirectoryError(GatewayError):
@@ -44,11 +48,22 @@ class Directory(Protocol):
         """Everything for ``address`` and for its whole domain. Raises :class:`DirectoryError`."""
 
 
-class CrlSource(Protocol):
-    """Where CRLs come from."""
+@dataclass(frozen=True, slots=True)
+class AtHand:
+    """The evidence ``judge`` has. ``others`` are certificates that may lie between the one in question and an anchor (DER);
+    ``given`` came by hand or with the message; ``known`` answers a need without waiting, None where it is time to ask.
+    """
 
-    def current(self, url: str, at: int, /) -> Crl | CrlFailed | None:
-        """What is known about ``url`` without asking; None where it is time to ask. Costs next to nothing."""
+    others: tuple[bytes, ...] = ()
+    given: tuple[Crl | OcspAnswer, ...] = ()
+    known: Callable[[Need], Answer | None] = field(default=lambda _: None)
 
-    async def fetch(self, url: str, issuer: bytes, at: int, /) -> Crl | CrlFailed:
-        """The CRL at ``url``, signed by ``issuer`` (DER): fresh, or the last one while it is not out of date."""
+
+class Source(Protocol):
+    """Where what ``judge`` needs comes from."""
+
+    def known(self, need: Need, at: int, /) -> Answer | None:
+        """What is known without asking; None where it is time to ask. Costs next to nothing."""
+
+    async def fetch(self, need: Need, at: int, /) -> Answer:
+        """Fresh, or the last one while it is not out of date. See :func:`gateway.trust.answer.read_answer`."""

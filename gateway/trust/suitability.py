@@ -7,8 +7,8 @@ from typing import Final
 
 from gateway.outcome import Reason
 from gateway.trust.certificate import CertificateFacts, PublicKey
+from gateway.trust.crl import WEAK_HASHES
 from gateway.trust.judgement import Distrusted, Purpose
-from gateway.trust.revocation import TOLERANCE, WEAK_HASHES
 
 MIN_RSA: Final = 2048
 MAX_RSA: Final = 8192

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from gateway.edge.crls import FAILURE_LASTS, MAX_PLACES, REFRESH, CrlCache
-from gateway.edge.fetch import Bounds, Fetcher, FetchError, networks
-from gateway.trust.revocation import Crl, CrlFailed
+from gateway.edge.crls import FAILURE_LASTS, REFRESH, CrlCache
+from gateway.edge.fetch import Bounds, Fetcher, networks
+from gateway.trust.answer import Failed
+from gateway.trust.crl import Crl
+from gateway.trust.judgement import Need, NeedKind
 from tests.pki import NOW, Ca, microseconds, new_key
 from tests.publisher import Publisher
 
@@ -45,6 +47,10 @@ class World:
     def url(self) -> str:
         return self.publisher.url("crl")
 
+    @property
+    def need(self) -> Need:
+        return Need(NeedKind.CRL, self.url, self.ca.der)
+
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
@@ -59,13 +65,13 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 async def test_fetched_then_known(world: World) -> None:
     """Fetched once, known until it is time to look again, then fetched again."""
     cache = world.cache()
-    assert cache.current(world.url, AT) is None
-    crl = await cache.fetch(world.url, world.ca.der, AT)
+    assert cache.known(world.need, AT) is None
+    crl = await cache.fetch(world.need, AT)
     assert isinstance(crl, Crl)
-    assert cache.current(world.url, AT + REFRESH - 1) is crl
-    assert cache.current(world.url, AT + REFRESH) is None
+    assert cache.known(world.need, AT + REFRESH - 1) is crl
+    assert cache.known(world.need, AT + REFRESH) is None
     world.content = world.ca.crl(revoked=[world.leaf], at=NOW + dt.timedelta(hours=1), number=2)
-    fresh = await cache.fetch(world.url, world.ca.der, AT + REFRESH)
+    fresh = await cache.fetch(world.need, AT + REFRESH)
     assert isinstance(fresh, Crl)
     assert fresh.revoked_since(world.leaf.certificate.serial_number) is not None
     assert len(world.publisher.asked) == 2
@@ -92,7 +98,7 @@ async def test_single_flight(world: World) -> None:
     """Twenty who ask at once cost one fetch; one of them who gives up takes nothing from the others."""
     cache = world.cache()
     world.release.clear()
-    askers = [asyncio.create_task(cache.fetch(world.url, world.ca.der, AT)) for _ in range(20)]
+    askers = [asyncio.create_task(cache.fetch(world.need, AT)) for _ in range(20)]
     await world.asked.wait()
     askers[0].cancel()
     world.release.set()
@@ -104,42 +110,42 @@ async def test_single_flight(world: World) -> None:
 
 async def test_other_process_reads_the_disk(world: World) -> None:
     """What one process fetched another need not."""
-    await world.cache().fetch(world.url, world.ca.der, AT)
-    assert isinstance(await world.cache().fetch(world.url, world.ca.der, AT + 1), Crl)
+    await world.cache().fetch(world.need, AT)
+    assert isinstance(await world.cache().fetch(world.need, AT + 1), Crl)
     assert len(world.publisher.asked) == 1
 
 
 async def test_publisher_down(world: World) -> None:
     """While the publisher is down the last CRL serves, after a restart too; once it is out of date nothing does."""
-    await world.cache().fetch(world.url, world.ca.der, AT)
+    await world.cache().fetch(world.need, AT)
     await world.publisher.stop()
     restarted = world.cache()
     later = AT + 2 * REFRESH
-    assert isinstance(await restarted.fetch(world.url, world.ca.der, later), Crl)
-    assert isinstance(restarted.current(world.url, later + 1), Crl)
+    assert isinstance(await restarted.fetch(world.need, later), Crl)
+    assert isinstance(restarted.known(world.need, later + 1), Crl)
     week = AT + 8 * 24 * REFRESH
-    assert restarted.current(world.url, week) is None
-    assert isinstance(await restarted.fetch(world.url, world.ca.der, week), CrlFailed)
-    assert isinstance(restarted.current(world.url, week + FAILURE_LASTS - 1), CrlFailed)
-    assert restarted.current(world.url, week + FAILURE_LASTS) is None
+    assert restarted.known(world.need, week) is None
+    assert isinstance(await restarted.fetch(world.need, week), Failed)
+    assert isinstance(restarted.known(world.need, week + FAILURE_LASTS - 1), Failed)
+    assert restarted.known(world.need, week + FAILURE_LASTS) is None
 
 
 async def test_publisher_back(world: World) -> None:
     """A failure is forgotten after a minute, and the publisher's return is noticed."""
     await world.publisher.stop()
     cache = world.cache()
-    assert isinstance(await cache.fetch(world.url, world.ca.der, AT), CrlFailed)
+    assert isinstance(await cache.fetch(world.need, AT), Failed)
     await world.publisher.start()
-    assert isinstance(await cache.fetch(world.url, world.ca.der, AT + FAILURE_LASTS), Crl)
+    assert isinstance(await cache.fetch(world.need, AT + FAILURE_LASTS), Crl)
 
 
 async def test_forged_is_not_kept(world: World) -> None:
     """A CRL that another key signed replaces nothing and is not kept."""
     cache = world.cache()
-    good = await cache.fetch(world.url, world.ca.der, AT)
+    good = await cache.fetch(world.need, AT)
     world.content = world.ca.crl(at=NOW + dt.timedelta(hours=1), key=new_key())
     assert isinstance(good, Crl)
-    kept = await cache.fetch(world.url, world.ca.der, AT + REFRESH)
+    kept = await cache.fetch(world.need, AT + REFRESH)
     assert isinstance(kept, Crl)
     assert kept.sha256 == good.sha256
 
@@ -149,9 +155,9 @@ async def test_no_way_back(world: World) -> None:
     old, world.content = world.content, world.ca.crl(revoked=[world.leaf], at=NOW, number=2)
     old = world.ca.crl(at=NOW - dt.timedelta(days=1))
     cache = world.cache()
-    await cache.fetch(world.url, world.ca.der, AT)
+    await cache.fetch(world.need, AT)
     world.content = old
-    kept = await cache.fetch(world.url, world.ca.der, AT + REFRESH)
+    kept = await cache.fetch(world.need, AT + REFRESH)
     assert isinstance(kept, Crl)
     assert kept.revoked_since(world.leaf.certificate.serial_number) is not None
 
@@ -159,15 +165,15 @@ async def test_no_way_back(world: World) -> None:
 async def test_error_page(world: World) -> None:
     """An error page with status 200 is a failure with words."""
     world.content = b"<html>maintenance</html>"
-    answer = await world.cache().fetch(world.url, world.ca.der, AT)
-    assert isinstance(answer, CrlFailed)
+    answer = await world.cache().fetch(world.need, AT)
+    assert isinstance(answer, Failed)
     assert "not a CRL" in answer.detail
 
 
 async def test_damaged_file(world: World) -> None:
     """A damaged file on disk is as good as none."""
-    await world.cache().fetch(world.url, world.ca.der, AT)
+    await world.cache().fetch(world.need, AT)
     for path in world.folder.iterdir():
         path.write_bytes(path.read_bytes()[:-10])
-    assert isinstance(await world.cache().fetch(world.url, world.ca.der, AT), Crl)
+    assert isinstance(await world.cache().fetch(world.need, AT), Crl)
     assert len(world.publisher.asked) == 2

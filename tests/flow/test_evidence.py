@@ -15,8 +15,9 @@ from gateway.flow.evidence import MAX_CANDIDATES, Evidence, Signed, Unusable, Us
 from gateway.mail.address import Address, parse_address
 from gateway.outcome import Reason
 from gateway.trust.anchors import Anchors
-from gateway.trust.judgement import Assurance, Distrusted, Revocation, Trusted
-from gateway.trust.revocation import Crl, CrlFailed
+from gateway.trust.answer import Answer, Failed
+from gateway.trust.crl import Crl
+from gateway.trust.judgement import Assurance, Distrusted, Need, NeedKind, Revocation, Trusted
 from gateway.trust.sources import DirectoryError, Found
 from gateway.trust.zone import Peer, Peers
 from tests import pki
@@ -55,17 +56,17 @@ class Publisher:
     crls: dict[str, Crl]
     fetched: list[str] = field(default_factory=list)
     silent: set[str] = field(default_factory=set)
-    known: dict[str, Crl | CrlFailed] = field(default_factory=dict)
+    answers: dict[Need, Answer] = field(default_factory=dict)
 
-    def current(self, url: str, _: int) -> Crl | CrlFailed | None:
-        return self.known.get(url)
+    def known(self, need: Need, _: int) -> Answer | None:
+        return self.answers.get(need)
 
-    async def fetch(self, url: str, issuer: bytes, _: int) -> Crl | CrlFailed:  # noqa: ARG002 - the port asks for it
-        self.fetched.append(url)
-        if url in self.silent:
+    async def fetch(self, need: Need, _: int) -> Answer:
+        self.fetched.append(need.url)
+        if need.url in self.silent:
             await asyncio.Event().wait()
-        self.known[url] = self.crls.get(url, CrlFailed("connection refused"))
-        return self.known[url]
+        self.answers[need] = self.crls.get(need.url, Failed("connection refused"))
+        return self.answers[need]
 
 
 class World:
@@ -203,7 +204,7 @@ async def test_answers_are_remembered(world: World) -> None:
     world.now += 299_000_000
     assert isinstance(await world.recipient(), Usable)
     assert world.first.asked == 2
-    world.publisher.known[URL] = Crl(ROOT.crl(revoked=[reader]))
+    world.publisher.answers[Need(NeedKind.CRL, URL, ROOT.der)] = Crl(ROOT.crl(revoked=[reader]))
     assert await world.reason() is Reason.REVOKED
     world.now += 1_000_000
     await world.recipient()
@@ -329,7 +330,7 @@ async def test_only_what_is_named_is_looked_at(world: World) -> None:
         reasons.append(answer.reason)
     assert reasons == [Reason.NO_CERTIFICATE, Reason.EXPIRED, Reason.ADDRESS_MISMATCH, Reason.EXPIRED]
     world.publisher.crls[URL] = Crl(ROOT.crl(revoked=[old]))
-    world.publisher.known.clear()
+    world.publisher.answers.clear()
     answer = await named(old)
     assert isinstance(answer, Unusable)
     assert answer.reason is Reason.REVOKED

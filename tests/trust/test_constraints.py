@@ -12,7 +12,8 @@ from gateway.outcome import Reason
 from gateway.trust.anchors import Anchors
 from gateway.trust.judgement import Distrusted, Judgement, Purpose, Revocation, Trusted
 from gateway.trust.path import judge
-from gateway.trust.revocation import NO_EVIDENCE
+from gateway.trust.rules import Rules
+from gateway.trust.sources import AtHand
 from tests.pki import NOW, Ca, Issued, _as_authority, _begin, _below, microseconds, new_key
 
 ROOT = Ca.root()
@@ -35,7 +36,8 @@ def _validity() -> tuple[Any, Any]:
 
 def judged(issued: Issued, purpose: Purpose = Purpose.SMIME_SIGNER) -> Judgement:
     anchors = Anchors([ROOT.der])
-    return judge(issued.der, issued.intermediates, anchors, NO_EVIDENCE, purpose, Revocation.UNSAFE_OFF, microseconds(NOW))
+    rules = Rules(anchors, purpose, Revocation.UNSAFE_OFF)
+    return judge(issued.der, AtHand(issued.intermediates), microseconds(NOW), rules)
 
 
 HOSPITAL = constrained(["hospital.example"])

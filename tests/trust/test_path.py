@@ -9,9 +9,12 @@ import pytest
 
 from gateway.outcome import Reason
 from gateway.trust.anchors import Anchors
-from gateway.trust.judgement import Distrusted, Judgement, Needs, Purpose, Revocation, Trusted
+from gateway.trust.answer import Answer, Failed
+from gateway.trust.crl import Crl
+from gateway.trust.judgement import Distrusted, Judgement, Need, NeedKind, Needs, Purpose, Revocation, Trusted
 from gateway.trust.path import judge
-from gateway.trust.revocation import NO_EVIDENCE, Crl, CrlEvidence, CrlFailed
+from gateway.trust.rules import Rules
+from gateway.trust.sources import AtHand
 from tests import pki
 from tests.pki import BEGIN, NOW, Ca, Issued, microseconds
 
@@ -27,7 +30,7 @@ class Zone:
         self.root = Ca.root(kind="rsa2048", crl_urls=[ROOT_CRL])
         self.issuing = self.root.intermediate(kind="rsa2048", crl_urls=[ISSUING_CRL])
         self.anchors = Anchors([self.root.der])
-        self.crls: dict[str, Crl | CrlFailed] = {ROOT_CRL: Crl(self.root.crl()), ISSUING_CRL: Crl(self.issuing.crl())}
+        self.crls: dict[str, Answer] = {ROOT_CRL: Crl(self.root.crl()), ISSUING_CRL: Crl(self.issuing.crl())}
 
     def judge(
         self,
@@ -37,8 +40,11 @@ class Zone:
         at: int = AT,
         anchors: Anchors | None = None,
     ) -> Judgement:
-        evidence = CrlEvidence(self.crls.get)
-        return judge(issued.der, issued.intermediates, anchors or self.anchors, evidence, purpose, revocation, at)
+        rules = Rules(anchors or self.anchors, purpose, revocation)
+        return judge(issued.der, AtHand(issued.intermediates, known=self.known), at, rules)
+
+    def known(self, need: Need) -> Answer | None:
+        return self.crls.get(need.url)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +114,7 @@ def test_broken(zone: Zone, make: Callable[[Ca], Issued], purpose: Purpose, reas
 def test_not_a_certificate(zone: Zone) -> None:
     """Bytes that are none are malformed, and so is an empty answer."""
     for junk in (b"", b"\x30\x03\x02\x01\x01", zone.issuing.signer("results@laboratory.example").der[:-1], b"0" * 70_000):
-        judgement = judge(junk, (), zone.anchors, NO_EVIDENCE, Purpose.SMIME_SIGNER, Revocation.SOFT, AT)
+        judgement = judge(junk, AtHand(), AT, Rules(zone.anchors, Purpose.SMIME_SIGNER, Revocation.SOFT))
         assert _reason(judgement) is Reason.MALFORMED
 
 
@@ -171,7 +177,7 @@ def test_cross_certified_crowd_is_bounded(zone: Zone) -> None:
     crowd = [Ca(first.certificate, first.key, first.above).intermediate("CN=Crowd") for _ in range(60)]
     issued = crowd[0].signer("results@laboratory.example")
     others = [ca.der for ca in crowd]
-    judgement = judge(issued.der, others, zone.anchors, NO_EVIDENCE, Purpose.SMIME_SIGNER, Revocation.SOFT, AT)
+    judgement = judge(issued.der, AtHand(tuple(others)), AT, Rules(zone.anchors, Purpose.SMIME_SIGNER, Revocation.SOFT))
     assert _reason(judgement) is Reason.CHAIN
 
 
@@ -202,7 +208,7 @@ def test_needs_crls_of_every_certificate(zone: Zone) -> None:
     """Nothing known: the places of the whole path are asked for, each with the issuer that must have signed."""
     issued = zone.issuing.signer("results@laboratory.example")
     zone.crls.clear()
-    needs = Needs((ROOT_CRL, ISSUING_CRL), (zone.root.der, zone.issuing.der))
+    needs = Needs((Need(NeedKind.CRL, ROOT_CRL, zone.root.der), Need(NeedKind.CRL, ISSUING_CRL, zone.issuing.der)))
     assert zone.judge(issued) == needs
     assert zone.judge(issued, revocation=Revocation.SOFT) == needs
     assert isinstance(zone.judge(issued, revocation=Revocation.UNSAFE_OFF), Trusted)
@@ -230,7 +236,7 @@ def test_revoked(zone: Zone) -> None:
 def test_unknown_revocation(zone: Zone) -> None:
     """A CRL that failed: distrusted under hard, marked under soft."""
     issued = zone.issuing.signer("results@laboratory.example")
-    zone.crls[ISSUING_CRL] = CrlFailed("connection refused")
+    zone.crls[ISSUING_CRL] = Failed("connection refused")
     assert _reason(zone.judge(issued)) is Reason.REVOCATION_UNKNOWN
     soft = zone.judge(issued, revocation=Revocation.SOFT)
     assert isinstance(soft, Trusted)
@@ -241,8 +247,8 @@ def test_no_place_of_a_crl(zone: Zone) -> None:
     """A certificate that names no CRL is unknown under hard, unless one of its issuer was given by hand."""
     issued = zone.issuing.signer("results@laboratory.example", crl_urls=())
     assert _reason(zone.judge(issued)) is Reason.REVOCATION_UNKNOWN
-    given = CrlEvidence(zone.crls.get, (Crl(zone.issuing.crl()),))
-    judgement = judge(issued.der, issued.intermediates, zone.anchors, given, Purpose.SMIME_SIGNER, Revocation.HARD, AT)
+    given = AtHand(issued.intermediates, (Crl(zone.issuing.crl()),), zone.known)
+    judgement = judge(issued.der, given, AT, Rules(zone.anchors, Purpose.SMIME_SIGNER, Revocation.HARD))
     assert isinstance(judgement, Trusted)
 
 
@@ -251,8 +257,8 @@ def test_second_place_when_the_first_failed(zone: Zone) -> None:
     mirror = "http://mirror.zone.example/issuing.crl"
     issued = zone.issuing.signer("results@laboratory.example", crl_urls=[ISSUING_CRL, mirror])
     assert isinstance(zone.judge(issued), Trusted)
-    zone.crls[ISSUING_CRL] = CrlFailed("connection refused")
-    assert zone.judge(issued) == Needs((mirror,), (zone.issuing.der,))
+    zone.crls[ISSUING_CRL] = Failed("connection refused")
+    assert zone.judge(issued) == Needs((Need(NeedKind.CRL, mirror, zone.issuing.der),))
     zone.crls[mirror] = Crl(zone.issuing.crl())
     assert isinstance(zone.judge(issued), Trusted)
 

@@ -11,7 +11,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.trust.certificate import facts
-from gateway.trust.revocation import Crl, CrlError, CrlEvidence, Good, Revoked, Status, Unknown, status
+from gateway.trust.crl import Crl, CrlError
+from gateway.trust.revocation import Good, Revoked, Status, Unknown, status
+from gateway.trust.sources import AtHand
 from tests.pki import NOW, Ca, Issued, microseconds, new_key
 
 AT = microseconds(NOW)
@@ -30,7 +32,7 @@ def leaf(ca: Ca) -> Issued:
 
 def _status(leaf: Issued, ca: Ca, crl: bytes, at: int = AT) -> Status:
     parsed = Crl(crl)
-    return status(facts(leaf.der), ca.der, CrlEvidence(lambda url: parsed if url == URL else None), at)
+    return status(facts(leaf.der), ca.der, AtHand(known=lambda need: parsed if need.url == URL else None), at)
 
 
 def test_good_and_revoked(ca: Ca, leaf: Issued) -> None:
@@ -125,7 +127,7 @@ def test_no_crl(junk: bytes) -> None:
 def test_large_crl_is_an_index(ca: Ca, leaf: Issued) -> None:
     """A look-up among 20,000 entries takes less than a millisecond."""
     crl = Crl(ca.crl(revoked=range(1, 20_001)))
-    evidence = CrlEvidence(lambda _: crl)
+    evidence = AtHand(known=lambda _: crl)
     assert status(facts(leaf.der), ca.der, evidence, AT) == Good()
     began = time.perf_counter()
     for _ in range(100):

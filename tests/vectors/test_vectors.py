@@ -18,9 +18,12 @@ from gateway.flow.opening import Opened, open_message
 from gateway.mail.verdict import unreadable
 from gateway.outcome import GatewayError
 from gateway.trust.anchors import Anchors
+from gateway.trust.answer import Failed
+from gateway.trust.crl import Crl
 from gateway.trust.judgement import Assurance, Distrusted, Purpose, Revocation, Trusted
 from gateway.trust.path import judge
-from gateway.trust.revocation import Crl, CrlEvidence, CrlFailed
+from gateway.trust.rules import Rules
+from gateway.trust.sources import AtHand
 from tests.doubles import MemoryBodies, MemoryBody
 from tests.flow.opened import HOSTNAME, bytes_of
 from tests.pki import microseconds
@@ -33,19 +36,19 @@ def certificate(name: str) -> bytes:
     return x509.load_pem_x509_certificate((HERE / "world" / f"{name}.pem").read_bytes()).public_bytes(Encoding.DER)
 
 
-def crls(names: Sequence[str]) -> CrlEvidence:
-    given = tuple(Crl((HERE / "world" / f"{name}.crl").read_bytes()) for name in names)
-    return CrlEvidence(lambda url: CrlFailed(f"{url}: not given"), given)
+def crls(names: Sequence[str]) -> tuple[Crl, ...]:
+    return tuple(Crl((HERE / "world" / f"{name}.crl").read_bytes()) for name in names)
 
 
 async def judged(name: str, piece: int = 64 * 1024, *, keep_signature: bool = False) -> Opened:
     world: dict[str, Any] = json.loads((HERE / name / "world.json").read_text())
-    evidence, revocation = crls(world.get("crls", [])), Revocation(world.get("revocation", "unsafe_off"))
+    given, revocation = crls(world.get("crls", [])), Revocation(world.get("revocation", "unsafe_off"))
     anchors = Anchors(certificate(each) for each in world["anchors"])
+    rules = Rules(anchors, Purpose.SMIME_SIGNER, revocation)
     domains = frozenset(world["domains"])
 
     async def believed(leaf: bytes, others: Sequence[bytes], at: int, /) -> Signed:
-        answer = judge(leaf, others, anchors, evidence, Purpose.SMIME_SIGNER, revocation, at)
+        answer = judge(leaf, AtHand(tuple(others), given, lambda need: Failed(f"{need.url}: not given")), at, rules)
         assert isinstance(answer, Trusted | Distrusted)
         trusted = isinstance(answer, Trusted)
         return Signed(answer, Assurance.ZONE if trusted else None, "test" if trusted else None, domains)

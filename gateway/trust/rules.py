@@ -1,0 +1,34 @@
+"""Rules: whom to believe, for what, and on which conditions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from gateway.trust.anchors import Anchors
+from gateway.trust.judgement import Purpose, Revocation
+
+ANY_POLICY: Final = "2.5.29.32.0"
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """The inputs of RFC 5280 6.1.1 (c), (e), (f), (g). ``accepted`` are policy OIDs; with ``explicit`` one of them must hold
+    along the whole path.
+    """
+
+    accepted: frozenset[str] = frozenset({ANY_POLICY})
+    explicit: bool = False
+    inhibit_mapping: bool = False
+    inhibit_any: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """One set of rules. ``grace`` is for how long a CRL or an OCSP answer counts beyond its nextUpdate, in microseconds."""
+
+    anchors: Anchors
+    purpose: Purpose
+    revocation: Revocation
+    policies: Policies = field(default_factory=Policies)
+    grace: int = 0
