@@ -38,6 +38,7 @@ class Reason(StrEnum):
     NOT_YET_VALID = "NOT_YET_VALID"
     REVOKED = "REVOKED"
     REVOCATION_UNKNOWN = "REVOCATION_UNKNOWN"
+    REVOCATION_STALE = "REVOCATION_STALE"
     EKU = "EKU"
     KEY_USAGE = "KEY_USAGE"
     WEAK_ALGORITHM = "WEAK_ALGORITHM"
@@ -148,6 +149,9 @@ REASONS: Final[dict[Reason, Explanation]] = {
     Reason.REVOKED: Explanation("7.5", "Certificate revoked", _PEER, "obtain a new certificate"),
     Reason.REVOCATION_UNKNOWN: Explanation(
         "7.5", "Certificate revocation cannot be checked now", _OPS, "see whether the CRL can be fetched"
+    ),
+    Reason.REVOCATION_STALE: Explanation(
+        "7.5", "Certificate revocation cannot be checked now", _OPS, "see why the CRL is not renewed; the grace is running out"
     ),
     Reason.EKU: Explanation("7.5", "Certificate not meant for this use", _PEER, "obtain one with the right extended key usage"),
     Reason.KEY_USAGE: Explanation("7.5", "Certificate not meant for this use", _PEER, "obtain one with the right key usage"),

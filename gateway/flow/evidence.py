@@ -13,9 +13,10 @@ from gateway.flow.circles import Circle, Circles
 from gateway.mail.address import Address
 from gateway.outcome import Reason
 from gateway.trust.answer import Answer, Failed
-from gateway.trust.certificate import MAX_URLS, Binding, CertificateError, CertificateFacts, binds, facts
+from gateway.trust.certificate import Binding, CertificateError, CertificateFacts, binds, facts
 from gateway.trust.judgement import Assurance, Distrusted, Need, Needs, Purpose, Trusted
 from gateway.trust.path import judge
+from gateway.trust.places import MAX_URLS
 from gateway.trust.rules import Rules
 from gateway.trust.sources import AtHand, Directory, DirectoryError, Found, Source
 from gateway.trust.zone import match_peer

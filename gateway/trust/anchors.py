@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from gateway.trust.certificate import CertificateFacts, facts
-from gateway.trust.judgement import Purpose
 from gateway.trust.name import NormalName
 
 _REMEMBERED: Final = 4096
@@ -38,7 +37,7 @@ class Anchors:
         self._named: dict[NormalName, list[bytes]] = {}
         for der in self.certificates:
             self._named.setdefault(facts(der).subject_name, []).append(der)
-        self._chains: OrderedDict[tuple[bytes, Purpose], tuple[Chain, int, int]] = OrderedDict()
+        self._chains: OrderedDict[tuple[bytes, Hashable], tuple[Chain, int, int]] = OrderedDict()
 
     def __contains__(self, sha256: bytes) -> bool:
         """Whether the certificate with this digest is itself an anchor."""
@@ -48,18 +47,18 @@ class Anchors:
         """The anchors of this name, DER."""
         return tuple(self._named.get(name, ()))
 
-    def remembered(self, leaf: CertificateFacts, purpose: Purpose, at: int) -> Chain | None:
-        """The path found before for ``leaf`` and ``purpose``, while every certificate in it is valid at ``at``."""
-        known = self._chains.get((leaf.sha256, purpose))
+    def remembered(self, leaf: CertificateFacts, conditions: Hashable, at: int) -> Chain | None:
+        """The path found before for ``leaf`` under ``conditions``, while every certificate in it is valid at ``at``."""
+        known = self._chains.get((leaf.sha256, conditions))
         if known is None:
             return None
         chain, begin, end = known
         return chain if begin <= at <= end else None
 
-    def remember(self, chain: Chain, purpose: Purpose) -> None:
-        """Keeps a path that was checked in full for ``purpose``. Good news only: a failure may be cured by other certificates."""
+    def remember(self, chain: Chain, conditions: Hashable) -> None:
+        """Keeps a path that was checked in full under ``conditions``. Good news only: others may cure a failure."""
         if len(self._chains) >= _REMEMBERED:
             self._chains.popitem(last=False)  # in one step: threads may share a list
         begin = max(certificate.not_before for certificate in chain.facts)
         end = min(certificate.not_after for certificate in chain.facts)
-        self._chains[chain.facts[-1].sha256, purpose] = (chain, begin, end)
+        self._chains[chain.facts[-1].sha256, conditions] = (chain, begin, end)

@@ -18,10 +18,10 @@ from gateway.mail.address import Address, AddressError, normal_domain, parse_add
 from gateway.outcome import GatewayError, Reason
 from gateway.trust.moment import microseconds
 from gateway.trust.name import NormalName, normal_name
+from gateway.trust.places import Point, issuer_urls, ocsp_urls, points
 
 MAX_CERTIFICATE: Final = 64 * 1024
 MAX_NAMES: Final = 1000
-MAX_URLS: Final = 8
 _REMEMBERED: Final = 4096
 
 ORGANISATION_NAMES: Final = frozenset({"domain-confidentiality-authority", "domain-signing-authority"})  # RFC 3183 2.1.1
@@ -97,7 +97,11 @@ class CertificateFacts:
     ku: frozenset[str] | None
     eku: frozenset[str] | None
     is_ca: bool
-    crl_urls: tuple[str, ...]
+    points: tuple[Point, ...]
+    freshest: tuple[Point, ...]
+    ocsp_urls: tuple[str, ...]
+    issuer_urls: tuple[str, ...]
+    ocsp_no_check: bool
     key_id: bytes | None
     authority_key_id: bytes | None
     critical_unknown: tuple[str, ...]
@@ -180,13 +184,15 @@ def _facts_of(parsed: x509.Certificate, digest: bytes) -> CertificateFacts:
     alternatives = list(names) if isinstance(names, x509.SubjectAlternativeName) else []
     if len(alternatives) > MAX_NAMES:
         raise CertificateError(f"more than {MAX_NAMES} names")
+    places, fresh = values.get(ExtensionOID.CRL_DISTRIBUTION_POINTS), values.get(ExtensionOID.FRESHEST_CRL)
+    access, issuer = values.get(ExtensionOID.AUTHORITY_INFORMATION_ACCESS), normal_name(parsed.issuer)
     digest_name, known = _signature(parsed)
     return CertificateFacts(
         sha256=digest,
         subject=parsed.subject.rfc4514_string(),
         issuer=parsed.issuer.rfc4514_string(),
         subject_name=normal_name(parsed.subject),
-        issuer_name=normal_name(parsed.issuer),
+        issuer_name=issuer,
         serial=parsed.serial_number,
         not_before=microseconds(parsed.not_valid_before_utc),
         not_after=microseconds(parsed.not_valid_after_utc),
@@ -198,7 +204,11 @@ def _facts_of(parsed: x509.Certificate, digest: bytes) -> CertificateFacts:
         ku=frozenset(name for name in _KEY_USAGES if getattr(usage, name)) if isinstance(usage, x509.KeyUsage) else None,
         eku=frozenset(oid.dotted_string for oid in extended) if isinstance(extended, x509.ExtendedKeyUsage) else None,
         is_ca=isinstance(basic, x509.BasicConstraints) and basic.ca,
-        crl_urls=tuple(_crl_urls(values.get(ExtensionOID.CRL_DISTRIBUTION_POINTS)))[:MAX_URLS],
+        points=points(places, issuer) if isinstance(places, x509.CRLDistributionPoints) else (),
+        freshest=points(fresh, issuer) if isinstance(fresh, x509.FreshestCRL) else (),
+        ocsp_urls=ocsp_urls(access) if isinstance(access, x509.AuthorityInformationAccess) else (),
+        issuer_urls=issuer_urls(access) if isinstance(access, x509.AuthorityInformationAccess) else (),
+        ocsp_no_check=ExtensionOID.OCSP_NO_CHECK in values,
         key_id=key_id.digest if isinstance(key_id, x509.SubjectKeyIdentifier) else None,
         authority_key_id=authority.key_identifier if isinstance(authority, x509.AuthorityKeyIdentifier) else None,
         critical_unknown=tuple(
@@ -240,16 +250,6 @@ def _dns_names(alternatives: list[x509.GeneralName]) -> Iterator[str]:
                 yield normal_domain(name.value)
             except AddressError:
                 continue  # a wildcard or a broken name names no host of ours
-
-
-def _crl_urls(points: x509.ExtensionType | None) -> Iterator[str]:
-    """HTTP(S) places of CRLs. A host-less ``ldap:///`` leads nowhere, and LDAP is no place we ask for CRLs."""
-    if not isinstance(points, x509.CRLDistributionPoints):
-        return
-    for point in points:
-        for name in point.full_name or ():
-            if isinstance(name, x509.UniformResourceIdentifier) and name.value.lower().startswith(("http://", "https://")):
-                yield name.value
 
 
 def _signature(parsed: x509.Certificate) -> tuple[str, bool]:

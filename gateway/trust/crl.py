@@ -1,25 +1,38 @@
-"""CRLs (RFC 5280 5), parsed once into an index of serials."""
+"""CRLs (RFC 5280 5), parsed once into an index of serials: complete, delta, indirect, or made for a part."""
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.x509.oid import ExtensionOID
+from cryptography.x509.oid import CRLEntryExtensionOID, ExtensionOID
 
 from gateway.outcome import GatewayError, Reason
 from gateway.trust.certificate import CertificateFacts, facts
 from gateway.trust.moment import TOLERANCE, microseconds
 from gateway.trust.name import NormalName, normal_name
+from gateway.trust.places import ALL_REASONS, PlaceName, Point, Reasons, place_names, points
 
 MAX_CRL: Final = 64 * 1024 * 1024
 WEAK_HASHES: Final = frozenset({"md2", "md4", "md5", "sha1"})
 
 _UNDERSTOOD: Final = frozenset(
-    {ExtensionOID.CRL_NUMBER, ExtensionOID.AUTHORITY_KEY_IDENTIFIER, ExtensionOID.ISSUING_DISTRIBUTION_POINT}
+    {
+        ExtensionOID.CRL_NUMBER,
+        ExtensionOID.AUTHORITY_KEY_IDENTIFIER,
+        ExtensionOID.ISSUING_DISTRIBUTION_POINT,
+        ExtensionOID.DELTA_CRL_INDICATOR,
+        ExtensionOID.FRESHEST_CRL,
+    }
 )
+_ENTRY_UNDERSTOOD: Final = frozenset(
+    {CRLEntryExtensionOID.CERTIFICATE_ISSUER, CRLEntryExtensionOID.CRL_REASON, CRLEntryExtensionOID.INVALIDITY_DATE}
+)
+_REMOVED: Final = -1  # in the place of a time
+_CRITICAL: Final = b"\x01\x01\xff"  # the BOOLEAN before the value of every critical extension
 
 
 class CrlError(GatewayError):
@@ -29,10 +42,40 @@ class CrlError(GatewayError):
         super().__init__(Reason.REVOCATION_UNKNOWN, detail)
 
 
-class Crl:
-    """One CRL. Times in microseconds UTC; ``next_update`` None where it promises no next one, and then it is never current."""
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a CRL speaks of (RFC 5280 5.2.5): where it is published, for which certificates, for which reasons."""
 
-    __slots__ = ("_parsed", "_revoked", "_scope", "_signed_by", "issuer", "next_update", "sha256", "this_update")
+    names: frozenset[PlaceName] = frozenset()
+    users: bool = True
+    authorities: bool = True
+    reasons: Reasons = ALL_REASONS
+    indirect: bool = False
+
+    def covers(self, certificate: CertificateFacts) -> bool:
+        """Whether it speaks of certificates of this kind."""
+        return self.authorities if certificate.is_ca else self.users
+
+
+class Crl:
+    """One CRL. Times in microseconds UTC; ``next_update`` None where it promises no next one, and then it is never current.
+    ``base`` is the number of the CRL a delta builds on, None in a complete one.
+    """
+
+    __slots__ = (
+        "_entries",
+        "_parsed",
+        "_signed_by",
+        "base",
+        "freshest",
+        "issuer",
+        "key_id",
+        "next_update",
+        "number",
+        "scope",
+        "sha256",
+        "this_update",
+    )
 
     def __init__(self, der: bytes) -> None:
         """Parses ``der``. Raises :class:`CrlError` for what is no CRL, or one with a critical extension unknown to us."""
@@ -43,8 +86,8 @@ class Crl:
             self.issuer: NormalName = normal_name(parsed.issuer)
             self.this_update: int = microseconds(parsed.last_update_utc)
             following = parsed.next_update_utc
-            self._scope = _scope(parsed)
-            self._revoked = {entry.serial_number: microseconds(entry.revocation_date_utc) for entry in parsed}
+            self._read_extensions(parsed)
+            self._entries = _entries(parsed, self.issuer, in_full=self.scope.indirect or self.base is not None)
         except CrlError:
             raise
         except Exception as error:  # the library raises a dozen kinds, and hostile bytes find each of them
@@ -54,13 +97,32 @@ class Crl:
         self._parsed = parsed
         self._signed_by: dict[bytes, bool] = {}
 
-    def current(self, at: int) -> bool:
-        """Whether ``at`` lies between this CRL and the next."""
-        return self.next_update is not None and self.this_update - TOLERANCE <= at <= self.next_update
+    def current(self, at: int, grace: int = 0) -> bool:
+        """Whether ``at`` lies between this CRL and the next, or no more than ``grace`` (microseconds) after it."""
+        return self.next_update is not None and self.this_update - TOLERANCE <= at <= self.next_update + grace
 
-    def revoked_since(self, serial: int) -> int | None:
-        """When the certificate with this serial number was revoked, or None."""
-        return self._revoked.get(serial)
+    def revoked_since(self, certificate: CertificateFacts) -> int | None:
+        """When the certificate was revoked (microseconds UTC), or None."""
+        since = self._listed(certificate)
+        return None if since == _REMOVED else since
+
+    def restores(self, certificate: CertificateFacts) -> bool:
+        """Whether this delta takes back that the certificate was revoked (removeFromCRL, RFC 5280 5.3.1)."""
+        return self._listed(certificate) == _REMOVED
+
+    def _listed(self, certificate: CertificateFacts) -> int | None:
+        return self._entries.get(certificate.issuer_name, {}).get(certificate.serial)
+
+    def builds_on(self, complete: Crl) -> bool:
+        """Whether this delta may be laid over ``complete`` (RFC 5280 5.2.4, 6.3.3 c): one issuer and key, one scope, no gap."""
+        return (
+            self.base is not None
+            and complete.base is None
+            and complete.number is not None
+            and self.number is not None
+            and (self.issuer, self.scope, self.key_id) == (complete.issuer, complete.scope, complete.key_id)
+            and self.base <= complete.number <= self.number
+        )
 
     def signed_by(self, issuer: bytes) -> bool:
         """Whether the authority ``issuer`` (DER) made this CRL: its name, its right to sign CRLs, its signature. Remembered."""
@@ -82,25 +144,64 @@ class Crl:
         except (UnsupportedAlgorithm, ValueError, TypeError):
             return False
 
-    def covers(self, certificate: CertificateFacts) -> bool:
-        """Whether this CRL speaks for every reason of this certificate (RFC 5280 5.2.5, 6.3.3 b)."""
-        scope = self._scope
-        if scope is None:
-            return True
-        if scope.indirect_crl or scope.only_some_reasons or scope.only_contains_attribute_certs:
-            return False
-        if (scope.only_contains_user_certs and certificate.is_ca) or (scope.only_contains_ca_certs and not certificate.is_ca):
-            return False
-        places = [name.value for name in scope.full_name or () if isinstance(name, x509.UniformResourceIdentifier)]
-        return (scope.full_name is None and scope.relative_name is None) or any(url in certificate.crl_urls for url in places)
+    def _read_extensions(self, parsed: x509.CertificateRevocationList) -> None:
+        self.scope: Scope = Scope()
+        self.number: int | None = None
+        self.base: int | None = None
+        self.key_id: bytes | None = None
+        self.freshest: tuple[Point, ...] = ()
+        for extension in parsed.extensions:
+            value = extension.value
+            if extension.critical and extension.oid not in _UNDERSTOOD:
+                raise CrlError(f"critical extension {extension.oid.dotted_string} unknown")
+            if isinstance(value, x509.IssuingDistributionPoint):
+                self.scope = _scope(value, self.issuer)
+            elif isinstance(value, x509.CRLNumber):
+                self.number = value.crl_number
+            elif isinstance(value, x509.DeltaCRLIndicator):
+                self.base = value.crl_number
+            elif isinstance(value, x509.AuthorityKeyIdentifier):
+                self.key_id = value.key_identifier
+            elif isinstance(value, x509.FreshestCRL):
+                self.freshest = points(value, self.issuer)
 
 
-def _scope(parsed: x509.CertificateRevocationList) -> x509.IssuingDistributionPoint | None:
-    scope = None
-    for extension in parsed.extensions:
-        if extension.critical and extension.oid not in _UNDERSTOOD:
-            # A delta CRL (5.2.4) is one of these: alone it says nothing.
-            raise CrlError(f"critical extension {extension.oid.dotted_string} unknown")
-        if isinstance(extension.value, x509.IssuingDistributionPoint):
-            scope = extension.value
-    return scope
+def _scope(value: x509.IssuingDistributionPoint, issuer: NormalName) -> Scope:
+    return Scope(
+        place_names(value.full_name, value.relative_name, issuer),
+        users=not (value.only_contains_ca_certs or value.only_contains_attribute_certs),
+        authorities=not (value.only_contains_user_certs or value.only_contains_attribute_certs),
+        reasons=value.only_some_reasons or ALL_REASONS,
+        indirect=value.indirect_crl,
+    )
+
+
+def _entries(parsed: x509.CertificateRevocationList, issuer: NormalName, *, in_full: bool) -> dict[NormalName, dict[int, int]]:
+    """By the certificates' issuer, then by serial number.
+
+    The extensions of an entry are read where they can matter, ``in_full`` or because one may be critical (5.3 forbids using a
+    CRL with one we do not know): in a CRL of 50,000 entries reading them all takes longer than everything else.
+    """
+    critical = sum(extension.critical for extension in parsed.extensions)
+    if not in_full and parsed.tbs_certlist_bytes.count(_CRITICAL) == critical:
+        return {issuer: {entry.serial_number: microseconds(entry.revocation_date_utc) for entry in parsed}}
+    entries: dict[NormalName, dict[int, int]] = {issuer: {}}
+    for entry in parsed:
+        removed = False
+        for extension in entry.extensions:
+            if extension.critical and extension.oid not in _ENTRY_UNDERSTOOD:
+                raise CrlError(f"critical extension {extension.oid.dotted_string} of an entry unknown")
+            if isinstance(extension.value, x509.CertificateIssuer):
+                issuer = _directory_name(extension.value)  # and so for the entries that follow (5.3.3)
+            elif isinstance(extension.value, x509.CRLReason):
+                removed = extension.value.reason is x509.ReasonFlags.remove_from_crl
+        since = _REMOVED if removed else microseconds(entry.revocation_date_utc)
+        entries.setdefault(issuer, {})[entry.serial_number] = since
+    return entries
+
+
+def _directory_name(names: x509.CertificateIssuer) -> NormalName:
+    for name in names:
+        if isinstance(name, x509.DirectoryName):
+            return normal_name(name.value)
+    raise CrlError("an entry of an issuer without a directory name")

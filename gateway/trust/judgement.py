@@ -14,6 +14,7 @@ class Purpose(StrEnum):
     SMIME_SIGNER = "smime-signer"
     SMIME_RECIPIENT = "smime-recipient"
     GATEWAY_PEER = "gateway-peer"
+    CRL_SIGNER = "crl-signer"
 
 
 class Assurance(StrEnum):

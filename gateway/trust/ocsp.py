@@ -63,9 +63,9 @@ class Single:
     this_update: int
     next_update: int
 
-    def current(self, at: int) -> bool:
-        """Whether ``at`` lies between this answer and the next."""
-        return self.this_update - TOLERANCE <= at <= self.next_update + TOLERANCE
+    def current(self, at: int, grace: int = 0) -> bool:
+        """Whether ``at`` lies between this answer and the next, or no more than ``grace`` (microseconds) after it."""
+        return self.this_update - TOLERANCE <= at <= self.next_update + TOLERANCE + grace
 
 
 class OcspAnswer:

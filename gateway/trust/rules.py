@@ -22,6 +22,11 @@ class Policies:
     inhibit_mapping: bool = False
     inhibit_any: bool = False
 
+    @property
+    def names(self) -> frozenset[str]:
+        """``accepted`` in the words of the library."""
+        return frozenset("any_policy" if each == ANY_POLICY else each for each in self.accepted)
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
@@ -32,3 +37,8 @@ class Rules:
     revocation: Revocation
     policies: Policies = field(default_factory=Policies)
     grace: int = 0
+
+    @property
+    def conditions(self) -> tuple[Purpose, Policies]:
+        """What decides whether a path holds, whoever may have been revoked."""
+        return self.purpose, self.policies

@@ -57,7 +57,7 @@ def unsuitable(leaf: CertificateFacts, purpose: Purpose) -> Distrusted | None:
     weak = _weak(leaf, signed=True)
     if weak is not None:
         return weak
-    if leaf.is_ca:
+    if leaf.is_ca and purpose is not Purpose.CRL_SIGNER:
         return Distrusted(Reason.KEY_USAGE, f"{leaf.subject}: an authority's own certificate")
     usages = _usages(leaf.key, purpose)
     if not usages:
@@ -77,7 +77,7 @@ def unsuitable_authority(authority: CertificateFacts, purpose: Purpose, *, signe
 
 
 def _wrong_extended(certificate: CertificateFacts, purpose: Purpose) -> Distrusted | None:
-    if certificate.eku is None or certificate.eku & _EXTENDED[purpose]:
+    if certificate.eku is None or purpose not in _EXTENDED or certificate.eku & _EXTENDED[purpose]:
         return None
     return Distrusted(Reason.EKU, f"{certificate.subject}: extended key usage {', '.join(sorted(certificate.eku))}")
 
@@ -90,6 +90,8 @@ def _usages(key: PublicKey, purpose: Purpose) -> frozenset[str]:
         return frozenset({"key_agreement"}) if key.kind in _AGREEING else frozenset()
     if key.kind not in _SIGNING:
         return frozenset()
+    if purpose is Purpose.CRL_SIGNER:
+        return frozenset({"crl_sign"})
     if purpose is Purpose.SMIME_SIGNER:
         return frozenset({"digital_signature", "content_commitment"})
     return frozenset({"digital_signature"})

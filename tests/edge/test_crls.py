@@ -13,6 +13,7 @@ from aiohttp import web
 from gateway.edge.crls import FAILURE_LASTS, REFRESH, CrlCache
 from gateway.edge.fetch import Bounds, Fetcher, networks
 from gateway.trust.answer import Failed
+from gateway.trust.certificate import facts
 from gateway.trust.crl import Crl
 from gateway.trust.judgement import Need, NeedKind
 from tests.pki import NOW, Ca, microseconds, new_key
@@ -73,7 +74,7 @@ async def test_fetched_then_known(world: World) -> None:
     world.content = world.ca.crl(revoked=[world.leaf], at=NOW + dt.timedelta(hours=1), number=2)
     fresh = await cache.fetch(world.need, AT + REFRESH)
     assert isinstance(fresh, Crl)
-    assert fresh.revoked_since(world.leaf.certificate.serial_number) is not None
+    assert fresh.revoked_since(facts(world.leaf.der)) is not None
     assert len(world.publisher.asked) == 2
 
 
@@ -159,7 +160,7 @@ async def test_no_way_back(world: World) -> None:
     world.content = old
     kept = await cache.fetch(world.need, AT + REFRESH)
     assert isinstance(kept, Crl)
-    assert kept.revoked_since(world.leaf.certificate.serial_number) is not None
+    assert kept.revoked_since(facts(world.leaf.der)) is not None
 
 
 async def test_error_page(world: World) -> None:

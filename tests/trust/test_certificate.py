@@ -34,7 +34,7 @@ def test_facts() -> None:
     assert found.key == PublicKey("ec", 384, curve="secp384r1")
     assert (found.ku, found.is_ca) == (frozenset({"digital_signature", "key_encipherment"}), False)
     assert (found.not_after, found.serial) == (microseconds(NOW), issued.certificate.serial_number)
-    assert found.crl_urls == ("http://crl.zone.example/root.crl",)
+    assert found.points[0].urls == ("http://crl.zone.example/root.crl",)
     assert found.issuer_name == facts(CA.der).subject_name == normal_dn("cn=zone root,o=ZONE,c=fr")
     assert facts(issued.der) is found
 

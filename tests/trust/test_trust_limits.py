@@ -7,7 +7,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from gateway.trust.certificate import MAX_CERTIFICATE, MAX_NAMES, MAX_URLS, CertificateError, facts
+from gateway.trust.certificate import MAX_CERTIFICATE, MAX_NAMES, CertificateError, facts
+from gateway.trust.places import MAX_URLS
 from tests.pki import BEGIN, END, Ca, new_key
 
 
@@ -26,7 +27,7 @@ def test_names(ca: Ca) -> None:
 def test_places_of_crls(ca: Ca) -> None:
     """More are not asked, and no reason to refuse."""
     places = [f"http://{number}.crl.example/x" for number in range(MAX_URLS + 1)]
-    assert facts(ca.leaf(crl_urls=places).der).crl_urls == tuple(places[:MAX_URLS])
+    assert facts(ca.leaf(crl_urls=places).der).points[0].urls == tuple(places[:MAX_URLS])
 
 
 def test_size() -> None:

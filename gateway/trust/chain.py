@@ -1,0 +1,119 @@
+"""The bounded search for a path to an anchor, and whether a path found holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from gateway.outcome import Reason
+from gateway.trust.anchors import Anchors, Chain
+from gateway.trust.certificate import CertificateError, CertificateFacts, facts
+from gateway.trust.constraints import forbidden
+from gateway.trust.judgement import Distrusted, Purpose
+from gateway.trust.moment import TOLERANCE, as_text
+from gateway.trust.rfc5280 import invalid
+from gateway.trust.rules import Rules
+from gateway.trust.suitability import unsuitable, unsuitable_authority
+
+MAX_OTHERS: Final = 64
+MAX_DEPTH: Final = 8
+MAX_VISITS: Final = 64
+MAX_PATHS: Final = 8
+
+
+def find_chain(certificate: bytes, leaf: CertificateFacts, others: Sequence[bytes], rules: Rules, at: int) -> Chain | Distrusted:
+    """A path from an anchor to ``certificate`` (DER, with its facts) through some of ``others`` (DER) that holds at ``at``
+    (microseconds UTC); it is remembered in the anchors. Nobody has asked about revocation yet.
+
+    Or why there is none: of several failures, the first that says more than CHAIN.
+    """
+    known = rules.anchors.remembered(leaf, rules.conditions, at)
+    if known is not None:
+        return known
+    found = _find(certificate, leaf, others, rules, at)
+    if isinstance(found, Chain):
+        rules.anchors.remember(found, rules.conditions)
+    return found
+
+
+def _find(certificate: bytes, leaf: CertificateFacts, others: Sequence[bytes], rules: Rules, at: int) -> Chain | Distrusted:
+    unfit = unsuitable(leaf, rules.purpose) or _outside(leaf, at)
+    if unfit is not None:
+        return unfit
+    if leaf.sha256 in rules.anchors:
+        return Chain((certificate,), (leaf,))
+    failures: list[Distrusted] = []
+    search = _Search(rules.anchors, others)
+    for path in search.paths((certificate,)):
+        failure = _check(path, rules, at)
+        if failure is None:
+            return Chain(path, tuple(facts(der) for der in path))
+        failures.append(failure)
+        if len(failures) == MAX_PATHS:
+            break
+    if not failures:
+        return Distrusted(Reason.CHAIN, f"{leaf.subject}: no path to an anchor from issuer {leaf.issuer}")
+    return next((failure for failure in failures if failure.reason is not Reason.CHAIN), failures[0])
+
+
+class _Search:
+    """Depth first, anchors before others; bounded in depth, and in certificates looked at, which an adversary chose."""
+
+    def __init__(self, anchors: Anchors, others: Sequence[bytes]) -> None:
+        self._anchors = anchors
+        self._visits = 0
+        self._pool: dict[object, list[bytes]] = {}
+        for der in (*others[:MAX_OTHERS], *anchors.intermediates):
+            try:
+                between = facts(der)
+            except CertificateError:
+                continue
+            if between.is_ca and der not in self._pool.setdefault(between.subject_name, []):
+                self._pool[between.subject_name].append(der)
+
+    def paths(self, path: tuple[bytes, ...]) -> Iterator[tuple[bytes, ...]]:
+        """Every way from an anchor to the last of ``path``, whose first is the certificate to be continued upwards."""
+        child = facts(path[0])
+        for anchor in self._anchors.named(child.issuer_name):
+            if _may_issue(facts(anchor), child):
+                yield (anchor, *path)
+        if len(path) >= MAX_DEPTH:
+            return
+        for issuer in self._pool.get(child.issuer_name, ()):
+            self._visits += 1
+            if self._visits > MAX_VISITS:
+                return
+            if issuer not in path and _may_issue(facts(issuer), child):
+                yield from self.paths((issuer, *path))
+
+
+def _may_issue(issuer: CertificateFacts, child: CertificateFacts) -> bool:
+    """Whether the key identifiers do not speak against it (RFC 5280 4.2.1.1); the names are equal already."""
+    return issuer.is_ca and (issuer.key_id is None or child.authority_key_id in {None, issuer.key_id})
+
+
+def _check(path: tuple[bytes, ...], rules: Rules, at: int) -> Distrusted | None:
+    purpose = rules.purpose
+    for der in path[:-1]:
+        authority = facts(der)
+        unfit = unsuitable_authority(authority, purpose, signed=der != path[0]) or _outside(authority, at)
+        if unfit is not None:
+            return unfit
+    return invalid(path, rules.policies, at) or (None if purpose is Purpose.GATEWAY_PEER else _constrained(path))
+
+
+def _constrained(path: tuple[bytes, ...]) -> Distrusted | None:
+    leaf = facts(path[-1])
+    try:
+        name = forbidden(path[:-1], leaf)
+    except Exception as error:  # as below
+        return Distrusted(Reason.CHAIN, f"{leaf.subject}: name constraints cannot be read ({type(error).__name__})")
+    return None if name is None else Distrusted(Reason.CHAIN, f"{leaf.subject}: an authority may not issue for {name}")
+
+
+def _outside(certificate: CertificateFacts, at: int) -> Distrusted | None:
+    if at > certificate.not_after + TOLERANCE:
+        return Distrusted(Reason.EXPIRED, f"{certificate.subject}: expired {as_text(certificate.not_after)}")
+    if at < certificate.not_before - TOLERANCE:
+        return Distrusted(Reason.NOT_YET_VALID, f"{certificate.subject}: not valid before {as_text(certificate.not_before)}")
+    return None

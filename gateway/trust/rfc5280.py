@@ -1,0 +1,78 @@
+"""RFC 5280 6.1 along a path that is found already, decided by pyhanko-certvalidator, which is given no revocation data and no way
+to fetch any.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Coroutine
+from typing import Any
+
+from asn1crypto import x509 as asn1
+from pyhanko_certvalidator.authority import CertTrustAnchor, TrustQualifiers
+from pyhanko_certvalidator.context import ValidationContext
+from pyhanko_certvalidator.errors import DisallowedAlgorithmError, ExpiredError, NotYetValidError, PathValidationError
+from pyhanko_certvalidator.name_trees import process_general_subtrees
+from pyhanko_certvalidator.path import ValidationPath
+from pyhanko_certvalidator.policy_decl import NO_REVOCATION, CertRevTrustPolicy, PKIXValidationParams
+from pyhanko_certvalidator.registry import SimpleTrustManager
+from pyhanko_certvalidator.validate import async_validate_path
+
+from gateway.outcome import Reason
+from gateway.trust.certificate import facts
+from gateway.trust.judgement import Distrusted
+from gateway.trust.moment import TOLERANCE, as_datetime
+from gateway.trust.rules import Policies
+
+
+def invalid(path: tuple[bytes, ...], policies: Policies, at: int) -> Distrusted | None:
+    """Why ``path`` (DER, anchor first) does not hold at ``at`` (microseconds UTC); None where it does. Whatever the library
+    stumbles over is a path we do not believe.
+    """
+    try:
+        anchor, *between, leaf = (asn1.Certificate.load(der, strict=True) for der in path)
+        context = ValidationContext(
+            trust_manager=SimpleTrustManager(),  # type: ignore[no-untyped-call] # empty: the path is found already
+            moment=as_datetime(at),
+            time_tolerance=dt.timedelta(microseconds=TOLERANCE),
+            revinfo_policy=CertRevTrustPolicy(NO_REVOCATION),
+            allow_fetching=False,
+        )
+        trusted = CertTrustAnchor(anchor, quals=_qualifiers(anchor, policies))
+        _run(async_validate_path(context, ValidationPath(trusted, between, leaf)))
+    except DisallowedAlgorithmError as error:
+        return Distrusted(Reason.WEAK_ALGORITHM, error.failure_msg)
+    except ExpiredError as error:
+        return Distrusted(Reason.EXPIRED, error.failure_msg)
+    except NotYetValidError as error:
+        return Distrusted(Reason.NOT_YET_VALID, error.failure_msg)
+    except PathValidationError as error:
+        return Distrusted(Reason.CHAIN, error.failure_msg)
+    except Exception as error:  # a certificate made to break the library must not break the mail
+        return Distrusted(Reason.CHAIN, f"{facts(path[-1]).subject}: path validation failed ({type(error).__name__})")
+    return None
+
+
+def _qualifiers(anchor: asn1.Certificate, policies: Policies) -> TrustQualifiers:
+    """What the rules and the anchor's own certificate limit (RFC 5937 3.2): policies, names below it, the path's length."""
+    names = anchor.name_constraints_value
+    allowed, excluded = (None, None) if names is None else (names["permitted_subtrees"], names["excluded_subtrees"])
+    parameters = PKIXValidationParams(
+        user_initial_policy_set=policies.names,
+        initial_policy_mapping_inhibit=policies.inhibit_mapping,
+        initial_explicit_policy=policies.explicit,
+        initial_any_policy_inhibit=policies.inhibit_any,
+        initial_permitted_subtrees=process_general_subtrees(allowed) if allowed else None,
+        initial_excluded_subtrees=process_general_subtrees(excluded) if excluded else None,
+    )
+    return TrustQualifiers(standard_parameters=parameters, max_path_length=anchor.max_path_length)
+
+
+def _run(validation: Coroutine[Any, Any, object]) -> None:
+    """Steps a coroutine that has nothing to wait for to its end. No event loop takes part, so none is needed or disturbed."""
+    try:
+        validation.send(None)
+    except StopIteration:
+        return
+    validation.close()
+    raise RuntimeError("offline validation wanted to wait")
