@@ -24,8 +24,9 @@ from asn1crypto import keys as asn1_keys
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, x25519
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.x509 import ocsp
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 NOW: Final = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 BEGIN: Final = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
@@ -53,6 +54,7 @@ _EXTENDED: Final = {
     "any": ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,
     "code": ExtendedKeyUsageOID.CODE_SIGNING,
 }
+_SHA1: Final = hashes.SHA1()  # noqa: S303 - CertIDs name certificates with it
 _SMTP_UTF8_MAILBOX: Final = ObjectIdentifier("1.3.6.1.5.5.7.8.9")
 
 _CAPABILITIES: Final = ObjectIdentifier("1.2.840.113549.1.9.15")
@@ -200,6 +202,10 @@ class Ca:
         not_before: dt.datetime = BEGIN,
         not_after: dt.datetime = END,
         crl_urls: Sequence[str] | None = None,
+        points: Sequence[x509.DistributionPoint] = (),
+        freshest: str | None = None,
+        ocsp_url: str | None = None,
+        issuer_url: str | None = None,
         policy: str | None = None,
         critical: str | None = None,
         capabilities: bytes | None = None,
@@ -208,13 +214,13 @@ class Ca:
         digest: hashes.HashAlgorithm | None = None,
     ) -> Issued:
         """An end-entity certificate. ``ku``/``eku`` None leave the extension out; ``utf8_emails`` are SmtpUTF8Mailbox names
-        (RFC 9598); ``policy`` is a certificate policy OID; ``critical`` the OID of a critical extension nobody knows;
-        ``capabilities`` the value of the extension of RFC 4262.
+        (RFC 9598); ``points`` go in place of ``crl_urls``; ``policy`` is a certificate policy OID; ``critical`` the OID of a
+        critical extension nobody knows.
         """
         key = key or owners_key(kind)
         builder = _begin(x509.Name.from_rfc4514_string(subject), self.certificate.subject, key, not_before, not_after)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        builder = _below(builder, self.key, self.crl_urls if crl_urls is None else crl_urls)
+        builder = _below(builder, self.key, () if points else self.crl_urls if crl_urls is None else crl_urls)
         names: list[x509.GeneralName] = [x509.RFC822Name(email) for email in emails]
         names += [x509.OtherName(_SMTP_UTF8_MAILBOX, asn1_core.UTF8String(email).dump()) for email in utf8_emails]
         names += [x509.DNSName(name) for name in dns]
@@ -227,6 +233,16 @@ class Ca:
         if policy is not None:
             information = x509.PolicyInformation(ObjectIdentifier(policy), None)
             builder = builder.add_extension(x509.CertificatePolicies([information]), critical=False)
+        if points:
+            builder = builder.add_extension(x509.CRLDistributionPoints(points), critical=False)
+        if freshest is not None:
+            point = x509.DistributionPoint([x509.UniformResourceIdentifier(freshest)], None, None, None)
+            builder = builder.add_extension(x509.FreshestCRL([point]), critical=False)
+        methods = (AuthorityInformationAccessOID.OCSP, AuthorityInformationAccessOID.CA_ISSUERS)
+        places = [(method, url) for method, url in zip(methods, (ocsp_url, issuer_url), strict=True) if url is not None]
+        if places:
+            accesses = [x509.AccessDescription(method, x509.UniformResourceIdentifier(url)) for method, url in places]
+            builder = builder.add_extension(x509.AuthorityInformationAccess(accesses), critical=False)
         if critical is not None:
             builder = builder.add_extension(x509.UnrecognizedExtension(ObjectIdentifier(critical), b"\x05\x00"), critical=True)
         if capabilities is not None:
@@ -286,6 +302,49 @@ class Ca:
             entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(at - dt.timedelta(hours=1)).build()
             builder = builder.add_revoked_certificate(entry)
         return builder.sign(key or self.key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+
+    def responder(
+        self, eku: ObjectIdentifier = ExtendedKeyUsageOID.OCSP_SIGNING, *, no_check: bool = True, **more: object
+    ) -> Issued:
+        """A responder this authority appoints (RFC 6960 4.2.2.2), by default with id-pkix-ocsp-nocheck."""
+        key, name = new_key(), x509.Name.from_rfc4514_string("CN=Responder,O=Zone,C=FR")
+        dates = {"not_before": BEGIN, "not_after": END, "crl_urls": self.crl_urls} | more
+        builder = _begin(name, self.certificate.subject, key, dates["not_before"], dates["not_after"])  # type: ignore[arg-type]
+        builder = _below(builder, self.key, dates["crl_urls"])  # type: ignore[arg-type]
+        builder = builder.add_extension(x509.ExtendedKeyUsage([eku]), critical=False)
+        if no_check:
+            builder = builder.add_extension(x509.OCSPNoCheck(), critical=False)
+        return Issued(builder.sign(self.key, hashes.SHA256()), key, self.chain)
+
+    def ocsp(
+        self,
+        certificate: Issued | Ca,
+        status: ocsp.OCSPCertStatus = ocsp.OCSPCertStatus.GOOD,
+        by: Issued | None = None,
+        at: dt.datetime = NOW,
+        lasts: dt.timedelta | None = dt.timedelta(days=1),
+        encoding: ocsp.OCSPResponderEncoding = ocsp.OCSPResponderEncoding.HASH,
+        digest: hashes.HashAlgorithm = _SHA1,
+    ) -> bytes:
+        """An OCSPResponse (DER) about ``certificate``, made by this authority or by a responder; ``digest`` is that of the CertID.
+        What is revoked was revoked an hour before ``at``.
+        """
+        revoked = status is ocsp.OCSPCertStatus.REVOKED
+        builder = ocsp.OCSPResponseBuilder().add_response(
+            certificate.certificate,
+            self.certificate,
+            digest,
+            status,
+            at,
+            None if lasts is None else at + lasts,
+            at - dt.timedelta(hours=1) if revoked else None,
+            None,
+        )
+        signer = self if by is None else by
+        builder = builder.responder_id(encoding, signer.certificate)
+        if by is not None:
+            builder = builder.certificates([by.certificate])
+        return builder.sign(signer.key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
 
 
 def _begin(

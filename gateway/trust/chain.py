@@ -13,6 +13,7 @@ from gateway.trust.judgement import Distrusted, Purpose
 from gateway.trust.moment import TOLERANCE, as_text
 from gateway.trust.rfc5280 import invalid
 from gateway.trust.rules import Rules
+from gateway.trust.strength import era
 from gateway.trust.suitability import unsuitable, unsuitable_authority
 
 MAX_OTHERS: Final = 64
@@ -27,17 +28,18 @@ def find_chain(certificate: bytes, leaf: CertificateFacts, others: Sequence[byte
 
     Or why there is none: of several failures, the first that says more than CHAIN.
     """
-    known = rules.anchors.remembered(leaf, rules.conditions, at)
+    conditions = (rules.purpose, rules.policies, era(at))
+    known = rules.anchors.remembered(leaf, conditions, at)
     if known is not None:
         return known
     found = _find(certificate, leaf, others, rules, at)
     if isinstance(found, Chain):
-        rules.anchors.remember(found, rules.conditions)
+        rules.anchors.remember(found, conditions)
     return found
 
 
 def _find(certificate: bytes, leaf: CertificateFacts, others: Sequence[bytes], rules: Rules, at: int) -> Chain | Distrusted:
-    unfit = unsuitable(leaf, rules.purpose) or _outside(leaf, at)
+    unfit = unsuitable(leaf, rules.purpose, at) or _outside(leaf, at)
     if unfit is not None:
         return unfit
     if leaf.sha256 in rules.anchors:
@@ -96,7 +98,7 @@ def _check(path: tuple[bytes, ...], rules: Rules, at: int) -> Distrusted | None:
     purpose = rules.purpose
     for der in path[:-1]:
         authority = facts(der)
-        unfit = unsuitable_authority(authority, purpose, signed=der != path[0]) or _outside(authority, at)
+        unfit = unsuitable_authority(authority, purpose, at, signed=der != path[0]) or _outside(authority, at)
         if unfit is not None:
             return unfit
     return invalid(path, rules.policies, at) or (None if purpose is Purpose.GATEWAY_PEER else _constrained(path))

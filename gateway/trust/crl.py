@@ -15,9 +15,9 @@ from gateway.trust.certificate import CertificateFacts, facts
 from gateway.trust.moment import TOLERANCE, microseconds
 from gateway.trust.name import NormalName, normal_name
 from gateway.trust.places import ALL_REASONS, PlaceName, Point, Reasons, place_names, points
+from gateway.trust.strength import strong_hash
 
 MAX_CRL: Final = 64 * 1024 * 1024
-WEAK_HASHES: Final = frozenset({"md2", "md4", "md5", "sha1"})
 
 _UNDERSTOOD: Final = frozenset(
     {
@@ -113,6 +113,14 @@ class Crl:
     def _listed(self, certificate: CertificateFacts) -> int | None:
         return self._entries.get(certificate.issuer_name, {}).get(certificate.serial)
 
+    def strong(self, at: int) -> bool:
+        """Whether its signature may prove something at ``at``."""
+        try:
+            digest = self._parsed.signature_hash_algorithm
+        except UnsupportedAlgorithm:
+            return False
+        return strong_hash("" if digest is None else digest.name, at)
+
     def builds_on(self, complete: Crl) -> bool:
         """Whether this delta may be laid over ``complete`` (RFC 5280 5.2.4, 6.3.3 c): one issuer and key, one scope, no gap."""
         return (
@@ -136,9 +144,6 @@ class Crl:
         if authority.subject_name != self.issuer or (authority.ku is not None and "crl_sign" not in authority.ku):
             return False
         try:
-            digest = self._parsed.signature_hash_algorithm
-            if digest is not None and digest.name in WEAK_HASHES:
-                return False
             key = x509.load_der_x509_certificate(issuer).public_key()
             return self._parsed.is_signature_valid(key)  # type: ignore[arg-type] # it refuses other kinds itself
         except (UnsupportedAlgorithm, ValueError, TypeError):

@@ -17,9 +17,9 @@ from cryptography.x509 import ocsp
 
 from gateway.outcome import GatewayError, Reason
 from gateway.trust.certificate import facts
-from gateway.trust.crl import WEAK_HASHES
 from gateway.trust.moment import SECOND, TOLERANCE, microseconds
 from gateway.trust.name import normal_name
+from gateway.trust.strength import strong_hash
 
 MAX_OCSP: Final = 256 * 1024
 MAX_RESPONSES: Final = 64
@@ -98,6 +98,8 @@ class OcspAnswer:
 
     def about(self, certificate: bytes, issuer: bytes) -> Single | None:
         """What is said about ``certificate`` of ``issuer`` (both DER), or None."""
+        if facts(certificate).issuer_name != facts(issuer).subject_name:
+            return None
         names = {name for name, *_ in self._singles}
         found = (self._singles.get(_cert_id(certificate, issuer, name)) for name in names)
         return next((single for single in found if single is not None), None)
@@ -121,6 +123,11 @@ class OcspAnswer:
             self._makers[authority] = self._find(issuer)
         return self._makers[authority]
 
+    def strong(self, at: int) -> bool:
+        """Whether its signature may prove something at ``at``."""
+        digest = self._parsed.signature_hash_algorithm
+        return strong_hash("" if digest is None else digest.name, at)
+
     def _find(self, issuer: bytes) -> bytes | None:
         for candidate in (issuer, *self._delegates):
             try:
@@ -143,22 +150,8 @@ class OcspAnswer:
 
     def _made_by(self, candidate: bytes) -> bool:
         key = x509.load_der_x509_certificate(candidate).public_key()
-        digest = self._parsed.signature_hash_algorithm
-        signature, content = self._parsed.signature, self._parsed.tbs_response_bytes
-        if digest is not None and digest.name in WEAK_HASHES:
-            return False
-        try:
-            if isinstance(key, rsa.RSAPublicKey) and digest is not None:
-                key.verify(signature, content, padding.PKCS1v15(), digest)
-            elif isinstance(key, ec.EllipticCurvePublicKey) and digest is not None:
-                key.verify(signature, content, ec.ECDSA(digest))
-            elif isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
-                key.verify(signature, content)
-            else:
-                return False
-        except InvalidSignature:
-            return False
-        return True
+        parsed = self._parsed
+        return _signed(key, parsed.signature, parsed.tbs_response_bytes, parsed.signature_hash_algorithm, padding.PKCS1v15())
 
 
 def request(certificate: bytes, issuer: bytes) -> bytes:
@@ -173,9 +166,32 @@ def _appointed(candidate: bytes, issuer: bytes) -> bool:
         return False
     if delegate.ku is not None and not delegate.ku & {"digital_signature", "content_commitment"}:
         return False
-    if not delegate.signature_known or delegate.signature_hash in WEAK_HASHES:
+    certificate, authority = x509.load_der_x509_certificate(candidate), x509.load_der_x509_certificate(issuer)
+    scheme = certificate.signature_algorithm_parameters
+    return delegate.issuer_name == facts(issuer).subject_name and _signed(
+        authority.public_key(),
+        certificate.signature,
+        certificate.tbs_certificate_bytes,
+        certificate.signature_hash_algorithm,
+        scheme if isinstance(scheme, padding.PSS) else padding.PKCS1v15(),
+    )
+
+
+def _signed(
+    key: object, signature: bytes, content: bytes, digest: hashes.HashAlgorithm | None, scheme: padding.PSS | padding.PKCS1v15
+) -> bool:
+    """Whether ``signature`` over ``content`` is one of ``key``; ``scheme`` is for RSA. How strong it is, is asked elsewhere."""
+    try:
+        if isinstance(key, rsa.RSAPublicKey) and digest is not None:
+            key.verify(signature, content, scheme, digest)
+        elif isinstance(key, ec.EllipticCurvePublicKey) and digest is not None:
+            key.verify(signature, content, ec.ECDSA(digest))
+        elif isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
+            key.verify(signature, content)
+        else:
+            return False
+    except InvalidSignature:
         return False
-    x509.load_der_x509_certificate(candidate).verify_directly_issued_by(x509.load_der_x509_certificate(issuer))
     return True
 
 

@@ -16,6 +16,7 @@ from gateway.trust.name import NormalName
 from gateway.trust.ocsp import OcspAnswer, Word, request
 from gateway.trust.places import ALL_REASONS, Point, Reasons
 from gateway.trust.sources import AtHand
+from gateway.trust.strength import weak_key, weak_signature
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +172,9 @@ class _Inquiry:
         if not _made_for(crl, point, self._certificate):
             self._note("made for other certificates")
             return None
+        if not crl.strong(self._at):
+            self._note("signed with a weak algorithm")
+            return None
         delta = self._delta(crl, signer)
         if isinstance(delta, Wanted):
             return delta
@@ -201,7 +205,7 @@ class _Inquiry:
                 return Wanted(need)
             if isinstance(answer, Crl):
                 found.append(answer)
-        usable = [each for each in found if each.builds_on(crl) and each.signed_by(signer)]
+        usable = [each for each in found if each.builds_on(crl) and each.strong(self._at) and each.signed_by(signer)]
         return max(usable, key=lambda each: each.this_update, default=None)
 
     def _answered(self, answer: OcspAnswer) -> Status:
@@ -209,8 +213,10 @@ class _Inquiry:
         standing = self._standing
         maker = answer.maker(standing.issuer)
         said = answer.about(standing.der, standing.issuer)
-        if maker is None or said is None or said.word is Word.UNKNOWN:
-            return self._silent("the responder does not know the certificate, or may not speak for its issuer")
+        if maker is None or not answer.strong(self._at):
+            return self._silent("not made by its issuer nor by a responder it appointed")
+        if said is None or said.word is Word.UNKNOWN:
+            return self._silent("the responder does not know the certificate")
         if maker != standing.issuer:
             own = self._responder(maker)
             if own is not None:
@@ -224,6 +230,9 @@ class _Inquiry:
     def _responder(self, maker: bytes) -> Wanted | Unknown | None:
         """Why an appointed responder may not be heard: its own certificate has run out, or may be revoked (RFC 6960 4.2.2.2.1)."""
         responder = facts(maker)
+        weak = weak_signature(responder, self._at) or weak_key(responder.key, self._at)
+        if weak is not None:
+            return self._silent(f"the responder's own certificate: {weak}")
         if not responder.not_before - TOLERANCE <= self._at <= responder.not_after + TOLERANCE:
             return self._silent("the responder's own certificate is out of date")
         if responder.ocsp_no_check:

@@ -37,8 +37,3 @@ class Rules:
     revocation: Revocation
     policies: Policies = field(default_factory=Policies)
     grace: int = 0
-
-    @property
-    def conditions(self) -> tuple[Purpose, Policies]:
-        """What decides whether a path holds, whoever may have been revoked."""
-        return self.purpose, self.policies

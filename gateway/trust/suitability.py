@@ -7,13 +7,8 @@ from typing import Final
 
 from gateway.outcome import Reason
 from gateway.trust.certificate import CertificateFacts, PublicKey
-from gateway.trust.crl import WEAK_HASHES
 from gateway.trust.judgement import Distrusted, Purpose
-
-MIN_RSA: Final = 2048
-MAX_RSA: Final = 8192
-MAX_EXPONENT: Final = 1 << 64  # larger ones cost time and serve nobody
-CURVES: Final = frozenset({"secp256r1", "secp384r1", "secp521r1", "brainpoolP256r1", "brainpoolP384r1", "brainpoolP512r1"})
+from gateway.trust.strength import weak_key, weak_signature
 
 _SERVER_AUTH: Final = "1.3.6.1.5.5.7.3.1"
 _CLIENT_AUTH: Final = "1.3.6.1.5.5.7.3.2"
@@ -50,11 +45,11 @@ def date_text(at: int) -> str:
     return (_EPOCH + dt.timedelta(microseconds=at)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def unsuitable(leaf: CertificateFacts, purpose: Purpose) -> Distrusted | None:
-    """Why ``leaf`` cannot serve ``purpose``, whoever issued it; None if it can."""
+def unsuitable(leaf: CertificateFacts, purpose: Purpose, at: int) -> Distrusted | None:
+    """Why ``leaf`` cannot serve ``purpose`` at ``at`` (microseconds UTC), whoever issued it; None if it can."""
     if leaf.critical_unknown:
         return Distrusted(Reason.CHAIN, f"{leaf.subject}: critical extension {leaf.critical_unknown[0]} is unknown")
-    weak = _weak(leaf, signed=True)
+    weak = _weak(leaf, at, signed=True)
     if weak is not None:
         return weak
     if leaf.is_ca and purpose is not Purpose.CRL_SIGNER:
@@ -67,13 +62,13 @@ def unsuitable(leaf: CertificateFacts, purpose: Purpose) -> Distrusted | None:
     return _wrong_extended(leaf, purpose)
 
 
-def unsuitable_authority(authority: CertificateFacts, purpose: Purpose, *, signed: bool) -> Distrusted | None:
+def unsuitable_authority(authority: CertificateFacts, purpose: Purpose, at: int, *, signed: bool) -> Distrusted | None:
     """Why ``authority`` cannot stand in a path for ``purpose``. ``signed`` False: it is the anchor, whose signature proves
     nothing and is not looked at. An extended key usage limits everything below it, as the CA/Browser Forum has it.
     """
     if authority.key.kind not in _SIGNING:
         return Distrusted(Reason.UNSUPPORTED, f"{authority.subject}: a key of kind {authority.key.kind} cannot issue")
-    return _weak(authority, signed=signed) or _wrong_extended(authority, purpose)
+    return _weak(authority, at, signed=signed) or _wrong_extended(authority, purpose)
 
 
 def _wrong_extended(certificate: CertificateFacts, purpose: Purpose) -> Distrusted | None:
@@ -97,13 +92,6 @@ def _usages(key: PublicKey, purpose: Purpose) -> frozenset[str]:
     return frozenset({"digital_signature"})
 
 
-def _weak(certificate: CertificateFacts, *, signed: bool) -> Distrusted | None:
-    key = certificate.key
-    if signed and (not certificate.signature_known or certificate.signature_hash in WEAK_HASHES):
-        name = certificate.signature_hash or "an unknown algorithm"
-        return Distrusted(Reason.WEAK_ALGORITHM, f"{certificate.subject}: signed with {name}")
-    if key.kind == "rsa" and not (MIN_RSA <= key.bits <= MAX_RSA and 3 <= key.exponent < MAX_EXPONENT):
-        return Distrusted(Reason.WEAK_ALGORITHM, f"{certificate.subject}: RSA key of {key.bits} bits")
-    if key.kind == "ec" and key.curve not in CURVES:
-        return Distrusted(Reason.WEAK_ALGORITHM, f"{certificate.subject}: curve {key.curve or 'not named'}")
-    return None
+def _weak(certificate: CertificateFacts, at: int, *, signed: bool) -> Distrusted | None:
+    why = (weak_signature(certificate, at) if signed else None) or weak_key(certificate.key, at)
+    return None if why is None else Distrusted(Reason.WEAK_ALGORITHM, f"{certificate.subject}: {why}")
