@@ -22,6 +22,7 @@ from gateway.trust.places import Point, issuer_urls, ocsp_urls, points
 
 MAX_CERTIFICATE: Final = 64 * 1024
 MAX_NAMES: Final = 1000
+MAX_SERIAL: Final = 20  # bytes (RFC 5280 4.1.2.2)
 _REMEMBERED: Final = 4096
 
 ORGANISATION_NAMES: Final = frozenset({"domain-confidentiality-authority", "domain-signing-authority"})  # RFC 3183 2.1.1
@@ -39,8 +40,6 @@ _UNDERSTOOD: Final = frozenset(
         ExtensionOID.INHIBIT_ANY_POLICY,
         ExtensionOID.NAME_CONSTRAINTS,
         ExtensionOID.CRL_DISTRIBUTION_POINTS,
-        ExtensionOID.AUTHORITY_KEY_IDENTIFIER,
-        ExtensionOID.SUBJECT_KEY_IDENTIFIER,
     }
 )
 _KEY_USAGES: Final = (
@@ -187,6 +186,8 @@ def _facts_of(parsed: x509.Certificate, digest: bytes) -> CertificateFacts:
     places, fresh = values.get(ExtensionOID.CRL_DISTRIBUTION_POINTS), values.get(ExtensionOID.FRESHEST_CRL)
     access, issuer = values.get(ExtensionOID.AUTHORITY_INFORMATION_ACCESS), normal_name(parsed.issuer)
     digest_name, known = _signature(parsed)
+    if parsed.serial_number.bit_length() > MAX_SERIAL * 8:
+        raise CertificateError(f"a serial number of more than {MAX_SERIAL} bytes")
     return CertificateFacts(
         sha256=digest,
         subject=parsed.subject.rfc4514_string(),

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from gateway.outcome import Reason
-from gateway.trust.anchors import Anchors, Chain
+from gateway.trust.anchors import Chain
 from gateway.trust.certificate import CertificateError, CertificateFacts, facts
 from gateway.trust.constraints import forbidden
 from gateway.trust.judgement import Distrusted, Purpose
@@ -17,7 +17,6 @@ from gateway.trust.strength import era
 from gateway.trust.suitability import unsuitable, unsuitable_authority
 
 MAX_OTHERS: Final = 64
-MAX_DEPTH: Final = 8
 MAX_VISITS: Final = 64
 MAX_PATHS: Final = 8
 
@@ -28,7 +27,7 @@ def find_chain(certificate: bytes, leaf: CertificateFacts, others: Sequence[byte
 
     Or why there is none: of several failures, the first that says more than CHAIN.
     """
-    conditions = (rules.purpose, rules.policies, era(at))
+    conditions = (rules.purpose, rules.policies, rules.depth, era(at))
     known = rules.anchors.remembered(leaf, conditions, at)
     if known is not None:
         return known
@@ -45,7 +44,7 @@ def _find(certificate: bytes, leaf: CertificateFacts, others: Sequence[bytes], r
     if leaf.sha256 in rules.anchors:
         return Chain((certificate,), (leaf,))
     failures: list[Distrusted] = []
-    search = _Search(rules.anchors, others)
+    search = _Search(rules, others)
     for path in search.paths((certificate,)):
         failure = _check(path, rules, at)
         if failure is None:
@@ -61,11 +60,12 @@ def _find(certificate: bytes, leaf: CertificateFacts, others: Sequence[bytes], r
 class _Search:
     """Depth first, anchors before others; bounded in depth, and in certificates looked at, which an adversary chose."""
 
-    def __init__(self, anchors: Anchors, others: Sequence[bytes]) -> None:
-        self._anchors = anchors
+    def __init__(self, rules: Rules, others: Sequence[bytes]) -> None:
+        self._anchors = rules.anchors
+        self._depth = rules.depth
         self._visits = 0
         self._pool: dict[object, list[bytes]] = {}
-        for der in (*others[:MAX_OTHERS], *anchors.intermediates):
+        for der in (*others[:MAX_OTHERS], *rules.anchors.intermediates):
             try:
                 between = facts(der)
             except CertificateError:
@@ -79,7 +79,7 @@ class _Search:
         for anchor in self._anchors.named(child.issuer_name):
             if _may_issue(facts(anchor), child):
                 yield (anchor, *path)
-        if len(path) >= MAX_DEPTH:
+        if len(path) >= self._depth:
             return
         for issuer in self._pool.get(child.issuer_name, ()):
             self._visits += 1

@@ -19,15 +19,7 @@ from gateway.trust.strength import strong_hash
 
 MAX_CRL: Final = 64 * 1024 * 1024
 
-_UNDERSTOOD: Final = frozenset(
-    {
-        ExtensionOID.CRL_NUMBER,
-        ExtensionOID.AUTHORITY_KEY_IDENTIFIER,
-        ExtensionOID.ISSUING_DISTRIBUTION_POINT,
-        ExtensionOID.DELTA_CRL_INDICATOR,
-        ExtensionOID.FRESHEST_CRL,
-    }
-)
+_MAY_BE_CRITICAL: Final = frozenset({ExtensionOID.ISSUING_DISTRIBUTION_POINT, ExtensionOID.DELTA_CRL_INDICATOR})
 _ENTRY_UNDERSTOOD: Final = frozenset(
     {CRLEntryExtensionOID.CERTIFICATE_ISSUER, CRLEntryExtensionOID.CRL_REASON, CRLEntryExtensionOID.INVALIDITY_DATE}
 )
@@ -157,7 +149,7 @@ class Crl:
         self.freshest: tuple[Point, ...] = ()
         for extension in parsed.extensions:
             value = extension.value
-            if extension.critical and extension.oid not in _UNDERSTOOD:
+            if extension.critical and extension.oid not in _MAY_BE_CRITICAL:
                 raise CrlError(f"critical extension {extension.oid.dotted_string} unknown")
             if isinstance(value, x509.IssuingDistributionPoint):
                 self.scope = _scope(value, self.issuer)

@@ -12,7 +12,7 @@ from asn1crypto import x509 as asn1
 from pyhanko_certvalidator.authority import CertTrustAnchor, TrustQualifiers
 from pyhanko_certvalidator.context import ValidationContext
 from pyhanko_certvalidator.errors import DisallowedAlgorithmError, ExpiredError, NotYetValidError, PathValidationError
-from pyhanko_certvalidator.name_trees import process_general_subtrees
+from pyhanko_certvalidator.name_trees import default_excluded_subtrees, default_permitted_subtrees, process_general_subtrees
 from pyhanko_certvalidator.path import ValidationPath
 from pyhanko_certvalidator.policy_decl import NO_REVOCATION, CertRevTrustPolicy, PKIXValidationParams
 from pyhanko_certvalidator.registry import SimpleTrustManager
@@ -62,8 +62,9 @@ def _qualifiers(anchor: asn1.Certificate, policies: Policies) -> TrustQualifiers
         initial_policy_mapping_inhibit=policies.inhibit_mapping,
         initial_explicit_policy=policies.explicit,
         initial_any_policy_inhibit=policies.inhibit_any,
-        initial_permitted_subtrees=process_general_subtrees(allowed) if allowed else None,
-        initial_excluded_subtrees=process_general_subtrees(excluded) if excluded else None,
+        # Each kind of name starts from "all" and "none"; what the anchor limits is laid over that.
+        initial_permitted_subtrees=default_permitted_subtrees() | process_general_subtrees(allowed or ()),
+        initial_excluded_subtrees=default_excluded_subtrees() | process_general_subtrees(excluded or ()),
     )
     return TrustQualifiers(standard_parameters=parameters, max_path_length=anchor.max_path_length)
 

@@ -8,6 +8,7 @@ from typing import Final
 from gateway.trust.anchors import Anchors
 from gateway.trust.judgement import Purpose, Revocation
 
+MAX_DEPTH: Final = 8
 ANY_POLICY: Final = "2.5.29.32.0"
 
 
@@ -30,10 +31,13 @@ class Policies:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """One set of rules. ``grace`` is for how long a CRL or an OCSP answer counts beyond its nextUpdate, in microseconds."""
+    """One set of rules. ``depth`` is how many certificates may lie below the anchor, at most; ``grace`` is for how long a CRL or an
+    OCSP answer counts beyond its nextUpdate, in microseconds.
+    """
 
     anchors: Anchors
     purpose: Purpose
     revocation: Revocation
     policies: Policies = field(default_factory=Policies)
+    depth: int = MAX_DEPTH
     grace: int = 0

@@ -66,6 +66,12 @@ def unsuitable_authority(authority: CertificateFacts, purpose: Purpose, at: int,
     """Why ``authority`` cannot stand in a path for ``purpose``. ``signed`` False: it is the anchor, whose signature proves
     nothing and is not looked at. An extended key usage limits everything below it, as the CA/Browser Forum has it.
     """
+    if authority.critical_unknown:
+        return Distrusted(Reason.CHAIN, f"{authority.subject}: critical extension {authority.critical_unknown[0]} is unknown")
+    if not authority.subject_name:
+        return Distrusted(Reason.CHAIN, "an authority without a name")  # RFC 5280 4.1.2.6
+    if authority.ku is not None and "key_cert_sign" not in authority.ku:
+        return Distrusted(Reason.KEY_USAGE, f"{authority.subject}: its key usage does not let it issue")
     if authority.key.kind not in _SIGNING:
         return Distrusted(Reason.UNSUPPORTED, f"{authority.subject}: a key of kind {authority.key.kind} cannot issue")
     return _weak(authority, at, signed=signed) or _wrong_extended(authority, purpose)

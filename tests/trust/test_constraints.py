@@ -91,3 +91,11 @@ def test_a_name_inside_is_believed(authority: Ca, names: dict[str, Any]) -> None
 def test_who_is_met_by_his_dns_name_needs_no_mailbox() -> None:
     """A peer is compared by DNS name or subject; its addresses bind nothing."""
     assert isinstance(judged(HOSPITAL.gateway("gateway.laboratory.example"), Purpose.GATEWAY_PEER), Trusted)
+
+
+def test_an_anchor_is_constrained_too() -> None:
+    """What an anchor's own certificate allows of mail addresses limits those alone, not the names of other kinds beside them."""
+    anchored = Rules(Anchors([HOSPITAL.der]), Purpose.SMIME_SIGNER, Revocation.UNSAFE_OFF)
+    for address, believed in (("a@hospital.example", True), ("a@laboratory.example", False)):
+        issued = HOSPITAL.signer(address, subject="CN=Results,O=Anybody", dns=["hospital.example"])
+        assert isinstance(judge(issued.der, AtHand(), microseconds(NOW), anchored), Trusted) is believed
