@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Coroutine
+from functools import lru_cache
 from typing import Any
 
 from asn1crypto import x509 as asn1
@@ -30,7 +31,8 @@ def invalid(path: tuple[bytes, ...], policies: Policies, at: int) -> Distrusted 
     stumbles over is a path we do not believe.
     """
     try:
-        anchor, *between, leaf = (asn1.Certificate.load(der, strict=True) for der in path)
+        anchor, *between = map(_authority, path[:-1])
+        leaf = asn1.Certificate.load(path[-1], strict=True)
         context = ValidationContext(
             trust_manager=SimpleTrustManager(),  # type: ignore[no-untyped-call] # empty: the path is found already
             moment=as_datetime(at),
@@ -38,7 +40,7 @@ def invalid(path: tuple[bytes, ...], policies: Policies, at: int) -> Distrusted 
             revinfo_policy=CertRevTrustPolicy(NO_REVOCATION),
             allow_fetching=False,
         )
-        trusted = CertTrustAnchor(anchor, quals=_qualifiers(anchor, policies))
+        trusted = CertTrustAnchor(anchor, quals=_qualifiers(path[0], policies))
         _run(async_validate_path(context, ValidationPath(trusted, between, leaf)))
     except DisallowedAlgorithmError as error:
         return Distrusted(Reason.WEAK_ALGORITHM, error.failure_msg)
@@ -53,8 +55,16 @@ def invalid(path: tuple[bytes, ...], policies: Policies, at: int) -> Distrusted 
     return None
 
 
-def _qualifiers(anchor: asn1.Certificate, policies: Policies) -> TrustQualifiers:
+@lru_cache(maxsize=256)
+def _authority(der: bytes) -> asn1.Certificate:
+    """Parsed once: a few authorities issue many certificates."""
+    return asn1.Certificate.load(der, strict=True)
+
+
+@lru_cache(maxsize=256)
+def _qualifiers(der: bytes, policies: Policies) -> TrustQualifiers:
     """What the rules and the anchor's own certificate limit (RFC 5937 3.2): policies, names below it, the path's length."""
+    anchor = _authority(der)
     names = anchor.name_constraints_value
     allowed, excluded = (None, None) if names is None else (names["permitted_subtrees"], names["excluded_subtrees"])
     parameters = PKIXValidationParams(
