@@ -20,12 +20,15 @@ from gateway.deliver import Deliverer
 from gateway.edge.agentclient import AgentSigner, AgentUnwrapper
 from gateway.edge.anchorfile import read_anchors, read_certificates
 from gateway.edge.clock import now
-from gateway.edge.crls import CrlCache
 from gateway.edge.dns import Resolver
-from gateway.edge.fetch import Bounds, Fetcher, networks
+from gateway.edge.evidencecache import EvidenceCache
+from gateway.edge.fetch import Fetcher
+from gateway.edge.fetcherror import Bounds
 from gateway.edge.folder import Folder
 from gateway.edge.ldap import Ldap, LdapSettings
+from gateway.edge.reachable import networks
 from gateway.edge.secret import read_secret
+from gateway.edge.shelf import Shelf
 from gateway.events import ConfigurationLoaded, ConfigurationRefused, Observer
 from gateway.flow.besides import Besides
 from gateway.flow.circles import draw_circles
@@ -46,6 +49,7 @@ from gateway.spool.schedule import longest_pause
 from gateway.spool.sqlite import SqliteSpool
 from gateway.state.capabilities import HeardCapabilities, open_state
 from gateway.supervise import Kind, agent_sockets
+from gateway.trust.sources import Source
 from gateway.worker import Worker
 
 
@@ -67,10 +71,10 @@ class Live:
                 await directory.close()
 
 
-def make_live(config: Config, crls: CrlCache, observer: Observer) -> Live:
+def make_live(config: Config, source: Source, observer: Observer) -> Live:
     """Reads what ``config`` names. Raises ``OSError``, ``ValueError`` or ``GatewayError`` for what is wrong with it."""
     directories = {name: make_directory(name, section) for name, section in config.directory.items()}
-    evidence = Evidence(draw_circles(config, directories, read_anchors), crls, observer, now)
+    evidence = Evidence(draw_circles(config, directories, read_anchors), source, observer, now)
     certificates = {name: read_certificates(key.certificate) for name, key in config.key.items() if key.certificate is not None}
     archives = {
         name: tuple(
@@ -99,6 +103,18 @@ def make_directory(name: str, section: Directory) -> Folder | Ldap:
             deadline_seconds=section.deadline_seconds,
         ),
     )
+
+
+def make_fetcher(config: Config) -> Fetcher:
+    """What ``[fetching]`` asks for."""
+    fetching = config.fetching
+    allowed = networks(fetching.allow_private)
+    return Fetcher(Bounds(fetching.megabytes << 20, fetching.deadline_seconds, allowed, fetching.proxy))
+
+
+def make_shelf(config: Config) -> Shelf:
+    """Where the workers and the control process keep what was fetched."""
+    return Shelf(config.state / "evidence")
 
 
 def make_spool(config: Config, unwrapper: Unwrapper | None, longest: Callable[[], int] | None = None) -> SqliteSpool:
@@ -143,12 +159,11 @@ class MailProcess:
         stack.push_async_callback(signer.close)
         unwrapper = AgentUnwrapper(agent_sockets(config, Kind.UNWRAP_AGENT))
         stack.push_async_callback(unwrapper.close)
-        fetching = config.fetching
-        fetcher = Fetcher(Bounds(fetching.megabytes << 20, fetching.deadline_seconds, networks(fetching.allow_private)))
+        fetcher = make_fetcher(config)
         stack.push_async_callback(fetcher.close)
-        self._crls = CrlCache(fetcher, config.state / "crls")
-        stack.push_async_callback(self._crls.close)
-        self._live = await asyncio.to_thread(make_live, config, self._crls, observer)
+        self._source = EvidenceCache(fetcher, make_shelf(config), observer)
+        stack.push_async_callback(self._source.close)
+        self._live = await asyncio.to_thread(make_live, config, self._source, observer)
         stack.push_async_callback(self._close_live)
         self._spool = make_spool(config, unwrapper, lambda: longest_pause(self._current()))
         await self._spool.start()
@@ -221,7 +236,7 @@ class MailProcess:
     async def _replace(self, config: Config) -> None:
         before = self._live
         try:
-            self._live = await asyncio.to_thread(make_live, config, self._crls, self._observer)
+            self._live = await asyncio.to_thread(make_live, config, self._source, self._observer)
             self._receiver.reload()
         except (OSError, ValueError, GatewayError) as error:
             refused, self._live = self._live, before

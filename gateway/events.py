@@ -193,10 +193,22 @@ class KeyFailed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchFailed(Event):
-    """A CRL or a directory could not be read. ``source`` is its URL without credentials."""
+    """A CRL, an OCSP answer, a certificate or a directory could not be read: ``kind`` says which, ``result`` how it ended.
+    ``source`` is its URL without credentials, or the name of the directory.
+    """
 
+    kind: str
+    result: str = ""
     source: str
     detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched(Event):
+    """A CRL, an OCSP answer or a certificate came from its publisher: ``kind`` says which, ``source`` is its URL."""
+
+    kind: str
+    source: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

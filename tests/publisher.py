@@ -21,7 +21,7 @@ class Publisher:
     async def start(self) -> None:
         """Starts, or starts again on the port it had."""
         app = web.Application()
-        app.router.add_get("/{name:.*}", self._answer)
+        app.router.add_route("*", "/{name:.*}", self._answer)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self.port)

@@ -28,6 +28,7 @@ from gateway.trust.name import normal_dn
 
 MAX_FILE: Final = 16 * 1024 * 1024
 _LDAP: Final = re.compile(r"ldaps?://([^/:@?#\[\]]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?/?")
+_PROXY: Final = re.compile(r"http://([^/:@?#\[\]]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}/?")
 _RULE: Final = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 
 T = TypeVar("T")
@@ -129,6 +130,16 @@ def ldap_uri(text: str) -> str:
         host(matched[1].strip("[]") if matched else "")
     except ValueError as error:
         raise ValueError("ldap://HOST or ldaps://HOST, with :PORT where it is not the usual") from error
+    return text
+
+
+def proxy_url(text: str) -> str:
+    """``text``, which is the place of an HTTP proxy."""
+    matched = _PROXY.fullmatch(text)
+    try:
+        host(matched[1].strip("[]") if matched else "")
+    except ValueError as error:
+        raise ValueError("http://HOST:PORT") from error
     return text
 
 
@@ -258,6 +269,7 @@ Mailbox = Annotated[str, AfterValidator(mailbox)]
 Pattern = Annotated[str, AfterValidator(pattern)]
 DistinguishedName = Annotated[str, AfterValidator(subject)]
 LdapUri = Annotated[str, AfterValidator(ldap_uri)]
+ProxyUrl = Annotated[str, AfterValidator(proxy_url)]
 User = Annotated[str, AfterValidator(user)]
 RuleName = Annotated[str, AfterValidator(rule_name)]
 Port = Annotated[int, Field(ge=1, le=65535)]

@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from gateway.config.kinds import Megabytes, Network, Numeric
+from gateway.config.kinds import Megabytes, Network, Numeric, ProxyUrl
 from gateway.config.section import Section
 
 
@@ -56,8 +56,11 @@ class Endpoint(Section):
 
 
 class Fetching(Section):
-    """Limits of what we fetch because a certificate says so. ``allow_private`` lists networks of our own that serve CRLs."""
+    """Limits of what we fetch because a certificate says so. ``allow_private`` lists networks of our own that serve CRLs; ``proxy``
+    is an HTTP proxy all HTTP goes through.
+    """
 
     allow_private: tuple[Network, ...] = ()
     deadline_seconds: Annotated[float, Field(gt=0, le=120)] = 10.0
     megabytes: Megabytes = 20
+    proxy: ProxyUrl | None = None

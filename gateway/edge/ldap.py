@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import socket
 import ssl
 import time
 from collections import deque
@@ -26,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from ldap3.core.exceptions import LDAPException
 
 from gateway.edge.breaker import Breaker
+from gateway.edge.ldapquestion import Connection, Question, bind, end, plain_socket
 from gateway.edge.tlsclient import route_context
 from gateway.mail.address import Address
 from gateway.trust.certificate import MAX_CERTIFICATE, ORGANISATION_NAMES, CertificateError, facts
@@ -36,9 +36,9 @@ REST_SECONDS: Final = 30.0
 MAX_ENTRIES: Final = 20
 MAX_VALUES: Final = 20
 MAX_PKCS7: Final = 256 * 1024
+MAX_ANSWER: Final = 32 * 1024 * 1024  # bytes: more than every value of every entry we take
 
 _ATTRIBUTES: Final = ("userCertificate;binary", "userCertificate", "userSMIMECertificate;binary", "userSMIMECertificate")
-Connection = Any  # ldap3 has no types
 _PLAIN: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@.-_+")
 
 
@@ -97,10 +97,10 @@ class Ldap:
             raise DirectoryError(f"{self.name}: let go when the configuration was taken anew", resting=True)
         if not self._breaker.admits():
             raise DirectoryError(f"{self.name}: did not answer a moment ago", resting=True)
-        question = _Question(_filter(address))
+        question = Question(MAX_ANSWER)
         try:
             async with asyncio.timeout(self._settings.deadline_seconds):
-                values = await asyncio.get_running_loop().run_in_executor(self._pool, self._ask, question)
+                values = await asyncio.get_running_loop().run_in_executor(self._pool, self._ask, _filter(address), question)
         except asyncio.CancelledError:
             question.abort()
             self._breaker.abandoned()
@@ -124,21 +124,21 @@ class Ldap:
         self._closed = True
         await asyncio.to_thread(self._pool.shutdown)
         while self._idle:
-            _end(self._idle.pop())
+            end(self._idle.pop())
 
-    def _ask(self, question: _Question) -> list[bytes]:
+    def _ask(self, wanted: str, question: Question) -> list[bytes]:
         """In a thread of the pool. A connection that was kept may have died meanwhile: then once more, on a new one."""
         with contextlib.suppress(IndexError):
             kept = self._idle.pop()
             try:
-                return self._search(kept, question)
+                return self._search(kept, wanted, question)
             except (LDAPException, OSError):
-                _end(kept)
+                end(kept)
                 if question.aborted:
                     raise
-        return self._search(self._connect(question), question)
+        return self._search(self._connect(question), wanted, question)
 
-    def _connect(self, question: _Question) -> Connection:
+    def _connect(self, question: Question) -> Connection:
         settings = self._settings
         connection = ldap3.Connection(
             self._server,
@@ -151,22 +151,24 @@ class Ldap:
             raise_exceptions=False,
             receive_timeout=math.ceil(settings.deadline_seconds),
         )
-        question.connection = connection
+        question.waits_on(connection)
         try:
             connection.open(read_server_info=False)
+            question.pays_on(connection)
             if settings.starttls:
                 connection.start_tls(read_server_info=False)
-            _bind(connection)
+            bind(connection)
         except BaseException:
-            _end(connection)
+            end(connection)
             raise
         return connection
 
-    def _search(self, connection: Connection, question: _Question) -> list[bytes]:
-        question.connection = connection
+    def _search(self, connection: Connection, wanted: str, question: Question) -> list[bytes]:
+        question.waits_on(connection)
+        question.pays_on(connection)
         connection.search(
             self._settings.base,
-            question.filter,
+            wanted,
             ldap3.SUBTREE,
             attributes=list(_ATTRIBUTES),
             size_limit=MAX_ENTRIES,
@@ -176,29 +178,12 @@ class Ldap:
         if outcome not in {"success", "sizeLimitExceeded", "noSuchObject"}:
             raise LDAPException(f"search refused: {outcome}")
         values = list(_values(connection.response or ()))
-        question.connection = None
+        question.waits_on(None)
         if len(self._idle) < THREADS:
             self._idle.append(connection)
         else:
-            _end(connection)
+            end(connection)
         return values
-
-
-class _Question:
-    """One search, and the connection it waits on, so that giving up also frees the thread."""
-
-    def __init__(self, text: str) -> None:
-        self.filter = text
-        self.connection: Connection = None
-        self.aborted = False
-
-    def abort(self) -> None:
-        """Wakes the thread, which then finds its socket closed."""
-        self.aborted = True
-        waiting = getattr(self.connection, "socket", None)
-        if waiting is not None:
-            with contextlib.suppress(OSError):
-                waiting.shutdown(socket.SHUT_RDWR)
 
 
 class _Tls(ldap3.Tls):  # type: ignore[misc] # ldap3 has no types
@@ -209,19 +194,7 @@ class _Tls(ldap3.Tls):  # type: ignore[misc] # ldap3 has no types
         self._context = context
 
     def wrap_socket(self, connection: Connection, do_handshake: bool = False) -> None:  # noqa: ARG002 - as ldap3 calls it
-        connection.socket = self._context.wrap_socket(connection.socket, server_hostname=connection.server.host)
-
-
-def _bind(connection: Connection) -> None:
-    if not connection.bind(read_server_info=False):
-        raise LDAPException(f"bind refused: {connection.result['description']}")
-
-
-def _end(connection: Connection) -> None:
-    with contextlib.suppress(Exception):  # it is on its way out
-        connection.strategy.close()
-    if connection.socket is not None:  # one that never opened is left behind by ldap3
-        connection.socket.close()
+        connection.socket = self._context.wrap_socket(plain_socket(connection), server_hostname=connection.server.host)
 
 
 def escape(text: str) -> str:

@@ -35,6 +35,7 @@ _encode: Final = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).enco
 # Fields that may be labels: each takes few values, so that series stay few however many peers and people there are.
 _LABELS: Final = (
     *("org", "listener", "verb", "direction", "rule", "protection", "verdict", "assurance", "operation", "reason", "would"),
+    *("kind", "result"),
 )
 # Fields that name people; the audit may hold them, the log may not.
 _PRIVATE: Final = frozenset({"sender", "recipients", "address", "signer", "reply", "detail"})

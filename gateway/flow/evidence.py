@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit
 
 from gateway.events import FetchFailed, Observer
 from gateway.flow.circles import Circle, Circles
@@ -165,7 +164,7 @@ class Evidence:
             found = await directory.find(address)
         except DirectoryError as error:
             if not error.resting:
-                self._observer.see(FetchFailed(org=organisation, source=directory.name, detail=error.detail))
+                self._observer.see(FetchFailed(org=organisation, kind="directory", source=directory.name, detail=error.detail))
             raise
         seconds = directory.remember_seconds if found.certificates else min(directory.remember_seconds, NOTHING_FOUND_SECONDS)
         if seconds > 0:
@@ -199,10 +198,9 @@ class Evidence:
                 async with asyncio.timeout_at(deadline):
                     fetched[need] = await self._source.fetch(need, self._now())
             except TimeoutError:
-                fetched[need] = Failed(f"{_public(need.url)}: no answer within {BUDGET_SECONDS:g} s")
-            answer = fetched[need]
-            if isinstance(answer, Failed):
-                self._observer.see(FetchFailed(source=_public(need.url), detail=answer.detail))
+                detail = f"no answer within {BUDGET_SECONDS:g} s"
+                fetched[need] = Failed(f"{need.source}: {detail}")
+                self._observer.see(FetchFailed(kind=need.kind, result="late", source=need.source, detail=detail))
 
         async with asyncio.TaskGroup() as group:
             for need in needs.needs:
@@ -231,12 +229,3 @@ def _in_order(certificates: Sequence[bytes], address: Address, circle: Circle, u
         else:
             bound.append((binding is Binding.ORGANISATION, -found.not_before, certificate))
     return [certificate for _, _, certificate in sorted(bound)]
-
-
-def _public(url: str) -> str:
-    """``url`` without user, password and query."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "a URL that is none"
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

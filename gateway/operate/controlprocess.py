@@ -1,4 +1,4 @@
-"""The main of the control process: the control socket, and metrics over HTTP."""
+"""The main of the control process: the control socket, metrics over HTTP, and what is fetched again for everybody."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from pathlib import Path
 import uvloop
 from prometheus_client import CollectorRegistry, start_http_server
 
-from gateway.app import make_spool
+from gateway.app import make_fetcher, make_shelf, make_spool
 from gateway.config.model import Config
 from gateway.edge.agentclient import AgentSigner
 from gateway.edge.auditheads import load_audit_key
 from gateway.edge.auditsigner import AuditSigner
 from gateway.edge.clock import now
 from gateway.edge.counting import control_socket
+from gateway.edge.evidencecache import EvidenceCache
+from gateway.edge.refresher import Refresher
 from gateway.events import Observer
 from gateway.operate.control import Control, GatewayCollector, Snapshots
 from gateway.operate.signals import on_signals
@@ -47,19 +49,25 @@ async def _run(run: Path, observer: Observer, ready: Callable[[], None]) -> None
     keys = AgentSigner(agent_sockets(config, Kind.SIGN_AGENT))
     auditor = _auditor(config, keys, observer)
     registry.register(GatewayCollector(snapshots, lambda: control.rows, now, lambda: auditor.signed_at if auditor else None))
+    fetcher, shelf = make_fetcher(config), make_shelf(config)
+    cache = EvidenceCache(fetcher, shelf, observer)
     server, thread = start_http_server(config.metrics.port, config.metrics.address, registry)
     try:
         async with asyncio.TaskGroup() as tasks:
             on_signals(tasks, stopping, reload)
             if auditor is not None:
                 tasks.create_task(auditor.run(stopping))
+            refreshing = tasks.create_task(Refresher(shelf, cache, now).run())
             await control.serve(control_socket(run), stopping, ready)
+            refreshing.cancel()
     finally:
         await asyncio.to_thread(server.shutdown)
         server.server_close()
         thread.join()
         if auditor is not None:
             auditor.close()
+        await cache.close()
+        await fetcher.close()
         await keys.close()
         await spool.close()
 

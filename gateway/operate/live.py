@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gateway.app import Live, make_live
+from gateway.app import Live, make_fetcher, make_live
 from gateway.config.model import Config, KeyPurpose, RouteKind
 from gateway.deliver import Deliverer, Reached
 from gateway.edge.agentclient import AgentSigner, AgentUnwrapper
 from gateway.edge.clock import now
-from gateway.edge.crls import CrlCache
 from gateway.edge.dns import Resolver
-from gateway.edge.fetch import Bounds, Fetcher, networks
+from gateway.edge.evidencecache import EvidenceCache
 from gateway.edge.keyring import KeyRing
+from gateway.edge.shelf import Shelf
 from gateway.events import Event
 from gateway.flow.decide import KnownCapabilities
 from gateway.mail.address import Address
@@ -56,17 +56,16 @@ class Silent:
 
 @asynccontextmanager
 async def parts(config: Config) -> AsyncIterator[Live]:
-    """Evidence and directories for the time of a command. CRLs go to a folder of its own: the gateway's may be another user's."""
-    limits = config.fetching
-    fetcher = Fetcher(Bounds(limits.megabytes << 20, limits.deadline_seconds, networks(limits.allow_private)))
+    """Evidence and directories for the time of a command, which keeps nothing: the gateway's shelf may be another user's."""
+    fetcher = make_fetcher(config)
     with tempfile.TemporaryDirectory(prefix="smime-gateway-") as folder:
-        crls = CrlCache(fetcher, Path(folder))
-        live = await asyncio.to_thread(make_live, config, crls, Silent())
+        source = EvidenceCache(fetcher, Shelf(Path(folder)), Silent())
+        live = await asyncio.to_thread(make_live, config, source, Silent())
         try:
             yield live
         finally:
             await live.close()
-            await crls.close()
+            await source.close()
             await fetcher.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from urllib.parse import urlsplit
 
 from gateway.outcome import Reason
 
@@ -72,6 +73,15 @@ class Need:
     url: str
     issuer: bytes
     request: bytes = b""
+
+    @property
+    def source(self) -> str:
+        """The URL without user, password and query: for audit and people."""
+        try:
+            parts = urlsplit(self.url)
+        except ValueError:
+            return "a URL that is none"
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,7 @@ def test_the_log_has_the_reason_and_neither_address_nor_detail(tmp_path: Path) -
     observer = Observe(Audit(tmp_path, "worker-0", lambda: AT))
     with structlog.testing.capture_logs() as logs:
         observer.see(PeerRejected(listener="zone", address="192.0.2.7", reason=Reason.CHAIN, detail="CN=somebody"))
-        observer.see(FetchFailed(source="http://crl.example/ca.crl", detail="<html>secret</html>"))
+        observer.see(FetchFailed(kind="crl", source="http://crl.example/ca.crl", detail="<html>secret</html>"))
     observer.close()
     assert "CHAIN" in str(logs)
     assert not any(text in str(logs) for text in ("192.0.2.7", "somebody", "secret"))

@@ -177,7 +177,7 @@ async def test_directory_down(world: World) -> None:
     """A directory that does not answer: later, not never; but what another one has is used."""
     world.first.down = DirectoryError("first: no answer")
     assert await world.reason() is Reason.DIRECTORY_UNAVAILABLE
-    assert world.events == [FetchFailed(org="hospital", source="first", detail="first: no answer")]
+    assert world.events == [FetchFailed(org="hospital", kind="directory", source="first", detail="first: no answer")]
     world.second.certificates = [ROOT.reader("results@laboratory.example", kind="p256").der]
     assert isinstance(await world.recipient(), Usable)
     world.second.certificates = [pki.expired(ROOT).der]
@@ -212,11 +212,11 @@ async def test_answers_are_remembered(world: World) -> None:
 
 
 async def test_crl_unavailable(world: World) -> None:
-    """Hard: not usable, and the failure is an event. Soft: usable and marked."""
+    """Hard: not usable. Soft: usable and marked. That it failed is told by whoever tried."""
     del world.publisher.crls[URL]
     world.first.certificates = [ROOT.reader("results@laboratory.example", kind="p256").der]
     assert await world.reason() is Reason.REVOCATION_UNKNOWN
-    assert world.events == [FetchFailed(source=URL, detail="connection refused")]
+    assert world.events == []
     world.zone = replace(world.zone, revocation=Revocation.SOFT)
     world.draw()
     answer = await world.recipient()

@@ -1,0 +1,101 @@
+"""CRLs and certificates from LDAP servers that certificates name: nobody is bound, one entry is read, nothing is followed."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import ldap3
+from ldap3.core.exceptions import LDAPSocketOpenError
+
+from gateway.edge.fetcherror import Bounds, Fault, FetchError, told
+from gateway.edge.ldapquestion import Connection, Question, bind, end
+from gateway.edge.ldapurl import LdapUrl, read_ldap_url
+from gateway.edge.reachable import Names, Unreachable
+from gateway.trust.judgement import NeedKind
+
+THREADS: Final = 8
+MAX_VALUES: Final = 16
+
+
+class LdapFetch:
+    """ldap3 blocks, so it runs in threads of its own. The server is connected to at the address that was checked."""
+
+    def __init__(self, bounds: Bounds, names: Names) -> None:
+        self._bounds = bounds
+        self._names = names
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="ldap-fetch")
+
+    async def ask(self, url: str, kind: NeedKind) -> tuple[bytes, ...]:
+        """Every value at ``url``, at least one. Raises :class:`FetchError`. The deadline is its caller's."""
+        wanted = read_ldap_url(url, kind)
+        question = Question(self._bounds.bytes)
+        try:
+            addresses = await self._names.addresses(wanted.host, wanted.port)
+            asking = asyncio.get_running_loop().run_in_executor(self._threads, self._ask, wanted, addresses[0][1], question)
+            values = await asking
+        except Unreachable as error:
+            raise FetchError(Fault.FORBIDDEN, str(error)) from None
+        except asyncio.CancelledError:
+            question.abort()
+            raise
+        except (LDAPSocketOpenError, OSError) as error:
+            raise FetchError(Fault.UNREACHABLE, told(error)) from None
+        except FetchError:
+            raise
+        except Exception as error:  # ldap3 lets errors of its parser through
+            if question.too_large:
+                raise FetchError(Fault.TOO_LARGE, f"larger than {self._bounds.bytes} bytes") from None
+            raise FetchError(Fault.BROKEN, told(error)) from None
+        return values
+
+    async def close(self) -> None:
+        """Those who asked have been cancelled, and their sockets closed: the threads end."""
+        await asyncio.to_thread(self._threads.shutdown)
+
+    def _ask(self, wanted: LdapUrl, address: str, question: Question) -> tuple[bytes, ...]:
+        seconds = self._bounds.seconds
+        server = ldap3.Server(address, port=wanted.port, get_info=ldap3.NONE, connect_timeout=seconds)
+        connection = ldap3.Connection(
+            server,
+            read_only=True,
+            check_names=False,
+            auto_referrals=False,
+            raise_exceptions=False,
+            receive_timeout=math.ceil(seconds),
+        )
+        question.waits_on(connection)
+        try:
+            connection.open(read_server_info=False)
+            question.pays_on(connection)
+            bind(connection)
+            return self._read(connection, wanted)
+        finally:
+            end(connection)
+
+    def _read(self, connection: Connection, wanted: LdapUrl) -> tuple[bytes, ...]:
+        connection.search(
+            wanted.entry,
+            "(objectClass=*)",
+            ldap3.BASE,
+            attributes=list(wanted.attributes),
+            size_limit=1,
+            time_limit=math.ceil(self._bounds.seconds),
+        )
+        outcome = connection.result["description"]
+        if outcome not in {"success", "noSuchObject"}:
+            raise FetchError(Fault.REFUSED, f"search refused: {outcome}")
+        values = tuple(_values(connection.response or ()))[:MAX_VALUES]
+        if not values:
+            raise FetchError(Fault.REFUSED, f"{wanted.entry}: nothing of the kind is kept there")
+        return values
+
+
+def _values(response: Iterable[dict[str, Any]]) -> Iterator[bytes]:
+    for item in response:
+        if item.get("type") == "searchResEntry":
+            for values in item["raw_attributes"].values():
+                yield from values
