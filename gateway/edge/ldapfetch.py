@@ -37,19 +37,13 @@ class LdapFetch:
             addresses = await self._names.addresses(wanted.host, wanted.port)
             asking = asyncio.get_running_loop().run_in_executor(self._threads, self._ask, wanted, addresses[0][1], question)
             values = await asking
-        except Unreachable as error:
-            raise FetchError(Fault.FORBIDDEN, str(error)) from None
         except asyncio.CancelledError:
             question.abort()
             raise
-        except (LDAPSocketOpenError, OSError) as error:
-            raise FetchError(Fault.UNREACHABLE, told(error)) from None
         except FetchError:
             raise
-        except Exception as error:  # ldap3 lets errors of its parser through
-            if question.too_large:
-                raise FetchError(Fault.TOO_LARGE, f"larger than {self._bounds.bytes} bytes") from None
-            raise FetchError(Fault.BROKEN, told(error)) from None
+        except Exception as error:  # ldap3 lets errors of its parser and of sockets through, in clothes of its own
+            raise FetchError(*_fault(error, question, self._bounds)) from None
         return values
 
     async def close(self) -> None:
@@ -92,6 +86,14 @@ class LdapFetch:
         if not values:
             raise FetchError(Fault.REFUSED, f"{wanted.entry}: nothing of the kind is kept there")
         return values
+
+
+def _fault(error: Exception, question: Question, bounds: Bounds) -> tuple[Fault, str]:
+    if question.too_large:
+        return Fault.TOO_LARGE, f"larger than {bounds.bytes} bytes"
+    if isinstance(error, Unreachable):
+        return Fault.FORBIDDEN, str(error)
+    return Fault.UNREACHABLE if isinstance(error, LDAPSocketOpenError | OSError) else Fault.BROKEN, told(error)
 
 
 def _values(response: Iterable[dict[str, Any]]) -> Iterator[bytes]:

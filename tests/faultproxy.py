@@ -1,0 +1,186 @@
+"""A TCP proxy on loopback before a real server, that does to its clients what networks and servers do on bad days.
+
+Plain asyncio, blind to the protocol that goes through. What a fault needs is given to it: where the server is, what it would say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from enum import Enum
+from typing import Any, Final, Self, TypeVar
+
+T = TypeVar("T")
+Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+PIECE: Final = 65536
+
+
+class Door(Enum):
+    """How it answers a SYN."""
+
+    OPEN = "open"
+    SHUT = "shut"  # refused
+    BLACK_HOLE = "black hole"  # no answer at all
+
+
+def through(port: int) -> Behaviour:
+    """No fault: to the server at ``port`` and back."""
+    return _answered(port, _pass)
+
+
+def truncated(port: int, size: int) -> Behaviour:
+    """The first ``size`` bytes of the answer, then the end."""
+
+    async def cut(answer: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await answer.readexactly(size))
+        await writer.drain()
+
+    return _answered(port, cut)
+
+
+def dripping(port: int, seconds: float = 1.0) -> Behaviour:
+    """The answer, a byte each ``seconds``."""
+
+    async def drip(answer: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while byte := await answer.read(1):
+            writer.write(byte)
+            await writer.drain()
+            await asyncio.sleep(seconds)
+
+    return _answered(port, drip)
+
+
+async def silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+    """Listens, and never says anything. With TLS it is silent behind the handshake, without, in place of one."""
+    while await reader.read(PIECE):
+        pass
+
+
+def saying(head: bytes, zeros: int = 0) -> Behaviour:
+    """``head``, once something was asked, and then so many zeros, as fast as they are taken."""
+
+    async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(PIECE)
+        writer.write(head)
+        for _ in range(zeros // PIECE):
+            writer.write(bytes(PIECE))
+            await writer.drain()
+        await writer.drain()
+
+    return say
+
+
+def redirecting(target: str) -> Behaviour:
+    """An HTTP answer that leads elsewhere."""
+    return saying(f"HTTP/1.1 302 Found\r\nLocation: {target}\r\nContent-Length: 0\r\n\r\n".encode())
+
+
+class FaultProxy:
+    """``behave`` and ``door`` may be changed while it runs; ``tls`` ends TLS before what it does. ``met`` counts connections."""
+
+    def __init__(self, behave: Behaviour = silent, door: Door = Door.OPEN, tls: ssl.SSLContext | None = None) -> None:
+        self.behave = behave
+        self.door = door
+        self.met = 0
+        self._tls = tls
+        self._server: asyncio.Server | None = None
+        self._held: list[socket.socket] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.port = 0
+
+    async def start(self) -> None:
+        """On a free port, or the one it had."""
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", self.port))
+        self.port = listener.getsockname()[1]
+        if self.door is Door.OPEN:
+            self._server = await asyncio.start_server(self._meet, sock=listener, ssl=self._tls)
+            return
+        self._held.append(listener)  # bound, so that nobody else gets the port, and so far refusing
+        if self.door is Door.BLACK_HOLE:
+            # Nobody accepts: once the queue is full the kernel drops every SYN.
+            listener.listen(0)
+            for _ in range(4):
+                client = socket.socket()
+                client.setblocking(False)
+                client.connect_ex(("127.0.0.1", self.port))
+                self._held.append(client)
+
+    async def stop(self) -> None:
+        """Ends every connection."""
+        if self._server is not None:
+            self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while self._held:
+            self._held.pop().close()
+
+    async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.met += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                await self.behave(reader, writer)
+        finally:
+            self._tasks.discard(task)
+            writer.transport.abort() if self._tls is not None else writer.close()
+
+
+def _answered(port: int, answer: Behaviour) -> Behaviour:
+    """Questions go to the server at ``port`` as they are; of what comes back ``answer`` makes something."""
+
+    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        theirs, ours = await asyncio.open_connection("127.0.0.1", port)
+        asking = asyncio.create_task(_pass(reader, ours))
+        try:
+            await answer(theirs, writer)
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+            ours.close()
+
+    return behave
+
+
+async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(PIECE):
+        writer.write(data)
+        await writer.drain()
+
+
+class Threaded:
+    """A loop in a thread of its own, for tests that wait for other processes without one. A context manager."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="faults", daemon=True)
+        self._proxies: list[FaultProxy] = []
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of ``work``."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+
+    def started(self, proxy: FaultProxy) -> FaultProxy:
+        """``proxy``, which runs from now on until the end."""
+        self.run(proxy.start())
+        self._proxies.append(proxy)
+        return proxy
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        for proxy in self._proxies:
+            self.run(proxy.stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
