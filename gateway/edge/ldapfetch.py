@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ from gateway.trust.judgement import NeedKind
 
 THREADS: Final = 8
 MAX_VALUES: Final = 16
+MAX_TRIED: Final = 4
 
 
 class LdapFetch:
@@ -34,9 +36,8 @@ class LdapFetch:
         wanted = read_ldap_url(url, kind)
         question = Question(self._bounds.bytes)
         try:
-            addresses = await self._names.addresses(wanted.host, wanted.port)
-            asking = asyncio.get_running_loop().run_in_executor(self._threads, self._ask, wanted, addresses[0][1], question)
-            values = await asking
+            addresses = [number for _, number in await self._names.addresses(wanted.host, wanted.port)][:MAX_TRIED]
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._ask, wanted, addresses, question)
         except asyncio.CancelledError:
             question.abort()
             raise
@@ -44,22 +45,27 @@ class LdapFetch:
             raise
         except Exception as error:  # ldap3 lets errors of its parser and of sockets through, in clothes of its own
             raise FetchError(*_fault(error, question, self._bounds)) from None
-        return values
 
     async def close(self) -> None:
         """Those who asked have been cancelled, and their sockets closed: the threads end."""
         await asyncio.to_thread(self._threads.shutdown)
 
-    def _ask(self, wanted: LdapUrl, address: str, question: Question) -> tuple[bytes, ...]:
-        seconds = self._bounds.seconds
-        server = ldap3.Server(address, port=wanted.port, get_info=ldap3.NONE, connect_timeout=seconds)
+    def _ask(self, wanted: LdapUrl, addresses: list[str], question: Question) -> tuple[bytes, ...]:
+        """In a thread. One address after another, each with its share of the time, until one lets us in."""
+        for address in addresses[:-1]:
+            with contextlib.suppress(LDAPSocketOpenError):
+                return self._ask_at(address, wanted, self._bounds.seconds / len(addresses), question)
+        return self._ask_at(addresses[-1], wanted, self._bounds.seconds, question)
+
+    def _ask_at(self, address: str, wanted: LdapUrl, patience: float, question: Question) -> tuple[bytes, ...]:
+        server = ldap3.Server(address, port=wanted.port, get_info=ldap3.NONE, connect_timeout=patience)
         connection = ldap3.Connection(
             server,
             read_only=True,
             check_names=False,
             auto_referrals=False,
             raise_exceptions=False,
-            receive_timeout=math.ceil(seconds),
+            receive_timeout=math.ceil(self._bounds.seconds),
         )
         question.waits_on(connection)
         try:
