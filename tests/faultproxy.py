@@ -36,8 +36,11 @@ def truncated(port: int, size: int) -> Behaviour:
     """The first ``size`` bytes of the answer, then the end."""
 
     async def cut(answer: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(await answer.readexactly(size))
-        await writer.drain()
+        left = size
+        while left and (data := await answer.read(left)):
+            writer.write(data)
+            await writer.drain()
+            left -= len(data)
 
     return _answered(port, cut)
 

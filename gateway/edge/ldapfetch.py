@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import ldap3
-from ldap3.core.exceptions import LDAPSocketOpenError
+from ldap3.core.exceptions import LDAPException, LDAPSocketOpenError
 
 from gateway.edge.fetcherror import Bounds, Fault, FetchError, told
 from gateway.edge.ldapquestion import Connection, Question, bind, end
@@ -99,7 +99,9 @@ def _fault(error: Exception, question: Question, bounds: Bounds) -> tuple[Fault,
         return Fault.TOO_LARGE, f"larger than {bounds.bytes} bytes"
     if isinstance(error, Unreachable):
         return Fault.FORBIDDEN, str(error)
-    return Fault.UNREACHABLE if isinstance(error, LDAPSocketOpenError | OSError) else Fault.BROKEN, told(error)
+    # ldap3's own are errors of the socket besides; what is one of those alone comes of resolving the name.
+    unreachable = isinstance(error, LDAPSocketOpenError) or (isinstance(error, OSError) and not isinstance(error, LDAPException))
+    return Fault.UNREACHABLE if unreachable else Fault.BROKEN, told(error)
 
 
 def _values(response: Iterable[dict[str, Any]]) -> Iterator[bytes]:

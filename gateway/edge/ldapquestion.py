@@ -59,6 +59,8 @@ class _Metered:
 
     def recv(self, size: int) -> bytes:
         data = self.inner.recv(max(size, PIECE))
+        if not data:  # ldap3 would wait for the rest of an answer that broke off
+            raise ConnectionResetError("closed by the server")
         self._question.spend(len(data))
         return data
 
