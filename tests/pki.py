@@ -177,6 +177,7 @@ class Ca:
         path_length: int | None = None,
         permitted_domains: Sequence[str] = (),
         eku: Sequence[str] = (),
+        issuer_url: str | None = None,
     ) -> Ca:
         """An authority below this one. Its own certificate points to this authority's CRL; ``crl_urls`` is where its own CRL is."""
         key = new_key(kind)
@@ -188,6 +189,9 @@ class Ca:
             builder = builder.add_extension(x509.NameConstraints(names, None), critical=True)
         if eku:
             builder = builder.add_extension(x509.ExtendedKeyUsage([_EXTENDED[name] for name in eku]), critical=False)
+        if issuer_url is not None:
+            place = x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, x509.UniformResourceIdentifier(issuer_url))
+            builder = builder.add_extension(x509.AuthorityInformationAccess([place]), critical=False)
         return Ca(builder.sign(self.key, hashes.SHA256()), key, self.chain, tuple(crl_urls))
 
     def leaf(

@@ -7,44 +7,46 @@ from typing import Final
 
 from gateway.outcome import Reason
 from gateway.trust.anchors import Chain
+from gateway.trust.answer import Certificates
 from gateway.trust.certificate import CertificateError, CertificateFacts, facts
 from gateway.trust.constraints import forbidden
-from gateway.trust.judgement import Distrusted, Purpose
+from gateway.trust.judgement import Distrusted, Need, NeedKind, Needs, Purpose
 from gateway.trust.moment import TOLERANCE, as_text
 from gateway.trust.rfc5280 import invalid
-from gateway.trust.rules import Rules
+from gateway.trust.rules import Issuers, Rules
+from gateway.trust.sources import AtHand
 from gateway.trust.strength import era
 from gateway.trust.suitability import unsuitable, unsuitable_authority
 
 MAX_OTHERS: Final = 64
 MAX_VISITS: Final = 64
 MAX_PATHS: Final = 8
+MAX_ISSUER_FETCHES: Final = 4
 
 
-def find_chain(certificate: bytes, leaf: CertificateFacts, others: Sequence[bytes], rules: Rules, at: int) -> Chain | Distrusted:
-    """A path from an anchor to ``certificate`` (DER, with its facts) through some of ``others`` (DER) that holds at ``at``
-    (microseconds UTC); it is remembered in the anchors. Nobody has asked about revocation yet.
+def find_chain(certificate: bytes, leaf: CertificateFacts, at_hand: AtHand, rules: Rules, at: int) -> Chain | Distrusted | Needs:
+    """A path from an anchor to ``certificate`` (DER, with its facts) that holds at ``at`` (microseconds UTC); it is remembered in
+    the anchors. Nobody has asked about revocation yet.
 
-    Or why there is none: of several failures, the first that says more than CHAIN.
+    Or why there is none: of several failures, the first that says more than CHAIN. Or, under ``FETCHED``, what is missing.
     """
     conditions = (rules.purpose, rules.policies, rules.depth, era(at))
     known = rules.anchors.remembered(leaf, conditions, at)
     if known is not None:
         return known
-    found = _find(certificate, leaf, others, rules, at)
-    if isinstance(found, Chain):
-        rules.anchors.remember(found, conditions)
-    return found
-
-
-def _find(certificate: bytes, leaf: CertificateFacts, others: Sequence[bytes], rules: Rules, at: int) -> Chain | Distrusted:
     unfit = unsuitable(leaf, rules.purpose, at) or _outside(leaf, at)
     if unfit is not None:
         return unfit
     if leaf.sha256 in rules.anchors:
         return Chain((certificate,), (leaf,))
+    found = _find(certificate, _Search(rules, at_hand), rules, at)
+    if isinstance(found, Chain):
+        rules.anchors.remember(found, conditions)
+    return found
+
+
+def _find(certificate: bytes, search: _Search, rules: Rules, at: int) -> Chain | Distrusted | Needs:
     failures: list[Distrusted] = []
-    search = _Search(rules, others)
     for path in search.paths((certificate,)):
         failure = _check(path, rules, at)
         if failure is None:
@@ -52,26 +54,27 @@ def _find(certificate: bytes, leaf: CertificateFacts, others: Sequence[bytes], r
         failures.append(failure)
         if len(failures) == MAX_PATHS:
             break
-    if not failures:
-        return Distrusted(Reason.CHAIN, f"{leaf.subject}: no path to an anchor from issuer {leaf.issuer}")
-    return next((failure for failure in failures if failure.reason is not Reason.CHAIN), failures[0])
+    if failures:
+        return next((failure for failure in failures if failure.reason is not Reason.CHAIN), failures[0])
+    if search.wanted:
+        return Needs(tuple(search.wanted))
+    leaf = facts(certificate)
+    return Distrusted(Reason.CHAIN, f"{leaf.subject}: no path to an anchor from issuer {leaf.issuer}")
 
 
 class _Search:
     """Depth first, anchors before others; bounded in depth, and in certificates looked at, which an adversary chose."""
 
-    def __init__(self, rules: Rules, others: Sequence[bytes]) -> None:
+    def __init__(self, rules: Rules, at_hand: AtHand) -> None:
         self._anchors = rules.anchors
         self._depth = rules.depth
+        self._fetches = MAX_ISSUER_FETCHES if rules.issuers is Issuers.FETCHED else 0
+        self._known = at_hand.known
         self._visits = 0
         self._pool: dict[object, list[bytes]] = {}
-        for der in (*others[:MAX_OTHERS], *rules.anchors.intermediates):
-            try:
-                between = facts(der)
-            except CertificateError:
-                continue
-            if between.is_ca and der not in self._pool.setdefault(between.subject_name, []):
-                self._pool[between.subject_name].append(der)
+        self.wanted: dict[Need, None] = {}
+        for der in (*at_hand.others[:MAX_OTHERS], *rules.anchors.intermediates):
+            self._add(der)
 
     def paths(self, path: tuple[bytes, ...]) -> Iterator[tuple[bytes, ...]]:
         """Every way from an anchor to the last of ``path``, whose first is the certificate to be continued upwards."""
@@ -81,12 +84,38 @@ class _Search:
                 yield (anchor, *path)
         if len(path) >= self._depth:
             return
-        for issuer in self._pool.get(child.issuer_name, ()):
+        issuers = self._pool.get(child.issuer_name) or self._fetched(path[0], child)
+        for issuer in issuers:
             self._visits += 1
             if self._visits > MAX_VISITS:
                 return
             if issuer not in path and _may_issue(facts(issuer), child):
                 yield from self.paths((issuer, *path))
+
+    def _add(self, der: bytes) -> None:
+        try:
+            between = facts(der)
+        except CertificateError:
+            return
+        if between.is_ca and der not in self._pool.setdefault(between.subject_name, []):
+            self._pool[between.subject_name].append(der)
+
+    def _fetched(self, der: bytes, child: CertificateFacts) -> Sequence[bytes]:
+        """The issuers found where ``child`` says that they are (RFC 5280 4.2.2.1); those nobody has asked for yet are wanted."""
+        for url in child.issuer_urls:
+            if self._anchors.named(child.issuer_name) or child.self_issued or not self._fetches:
+                break
+            self._fetches -= 1
+            need = Need(NeedKind.CERTIFICATE, url, der)
+            answer = self._known(need)
+            if answer is None:
+                self.wanted[need] = None
+                break
+            if isinstance(answer, Certificates):
+                for found in answer.certificates:
+                    self._add(found)
+                break
+        return self._pool.get(child.issuer_name, ())
 
 
 def _may_issue(issuer: CertificateFacts, child: CertificateFacts) -> bool:

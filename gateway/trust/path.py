@@ -18,7 +18,7 @@ from gateway.trust.judgement import Distrusted, Judgement, Need, Needs, Purpose,
 from gateway.trust.moment import as_text
 from gateway.trust.name import NormalName
 from gateway.trust.revocation import Revoked, Standing, Status, Unknown, Wanted, status
-from gateway.trust.rules import Policies, Rules
+from gateway.trust.rules import Issuers, Policies, Rules
 from gateway.trust.sources import AtHand
 
 MAX_SIGNERS: Final = 4
@@ -36,8 +36,8 @@ def judge(certificate: bytes, at_hand: AtHand, at: int, rules: Rules) -> Judgeme
         leaf = facts(certificate)
     except CertificateError as error:
         return Distrusted(error.reason, error.detail)
-    chain = find_chain(certificate, leaf, at_hand.others, rules, at)
-    if isinstance(chain, Distrusted):
+    chain = find_chain(certificate, leaf, at_hand, rules, at)
+    if not isinstance(chain, Chain):
         return chain
     if rules.revocation is Revocation.UNSAFE_OFF:
         return Trusted(chain.path)
@@ -112,9 +112,9 @@ class _Revocations:
         return believed
 
     def _ask(self, der: bytes) -> bool | Wanted:
-        rules = replace(self._rules, purpose=Purpose.CRL_SIGNER, policies=Policies())
-        chain = find_chain(der, facts(der), self._at_hand.others, rules, self._at)
-        if isinstance(chain, Distrusted) or chain.path[0] != self._anchor:
+        rules = replace(self._rules, purpose=Purpose.CRL_SIGNER, policies=Policies(), issuers=Issuers.GIVEN)
+        chain = find_chain(der, facts(der), self._at_hand, rules, self._at)
+        if not isinstance(chain, Chain) or chain.path[0] != self._anchor:
             return False
         answer = self.of(chain)
         if isinstance(answer, Needs):

@@ -65,12 +65,14 @@ class Standing:
 def status(standing: Standing, signers: Signers, at_hand: AtHand, at: int, grace: int = 0) -> Status:
     """What is known about a certificate at ``at`` (microseconds UTC); out-of-date answers count for ``grace`` more.
 
-    First what came with the message, then the CRLs of its distribution points in their order, then its responders: one CRL
-    serves every certificate of an issuer, and a responder learns whose mail we read. A revocation counts even from an answer that
-    is out of date: authorities do not take it back. A certificate that names no place is unknown, unless something was given.
+    First what was given, then the CRLs of its distribution points in their order, then its responders: one CRL serves every
+    certificate of an issuer, and a responder learns whose mail we read. What is stapled comes last. A revocation counts even
+    from an answer that is out of date: authorities do not take it back. A certificate that names no place is unknown, unless
+    something came along.
     """
     inquiry = _Inquiry(standing, signers, at_hand, at, grace)
-    for ask in (inquiry.stapled, inquiry.crls, inquiry.responders):
+    stapled = _Inquiry(standing, signers, AtHand(given=at_hand.stapled, known=_not_asked), at, grace)
+    for ask in (inquiry.given, inquiry.crls, inquiry.responders, stapled.given, stapled.crls):
         answer = ask()
         if not isinstance(answer, Unknown):
             return answer
@@ -91,7 +93,7 @@ class _Inquiry:
         self._marks: tuple[Reason, ...] = ()
         self.details: list[str] = []
 
-    def stapled(self) -> Status:
+    def given(self) -> Status:
         """From the OCSP answers that were given."""
         for answer in self._at_hand.given:
             if isinstance(answer, OcspAnswer):
@@ -251,6 +253,10 @@ class _Inquiry:
 
 
 _NOTHING: Final = Unknown("")
+
+
+def _not_asked(need: Need) -> Failed:
+    return Failed(need.url)
 
 
 def _elsewhere(certificate: CertificateFacts) -> Point:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Final
 
 from gateway.trust.anchors import Anchors
@@ -10,6 +11,16 @@ from gateway.trust.judgement import Purpose, Revocation
 
 MAX_DEPTH: Final = 8
 ANY_POLICY: Final = "2.5.29.32.0"
+
+
+class Issuers(StrEnum):
+    """Where issuers come from: the message, the directory, the anchors' list; or from where an unproven certificate says, too.
+
+    Who made that certificate chose the place, and learns that and when somebody looks at it.
+    """
+
+    GIVEN = "given"
+    FETCHED = "fetched"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +42,15 @@ class Policies:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """One set of rules. ``depth`` is how many certificates may lie below the anchor, at most; ``grace`` is for how long a CRL or an
-    OCSP answer counts beyond its nextUpdate, in microseconds.
+    """One set of rules. ``issuers`` says whether a missing issuer is asked for where its certificate says (AIA); ``depth`` is how
+    many certificates may lie below the anchor, at most; ``grace`` is for how long a CRL or an OCSP answer counts beyond its
+    nextUpdate, in microseconds.
     """
 
     anchors: Anchors
     purpose: Purpose
     revocation: Revocation
     policies: Policies = field(default_factory=Policies)
+    issuers: Issuers = Issuers.GIVEN
     depth: int = MAX_DEPTH
     grace: int = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.mail.address import Address
@@ -48,15 +48,22 @@ class Directory(Protocol):
         """Everything for ``address`` and for its whole domain. Raises :class:`DirectoryError`."""
 
 
+def nothing_known(_: Need) -> None:
+    """Nothing has been asked yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class AtHand:
     """The evidence ``judge`` has. ``others`` are certificates that may lie between the one in question and an anchor (DER);
-    ``given`` came by hand or with the message; ``known`` answers a need without waiting, None where it is time to ask.
+    ``given`` was given by hand, and is heard first; ``stapled`` came with the message, and is heard where nobody else says
+    anything: whoever was revoked yesterday would bring the answer of the day before. ``known`` answers a need without waiting,
+    None where it is time to ask.
     """
 
     others: tuple[bytes, ...] = ()
     given: tuple[Crl | OcspAnswer, ...] = ()
-    known: Callable[[Need], Answer | None] = field(default=lambda _: None)
+    stapled: tuple[Crl | OcspAnswer, ...] = ()
+    known: Callable[[Need], Answer | None] = nothing_known
 
 
 class Source(Protocol):

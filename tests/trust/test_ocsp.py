@@ -133,10 +133,29 @@ def test_revoked_long_ago(ca: Ca, leaf: Issued) -> None:
     assert isinstance(_status(leaf, ca, old), Revoked)
 
 
-def test_stapled(ca: Ca, leaf: Issued) -> None:
-    """An answer that came along spares the question."""
+def test_given(ca: Ca, leaf: Issued) -> None:
+    """An answer that was given by hand spares the question."""
     at_hand = AtHand(given=(OcspAnswer(ca.ocsp(leaf)),))
     assert status(Standing(leaf.der, facts(leaf.der), ca.der), lambda _: iter([ca.der]), at_hand, AT) == Good()
+
+
+def test_stapled(ca: Ca, leaf: Issued) -> None:
+    """An answer that came with the message counts where nobody can be asked, and only there: it may be of yesterday."""
+    standing = Standing(leaf.der, facts(leaf.der), ca.der)
+    stapled = (OcspAnswer(ca.ocsp(leaf)),)
+    need = Need(NeedKind.OCSP, URL, ca.der, request(leaf.der, ca.der))
+    revoked = OcspAnswer(ca.ocsp(leaf, ocsp.OCSPCertStatus.REVOKED))
+    answers: list[tuple[Answer | None, type[Status]]] = [(Failed("refused"), Good), (revoked, Revoked), (None, Wanted)]
+    for known, expected in answers:
+        at_hand = AtHand(stapled=stapled, known={need: known}.get)
+        assert isinstance(status(standing, lambda _: iter([ca.der]), at_hand, AT), expected)
+
+
+def test_stapled_crl(ca: Ca, leaf: Issued) -> None:
+    """So does a CRL."""
+    at_hand = AtHand(stapled=(Crl(ca.crl(revoked=[leaf])),), known=lambda _: Failed("refused"))
+    answer = status(Standing(leaf.der, facts(leaf.der), ca.der), lambda _: iter([ca.der]), at_hand, AT)
+    assert isinstance(answer, Revoked)
 
 
 def test_crl_first(ca: Ca) -> None:

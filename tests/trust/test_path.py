@@ -247,7 +247,7 @@ def test_no_place_of_a_crl(zone: Zone) -> None:
     """A certificate that names no CRL is unknown under hard, unless one of its issuer was given by hand."""
     issued = zone.issuing.signer("results@laboratory.example", crl_urls=())
     assert _reason(zone.judge(issued)) is Reason.REVOCATION_UNKNOWN
-    given = AtHand(issued.intermediates, (Crl(zone.issuing.crl()),), zone.known)
+    given = AtHand(issued.intermediates, (Crl(zone.issuing.crl()),), known=zone.known)
     judgement = judge(issued.der, given, AT, Rules(zone.anchors, Purpose.SMIME_SIGNER, Revocation.HARD))
     assert isinstance(judgement, Trusted)
 

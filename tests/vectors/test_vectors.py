@@ -48,7 +48,7 @@ async def judged(name: str, piece: int = 64 * 1024, *, keep_signature: bool = Fa
     domains = frozenset(world["domains"])
 
     async def believed(leaf: bytes, others: Sequence[bytes], at: int, /) -> Signed:
-        answer = judge(leaf, AtHand(tuple(others), given, lambda need: Failed(f"{need.url}: not given")), at, rules)
+        answer = judge(leaf, AtHand(tuple(others), given, known=lambda need: Failed(f"{need.url}: not given")), at, rules)
         assert isinstance(answer, Trusted | Distrusted)
         trusted = isinstance(answer, Trusted)
         return Signed(answer, Assurance.ZONE if trusted else None, "test" if trusted else None, domains)
