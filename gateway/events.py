@@ -212,6 +212,17 @@ class Fetched(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RevocationStale(Event):
+    """A certificate is believed though what is known of its revocation is out of date: the grace still lasts. ``kind`` is the
+    purpose, ``zone`` empty outside of all.
+    """
+
+    kind: str
+    zone: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigurationLoaded(Event):
     """A configuration generation is in force in this process."""
 

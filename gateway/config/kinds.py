@@ -29,6 +29,7 @@ from gateway.trust.name import normal_dn
 MAX_FILE: Final = 16 * 1024 * 1024
 _LDAP: Final = re.compile(r"ldaps?://([^/:@?#\[\]]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?/?")
 _PROXY: Final = re.compile(r"http://([^/:@?#\[\]]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}/?")
+_OID: Final = re.compile(r"[0-2](\.(0|[1-9][0-9]{0,15})){1,30}")
 _RULE: Final = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 
 T = TypeVar("T")
@@ -48,6 +49,13 @@ def domain(text: str) -> str:
         return normal_domain(text)
     except AddressError as error:
         raise ValueError("a domain name") from error
+
+
+def oid(text: str) -> str:
+    """``text``, which is an object identifier."""
+    if not _OID.fullmatch(text):
+        raise ValueError("an object identifier, such as 1.2.250.1.213.1.7.1")
+    return text
 
 
 def numeric(text: str) -> str:
@@ -264,6 +272,7 @@ Numeric = Annotated[str, AfterValidator(numeric)]
 Sources = Annotated[tuple[Numeric, ...], AfterValidator(sources)]
 LoginName = Annotated[str, AfterValidator(login_name)]
 Host = Annotated[str, AfterValidator(host)]
+Oid = Annotated[str, AfterValidator(oid)]
 Network = Annotated[str, AfterValidator(network)]
 Mailbox = Annotated[str, AfterValidator(mailbox)]
 Pattern = Annotated[str, AfterValidator(pattern)]
@@ -274,6 +283,7 @@ User = Annotated[str, AfterValidator(user)]
 RuleName = Annotated[str, AfterValidator(rule_name)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Megabytes = Annotated[int, Field(ge=1, le=2048)]
+GraceHours = Annotated[float, Field(ge=0, le=720)]
 
 File = Annotated[Path, AfterValidator(_absolute)]
 PresentFile = Annotated[File, AfterValidator(_present)]

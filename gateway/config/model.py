@@ -21,9 +21,11 @@ from gateway.config.kinds import (
     Domain,
     File,
     Folder,
+    GraceHours,
     KeyName,
     LdapUri,
     Mailbox,
+    Oid,
     OrganisationName,
     PresentFile,
     RouteName,
@@ -40,8 +42,7 @@ from gateway.config.words import DirectoryKind, KeyPurpose, KeyStore, Missing, P
 from gateway.config.zone import Zone, ZonePeer
 from gateway.mail.confidentiality import Headers
 from gateway.mail.envelope import NextHop
-from gateway.smime.keys import Mechanism
-from gateway.smime.message import SignedForm
+from gateway.trust.rules import Issuers
 
 __all__ = [
     "Agents",
@@ -171,6 +172,9 @@ class Organisation(Section):
     outbound: RouteName | None = None
     anchors: CertificateFile | None = None
     revocation: Revocation = Revocation.SOFT
+    revocation_grace_hours: GraceHours = 0.0
+    policies: tuple[Oid, ...] = ()
+    issuers: Issuers = Issuers.GIVEN
     directories: tuple[DirectoryName, ...] = ()
     recipients: Recipients = Recipients()
     inbound: Inbound = Inbound()

@@ -6,11 +6,22 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from gateway.config.encryption import Opens
-from gateway.config.kinds import CertificateFile, DirectoryName, DistinguishedName, Domain, Host, Port, Sources, TlsName
+from gateway.config.kinds import (
+    CertificateFile,
+    DirectoryName,
+    DistinguishedName,
+    Domain,
+    GraceHours,
+    Host,
+    Oid,
+    Port,
+    Sources,
+    TlsName,
+)
 from gateway.config.numbers import Retry
 from gateway.config.section import Section
 from gateway.config.words import Revocation, TlsMode
+from gateway.trust.rules import Issuers
 
 
 class ZonePeer(Section):
@@ -42,6 +53,9 @@ class Zone(Section):
     anchors: CertificateFile
     identity: TlsName
     revocation: Revocation = Revocation.HARD
+    revocation_grace_hours: GraceHours = 0.0
+    policies: tuple[Oid, ...] = ()
+    issuers: Issuers = Issuers.GIVEN
     directories: tuple[DirectoryName, ...] = ()
     source: Sources = ()
     retry: Retry | None = None

@@ -38,7 +38,7 @@ _LABELS: Final = (
     *("kind", "result"),
 )
 # Fields that name people; the audit may hold them, the log may not.
-_PRIVATE: Final = frozenset({"sender", "recipients", "address", "signer", "reply", "detail"})
+_PRIVATE: Final = frozenset({"sender", "recipients", "address", "signer", "subject", "reply", "detail"})
 _ALARMING: Final = (MailBroken, KeyFailed, ProcessEnded, ConfigurationRefused, PeerRejected, FetchFailed)
 
 _UNSAID: Final = ("", None, ())

@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gateway.config.model import Config
+from gateway.config.model import Config, Organisation, Zone
 from gateway.trust.anchors import Anchors
-from gateway.trust.judgement import Assurance, Revocation
+from gateway.trust.judgement import Assurance, Purpose, Revocation
+from gateway.trust.moment import HOUR
+from gateway.trust.rules import ANY_POLICY_DOES, Issuers, Policies, Rules
 from gateway.trust.sources import Directory
 from gateway.trust.zone import Peer, Peers
 
@@ -28,6 +30,17 @@ class Circle:
     directories: tuple[Directory, ...] = ()
     domains: frozenset[str] = frozenset()
     peers: Peers = field(default_factory=lambda: Peers(()))
+    policies: Policies = ANY_POLICY_DOES
+    issuers: Issuers = Issuers.GIVEN
+    grace: int = 0
+
+    def rules(self, purpose: Purpose) -> Rules:
+        """How a certificate is judged for ``purpose``. Policies and issuers are those of people: a peer is listed one by one, and
+        shows its whole chain (RFC 8446 4.4.2).
+        """
+        if purpose is Purpose.GATEWAY_PEER:
+            return Rules(self.anchors, purpose, self.revocation, grace=self.grace)
+        return Rules(self.anchors, purpose, self.revocation, self.policies, self.issuers, grace=self.grace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +62,7 @@ def draw_circles(config: Config, directories: Mapping[str, Directory], read_anch
             tuple(directories[directory] for directory in zone.directories),
             frozenset(domain for peer in zone.peer for domain in peer.domains),
             Peers(Peer(peer.name, peer.names, peer.dn) for peer in zone.peer),
+            *_conditions(zone),
         )
         for name, zone in config.zone.items()
     }
@@ -57,9 +71,18 @@ def draw_circles(config: Config, directories: Mapping[str, Directory], read_anch
             read_anchors(organisation.anchors),
             Assurance.PUBLIC_CA,
             Revocation(organisation.revocation),
-            directories=tuple(directories[directory] for directory in organisation.directories),
+            None,
+            tuple(directories[directory] for directory in organisation.directories),
+            frozenset(),
+            Peers(()),
+            *_conditions(organisation),
         )
         for name, organisation in config.organisation.items()
         if organisation.anchors is not None
     }
     return Circles(zones, organisations)
+
+
+def _conditions(section: Organisation | Zone) -> tuple[Policies, Issuers, int]:
+    policies = Policies(frozenset(section.policies), explicit=True) if section.policies else ANY_POLICY_DOES
+    return policies, section.issuers, int(section.revocation_grace_hours * HOUR)

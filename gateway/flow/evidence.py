@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.events import FetchFailed, Observer
+from gateway.events import FetchFailed, Observer, RevocationStale
 from gateway.flow.circles import Circle, Circles
 from gateway.mail.address import Address
 from gateway.outcome import Reason
@@ -16,7 +16,6 @@ from gateway.trust.certificate import Binding, CertificateError, CertificateFact
 from gateway.trust.judgement import Assurance, Distrusted, Need, Needs, Purpose, Trusted
 from gateway.trust.path import judge
 from gateway.trust.places import MAX_URLS
-from gateway.trust.rules import Rules
 from gateway.trust.sources import AtHand, Directory, DirectoryError, Found, Source
 from gateway.trust.zone import match_peer
 
@@ -25,7 +24,7 @@ BUDGET_SECONDS: Final = 15.0
 NOTHING_FOUND_SECONDS: Final = 60.0
 MAX_CANDIDATES: Final = 16
 _REMEMBERED: Final = 20_000
-_ROUNDS: Final = MAX_URLS + 1  # each round settles one place of every certificate in the path
+_ROUNDS: Final = 4 * MAX_URLS  # each settles one place of every certificate: of issuers, CRLs, deltas, responders
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +177,7 @@ class Evidence:
     ) -> Trusted | Distrusted:
         fetched: dict[Need, Answer] = {}
         deadline = asyncio.get_running_loop().time() + BUDGET_SECONDS
-        rules = Rules(circle.anchors, purpose, circle.revocation)
+        rules = circle.rules(purpose)
 
         def known(need: Need) -> Answer | None:
             return fetched[need] if need in fetched else self._source.known(need, self._now())
@@ -186,6 +185,8 @@ class Evidence:
         for _ in range(_ROUNDS):
             answer = judge(certificate, AtHand(tuple(others), known=known), at, rules)
             if not isinstance(answer, Needs):
+                if isinstance(answer, Trusted) and Reason.REVOCATION_STALE in answer.marks:
+                    self._observer.see(RevocationStale(kind=purpose, zone=circle.zone or "", subject=facts(certificate).subject))
                 return answer
             await self._fetch(answer, fetched, deadline)
         return Distrusted(Reason.REVOCATION_UNKNOWN, "too many places to ask")

@@ -6,6 +6,7 @@ import datetime as dt
 from typing import Final
 
 SECOND: Final = 1_000_000
+HOUR: Final = 3600 * SECOND
 TOLERANCE: Final = 5 * 60 * SECOND
 """How far two clocks may differ, in microseconds."""
 

@@ -18,7 +18,7 @@ from gateway.trust.judgement import Distrusted, Judgement, Need, Needs, Purpose,
 from gateway.trust.moment import as_text
 from gateway.trust.name import NormalName
 from gateway.trust.revocation import Revoked, Standing, Status, Unknown, Wanted, status
-from gateway.trust.rules import Issuers, Policies, Rules
+from gateway.trust.rules import ANY_POLICY_DOES, Issuers, Rules
 from gateway.trust.sources import AtHand
 
 MAX_SIGNERS: Final = 4
@@ -112,7 +112,7 @@ class _Revocations:
         return believed
 
     def _ask(self, der: bytes) -> bool | Wanted:
-        rules = replace(self._rules, purpose=Purpose.CRL_SIGNER, policies=Policies(), issuers=Issuers.GIVEN)
+        rules = replace(self._rules, purpose=Purpose.CRL_SIGNER, policies=ANY_POLICY_DOES, issuers=Issuers.GIVEN)
         chain = find_chain(der, facts(der), self._at_hand, rules, self._at)
         if not isinstance(chain, Chain) or chain.path[0] != self._anchor:
             return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -40,6 +40,9 @@ class Policies:
         return frozenset("any_policy" if each == ANY_POLICY else each for each in self.accepted)
 
 
+ANY_POLICY_DOES: Final = Policies()
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """One set of rules. ``issuers`` says whether a missing issuer is asked for where its certificate says (AIA); ``depth`` is how
@@ -50,7 +53,7 @@ class Rules:
     anchors: Anchors
     purpose: Purpose
     revocation: Revocation
-    policies: Policies = field(default_factory=Policies)
+    policies: Policies = ANY_POLICY_DOES
     issuers: Issuers = Issuers.GIVEN
     depth: int = MAX_DEPTH
     grace: int = 0

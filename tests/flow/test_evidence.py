@@ -8,16 +8,18 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from gateway.events import Event, FetchFailed
+from gateway.events import Event, FetchFailed, RevocationStale
 from gateway.flow import evidence as evidence_module
 from gateway.flow.circles import Circle, Circles
 from gateway.flow.evidence import MAX_CANDIDATES, Evidence, Signed, Unusable, Usable
 from gateway.mail.address import Address, parse_address
 from gateway.outcome import Reason
 from gateway.trust.anchors import Anchors
-from gateway.trust.answer import Answer, Failed
+from gateway.trust.answer import Answer, Certificates, Failed
 from gateway.trust.crl import Crl
 from gateway.trust.judgement import Assurance, Distrusted, Need, NeedKind, Revocation, Trusted
+from gateway.trust.moment import HOUR
+from gateway.trust.rules import Issuers, Policies
 from gateway.trust.sources import DirectoryError, Found
 from gateway.trust.zone import Peer, Peers
 from tests import pki
@@ -56,6 +58,7 @@ class Publisher:
     crls: dict[str, Crl]
     fetched: list[str] = field(default_factory=list)
     silent: set[str] = field(default_factory=set)
+    certificates: dict[str, Certificates] = field(default_factory=dict)
     answers: dict[Need, Answer] = field(default_factory=dict)
 
     def known(self, need: Need, _: int) -> Answer | None:
@@ -65,7 +68,7 @@ class Publisher:
         self.fetched.append(need.url)
         if need.url in self.silent:
             await asyncio.Event().wait()
-        self.answers[need] = self.crls.get(need.url, Failed("connection refused"))
+        self.answers[need] = (self.crls | self.certificates).get(need.url, Failed("connection refused"))
         return self.answers[need]
 
 
@@ -338,3 +341,43 @@ async def test_only_what_is_named_is_looked_at(world: World) -> None:
     answer = await named(old)
     assert isinstance(answer, Unusable)
     assert answer.reason is Reason.DIRECTORY_UNAVAILABLE
+
+
+async def test_grace(world: World) -> None:
+    """A CRL out of date counts while the configured grace lasts; each time is told."""
+    world.first.certificates.append(ROOT.reader(str(RESULTS)).der)
+    world.publisher.crls[URL] = Crl(ROOT.crl(at=NOW - dt.timedelta(days=7, hours=1)))
+    assert await world.reason() is Reason.REVOCATION_UNKNOWN
+    world.zone = replace(world.zone, grace=2 * HOUR)
+    world.draw()
+    usable = await world.recipient()
+    assert isinstance(usable, Usable)
+    assert usable.marks == (Reason.REVOCATION_STALE,)
+    stale = [event for event in world.events if isinstance(event, RevocationStale)]
+    assert [(event.kind, event.zone) for event in stale] == [("smime-recipient", "health")]
+
+
+async def test_policies_of_people(world: World) -> None:
+    """Where a policy is asked for, a person's certificate has it; a gateway's need not."""
+    world.zone = replace(world.zone, policies=Policies(frozenset({"1.2.250.1.213.1"}), explicit=True))
+    world.draw()
+    world.first.certificates.append(ROOT.reader(str(RESULTS)).der)
+    assert await world.reason() is Reason.CHAIN
+    world.first.certificates.append(ROOT.reader(str(RESULTS), policy="1.2.250.1.213.1").der)
+    assert isinstance(await world.recipient(), Usable)
+    assert isinstance(await world.evidence.peer("health", [ROOT.gateway("gateway.laboratory.example").der], AT), Trusted)
+
+
+async def test_missing_issuer(world: World) -> None:
+    """Where issuers may be fetched, a directory need not hold them."""
+    issuing = ROOT.intermediate(crl_urls=[OUTSIDE_URL])
+    place = "http://aia.zone.example/issuing"
+    reader = issuing.reader(str(RESULTS), issuer_url=place)
+    world.first.certificates.append(reader.der)
+    world.publisher.crls[OUTSIDE_URL] = Crl(issuing.crl())
+    world.publisher.certificates[place] = Certificates((issuing.der,))
+    assert await world.reason() is Reason.CHAIN
+    world.zone = replace(world.zone, issuers=Issuers.FETCHED)
+    world.draw()
+    assert isinstance(await world.recipient(), Usable)
+    assert place in world.publisher.fetched
