@@ -47,7 +47,9 @@ class Http:
             raise FetchError(fault, told(error)) from None
         except aiohttp.ClientConnectorCertificateError as error:
             raise FetchError(Fault.TLS, told(error)) from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except FetchError:
+            raise
+        except Exception as error:  # aiohttp lets errors of its parsers through, and hostile bytes find each of them
             raise FetchError(Fault.BROKEN, told(error)) from None
 
     async def close(self) -> None:
