@@ -27,8 +27,6 @@ from gateway.mail.address import AddressError, normal_domain, parse_address
 from gateway.trust.name import normal_dn
 
 MAX_FILE: Final = 16 * 1024 * 1024
-_LDAP: Final = re.compile(r"ldaps?://([^/:@?#\[\]]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?/?")
-_PROXY: Final = re.compile(r"http://([^/:@?#\[\]]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}/?")
 _OID: Final = re.compile(r"[0-2](\.(0|[1-9][0-9]{0,15})){1,30}")
 _RULE: Final = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 
@@ -128,26 +126,6 @@ def subject(text: str) -> str:
         normal_dn(text)
     except ValueError as error:
         raise ValueError("a full subject name, such as CN=gateway,O=Laboratory,C=FR") from error
-    return text
-
-
-def ldap_uri(text: str) -> str:
-    """``text``, which is the place of an LDAP server and no more: what is searched for has keys of its own."""
-    matched = _LDAP.fullmatch(text)
-    try:
-        host(matched[1].strip("[]") if matched else "")
-    except ValueError as error:
-        raise ValueError("ldap://HOST or ldaps://HOST, with :PORT where it is not the usual") from error
-    return text
-
-
-def proxy_url(text: str) -> str:
-    """``text``, which is the place of an HTTP proxy."""
-    matched = _PROXY.fullmatch(text)
-    try:
-        host(matched[1].strip("[]") if matched else "")
-    except ValueError as error:
-        raise ValueError("http://HOST:PORT") from error
     return text
 
 
@@ -277,8 +255,6 @@ Network = Annotated[str, AfterValidator(network)]
 Mailbox = Annotated[str, AfterValidator(mailbox)]
 Pattern = Annotated[str, AfterValidator(pattern)]
 DistinguishedName = Annotated[str, AfterValidator(subject)]
-LdapUri = Annotated[str, AfterValidator(ldap_uri)]
-ProxyUrl = Annotated[str, AfterValidator(proxy_url)]
 User = Annotated[str, AfterValidator(user)]
 RuleName = Annotated[str, AfterValidator(rule_name)]
 Port = Annotated[int, Field(ge=1, le=65535)]

@@ -23,7 +23,6 @@ from gateway.config.kinds import (
     Folder,
     GraceHours,
     KeyName,
-    LdapUri,
     Mailbox,
     Oid,
     OrganisationName,
@@ -38,6 +37,7 @@ from gateway.config.numbers import Endpoint, Fetching, Limits, Processes, Retry
 from gateway.config.route import Route
 from gateway.config.rule import HeaderTrigger, Rule, When
 from gateway.config.section import Secret, Section
+from gateway.config.urls import CrlUrls, LdapUri
 from gateway.config.words import DirectoryKind, KeyPurpose, KeyStore, Missing, Protection, Revocation, RouteKind, TlsMode, Unopened
 from gateway.config.zone import Zone, ZonePeer
 from gateway.mail.confidentiality import Headers
@@ -175,6 +175,7 @@ class Organisation(Section):
     revocation_grace_hours: GraceHours = 0.0
     policies: tuple[Oid, ...] = ()
     issuers: Issuers = Issuers.GIVEN
+    crls: CrlUrls = ()
     directories: tuple[DirectoryName, ...] = ()
     recipients: Recipients = Recipients()
     inbound: Inbound = Inbound()

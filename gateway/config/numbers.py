@@ -6,8 +6,9 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from gateway.config.kinds import Megabytes, Network, Numeric, ProxyUrl
+from gateway.config.kinds import Megabytes, Network, Numeric
 from gateway.config.section import Section
+from gateway.config.urls import ProxyUrl
 
 
 class Limits(Section):

@@ -20,6 +20,7 @@ from gateway.config.kinds import (
 )
 from gateway.config.numbers import Retry
 from gateway.config.section import Section
+from gateway.config.urls import CrlUrls
 from gateway.config.words import Revocation, TlsMode
 from gateway.trust.rules import Issuers
 
@@ -56,6 +57,7 @@ class Zone(Section):
     revocation_grace_hours: GraceHours = 0.0
     policies: tuple[Oid, ...] = ()
     issuers: Issuers = Issuers.GIVEN
+    crls: CrlUrls = ()
     directories: tuple[DirectoryName, ...] = ()
     source: Sources = ()
     retry: Retry | None = None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gateway.config.model import Config, Organisation, Zone
 from gateway.trust.anchors import Anchors
-from gateway.trust.judgement import Assurance, Purpose, Revocation
+from gateway.trust.judgement import Assurance, Need, NeedKind, Purpose, Revocation
 from gateway.trust.moment import HOUR
 from gateway.trust.rules import ANY_POLICY_DOES, Issuers, Policies, Rules
 from gateway.trust.sources import Directory
@@ -20,7 +20,8 @@ from gateway.trust.zone import Peer, Peers
 @dataclass(frozen=True, slots=True)
 class Circle:
     """``domains`` are those an administrator bound to members of the circle; only there does an organisation certificate speak
-    for everyone. Outside of zones there are none. ``directories`` are asked in order.
+    for everyone. Outside of zones there are none. ``directories`` are asked in order. ``crls`` are where an administrator says that
+    CRLs are.
     """
 
     anchors: Anchors
@@ -33,6 +34,7 @@ class Circle:
     policies: Policies = ANY_POLICY_DOES
     issuers: Issuers = Issuers.GIVEN
     grace: int = 0
+    crls: tuple[Need, ...] = ()
 
     def rules(self, purpose: Purpose) -> Rules:
         """How a certificate is judged for ``purpose``. Policies and issuers are those of people: a peer is listed one by one, and
@@ -83,6 +85,7 @@ def draw_circles(config: Config, directories: Mapping[str, Directory], read_anch
     return Circles(zones, organisations)
 
 
-def _conditions(section: Organisation | Zone) -> tuple[Policies, Issuers, int]:
+def _conditions(section: Organisation | Zone) -> tuple[Policies, Issuers, int, tuple[Need, ...]]:
     policies = Policies(frozenset(section.policies), explicit=True) if section.policies else ANY_POLICY_DOES
-    return policies, section.issuers, int(section.revocation_grace_hours * HOUR)
+    crls = tuple(Need(NeedKind.CRL, url, b"") for url in section.crls)
+    return policies, section.issuers, int(section.revocation_grace_hours * HOUR), crls

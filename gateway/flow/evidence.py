@@ -13,6 +13,7 @@ from gateway.mail.address import Address
 from gateway.outcome import Reason
 from gateway.trust.answer import Answer, Failed
 from gateway.trust.certificate import Binding, CertificateError, CertificateFacts, binds, facts
+from gateway.trust.crl import Crl
 from gateway.trust.judgement import Assurance, Distrusted, Need, Needs, Purpose, Trusted
 from gateway.trust.path import judge
 from gateway.trust.places import MAX_URLS
@@ -182,16 +183,18 @@ class Evidence:
         def known(need: Need) -> Answer | None:
             return fetched[need] if need in fetched else self._source.known(need, self._now())
 
+        await self._fetch([need for need in circle.crls if known(need) is None], fetched, deadline)
+        given = tuple(crl for crl in map(known, circle.crls) if isinstance(crl, Crl))
         for _ in range(_ROUNDS):
-            answer = judge(certificate, AtHand(tuple(others), known=known), at, rules)
+            answer = judge(certificate, AtHand(tuple(others), known=known, given=given), at, rules)
             if not isinstance(answer, Needs):
                 if isinstance(answer, Trusted) and Reason.REVOCATION_STALE in answer.marks:
                     self._observer.see(RevocationStale(kind=purpose, zone=circle.zone or "", subject=facts(certificate).subject))
                 return answer
-            await self._fetch(answer, fetched, deadline)
+            await self._fetch(answer.needs, fetched, deadline)
         return Distrusted(Reason.REVOCATION_UNKNOWN, "too many places to ask")
 
-    async def _fetch(self, needs: Needs, fetched: dict[Need, Answer], deadline: float) -> None:
+    async def _fetch(self, needs: Sequence[Need], fetched: dict[Need, Answer], deadline: float) -> None:
         """All at once, into ``fetched``; every one of ``needs`` has an answer there when this returns."""
 
         async def one(need: Need) -> None:
@@ -203,8 +206,10 @@ class Evidence:
                 fetched[need] = Failed(f"{need.source}: {detail}")
                 self._observer.see(FetchFailed(kind=need.kind, result="late", source=need.source, detail=detail))
 
+        if not needs:
+            return
         async with asyncio.TaskGroup() as group:
-            for need in needs.needs:
+            for need in needs:
                 group.create_task(one(need))
 
 

@@ -51,7 +51,7 @@ def read_answer(need: Need, contents: Sequence[bytes]) -> Crl | OcspAnswer | Cer
         if not answer.signed_by(need.issuer):
             raise OcspError("not made by the issuer of the certificate that names this place, nor by a responder it appointed")
         return answer
-    crls = [crl for crl in map(Crl, contents) if crl.signed_by(need.issuer)]
+    crls = [crl for crl in map(Crl, contents) if not need.issuer or crl.signed_by(need.issuer)]
     if not crls:
         raise CrlError("not signed by the authority that the certificate names for it")
     return max(crls, key=lambda crl: crl.this_update)

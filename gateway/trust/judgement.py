@@ -66,7 +66,8 @@ class Need:
     """One thing to be fetched from ``url`` (``http``, ``https`` or ``ldap``), which stands in a certificate.
 
     ``issuer`` is DER: of a CRL or an OCSP answer the authority that must have made it, which leads to an anchor; of certificates
-    the one whose issuer is looked for. ``request`` is the OCSPRequest (DER, RFC 6960 4.1), empty for the others.
+    the one whose issuer is looked for. It is empty for a CRL at a place an administrator named: whoever made it, ``judge`` finds
+    out. ``request`` is the OCSPRequest (DER, RFC 6960 4.1), empty for the others.
     """
 
     kind: NeedKind

@@ -15,7 +15,7 @@ from gateway.flow.evidence import MAX_CANDIDATES, Evidence, Signed, Unusable, Us
 from gateway.mail.address import Address, parse_address
 from gateway.outcome import Reason
 from gateway.trust.anchors import Anchors
-from gateway.trust.answer import Answer, Certificates, Failed
+from gateway.trust.answer import Answer, Certificates, Failed, read_answer
 from gateway.trust.crl import Crl
 from gateway.trust.judgement import Assurance, Distrusted, Need, NeedKind, Revocation, Trusted
 from gateway.trust.moment import HOUR
@@ -212,6 +212,23 @@ async def test_answers_are_remembered(world: World) -> None:
     world.now += 1_000_000
     await world.recipient()
     assert world.first.asked == 3
+
+
+async def test_listed_crls(world: World) -> None:
+    """A certificate that names no place: the CRL of its authority lies where an administrator says, whoever made it."""
+    place = Need(NeedKind.CRL, "ldap://ldap.zone.example/cn=root?certificateRevocationList", b"")
+    good, revoked = (ROOT.reader("results@laboratory.example", kind="p256", crl_urls=()) for _ in range(2))
+    crl = ROOT.crl(revoked=[revoked])
+    answer = read_answer(place, [crl])
+    assert isinstance(answer, Crl)
+    world.publisher.crls[place.url] = answer
+    world.first.certificates = [good.der]
+    assert await world.reason() is Reason.REVOCATION_UNKNOWN
+    world.zone = replace(world.zone, crls=(place, replace(place, url="http://crl.example/none")))
+    world.draw()
+    assert isinstance(await world.recipient(), Usable)
+    world.first.certificates = [revoked.der]
+    assert await world.reason() is Reason.REVOKED
 
 
 async def test_crl_unavailable(world: World) -> None:

@@ -46,7 +46,7 @@ def slapd_program() -> str | None:
 @dataclass
 class Slapd:
     """``certificate`` (leaf first) and ``key`` are PEM files of the server, which answers on ``uri`` (StartTLS too) and
-    ``secure_uri``.
+    ``secure_uri``; it holds what is below ``base``.
 
     Use as a context manager, or ``start`` and ``stop``. Entries go below BASE; ADMIN and PASSWORD bind.
     """
@@ -56,6 +56,7 @@ class Slapd:
     key: Path
     port: int = 0
     secure_port: int = 0
+    base: str = BASE
     _process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -66,8 +67,13 @@ class Slapd:
     def secure_uri(self) -> str:
         return f"ldaps://localhost:{self.secure_port}"
 
+    @property
+    def admin(self) -> str:
+        """Who may write."""
+        return f"cn=admin,{self.base}"
+
     def start(self) -> None:
-        """Starts with an empty directory, and returns when it answers."""
+        """Starts with a directory that holds no more than BASE, or nothing below another ``base``; returns when it answers."""
         program = slapd_program()
         if program is None:
             raise RuntimeError("slapd is not installed")
@@ -75,7 +81,7 @@ class Slapd:
         configuration = self.home / "slapd.conf"
         configuration.write_text(
             CONFIGURATION.format(
-                home=self.home, certificate=self.certificate, key=self.key, base=BASE, admin=ADMIN, password=PASSWORD
+                home=self.home, certificate=self.certificate, key=self.key, base=self.base, admin=self.admin, password=PASSWORD
             )
         )
         configuration.chmod(0o600)
@@ -85,6 +91,8 @@ class Slapd:
             # -d keeps it in the foreground: its process id is the one we hold.
             self._process = subprocess.Popen([program, "-d", "none", "-f", configuration, "-h", places], stdout=log, stderr=log)
         self._wait()
+        if self.base != BASE:
+            return
         try:
             self.add(f"dn: {BASE}\nobjectClass: dcObject\nobjectClass: organization\ndc: directory\no: Directory\n")
         except subprocess.SubprocessError:
@@ -104,7 +112,7 @@ class Slapd:
 
     def add(self, ldif: str) -> None:
         """Adds entries, with ldapadd."""
-        command = ["ldapadd", "-x", "-H", f"ldap://127.0.0.1:{self.port}", "-D", ADMIN, "-w", PASSWORD]
+        command = ["ldapadd", "-x", "-H", f"ldap://127.0.0.1:{self.port}", "-D", self.admin, "-w", PASSWORD]
         subprocess.run(command, input=ldif.encode(), check=True, capture_output=True, timeout=20)
 
     def add_person(self, name: str, mail: str, certificates: Sequence[bytes] = (), bundles: Sequence[bytes] = ()) -> None:
