@@ -31,8 +31,9 @@ def invalid(path: tuple[bytes, ...], policies: Policies, at: int) -> Distrusted 
     stumbles over is a path we do not believe.
     """
     try:
-        anchor, *between = map(_authority, path[:-1])
-        leaf = asn1.Certificate.load(path[-1], strict=True)
+        # Read anew each time: asn1crypto changes what it holds when it is looked at, and a second look may find another certificate
+        # (unique identifiers, RFC 5280 4.1.2.8, are written back with other bits).
+        anchor, *between, leaf = (asn1.Certificate.load(der, strict=True) for der in path)
         context = ValidationContext(
             trust_manager=SimpleTrustManager(),  # type: ignore[no-untyped-call] # empty: the path is found already
             moment=as_datetime(at),
@@ -56,15 +57,9 @@ def invalid(path: tuple[bytes, ...], policies: Policies, at: int) -> Distrusted 
 
 
 @lru_cache(maxsize=256)
-def _authority(der: bytes) -> asn1.Certificate:
-    """Parsed once: a few authorities issue many certificates."""
-    return asn1.Certificate.load(der, strict=True)
-
-
-@lru_cache(maxsize=256)
 def _qualifiers(der: bytes, policies: Policies) -> TrustQualifiers:
     """What the rules and the anchor's own certificate limit (RFC 5937 3.2): policies, names below it, the path's length."""
-    anchor = _authority(der)
+    anchor = asn1.Certificate.load(der, strict=True)
     names = anchor.name_constraints_value
     allowed, excluded = (None, None) if names is None else (names["permitted_subtrees"], names["excluded_subtrees"])
     parameters = PKIXValidationParams(

@@ -96,3 +96,11 @@ def test_pkits(run: dict[str, Any]) -> None:
     else:
         assert isinstance(answer, Trusted), answer
         assert len(answer.path) == run["path_len"]
+
+
+@needs(VERDICTS)
+def test_judged_again() -> None:
+    """Authorities of one path are those of another: what was looked at once must still be what it was."""
+    (run,) = [run for run in runs() if run["cert"] == "ValidNameUIDsTest6EE.crt"]
+    assert isinstance(verdict(run), Trusted)
+    assert isinstance(verdict(run), Trusted)

@@ -47,7 +47,6 @@ def test_a_path_never_seen(crls: dict[str, Crl], monkeypatch: pytest.MonkeyPatch
 
     def forgetting() -> None:
         monkeypatch.setattr(certificate, "_facts", {})
-        rfc5280._authority.cache_clear()
         rfc5280._qualifiers.cache_clear()
         rules = Rules(Anchors([ROOT.der]), Purpose.SMIME_SIGNER, Revocation.HARD)
         judge(LEAF.der, AtHand(LEAF.intermediates, known=lambda need: crls[need.url]), AT, rules)
