@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from fuzz import flow, mail, smime, smtp
+from fuzz import flow, mail, smime, smtp, trust
 from fuzz.target import Target
 
-TARGETS: Final[dict[str, Target]] = {each.name: each for each in (*smime.TARGETS, *mail.TARGETS, *smtp.TARGETS, *flow.TARGETS)}
+_ALL: Final = (*smime.TARGETS, *mail.TARGETS, *smtp.TARGETS, *flow.TARGETS, *trust.TARGETS)
+TARGETS: Final[dict[str, Target]] = {each.name: each for each in _ALL}

@@ -71,7 +71,7 @@ class Single:
 class OcspAnswer:
     """One OCSPResponse. ``this_update`` is the latest and ``next_update`` the earliest of those in it, microseconds UTC."""
 
-    __slots__ = ("_delegates", "_makers", "_parsed", "_singles", "next_update", "sha256", "this_update")
+    __slots__ = ("_delegates", "_digest", "_makers", "_parsed", "_singles", "next_update", "sha256", "this_update")
 
     def __init__(self, der: bytes) -> None:
         """Parses ``der``. Raises :class:`OcspError` for what is none, and for one that refuses to answer."""
@@ -80,6 +80,7 @@ class OcspAnswer:
         try:
             parsed = ocsp.load_der_ocsp_response(der)
             _refuse(parsed)
+            self._digest = parsed.signature_hash_algorithm
             self._singles = _singles(parsed)
             self._delegates = tuple(each.public_bytes(Encoding.DER) for each in parsed.certificates[:MAX_DELEGATES])
         except OcspError:
@@ -125,8 +126,7 @@ class OcspAnswer:
 
     def strong(self, at: int) -> bool:
         """Whether its signature may prove something at ``at``."""
-        digest = self._parsed.signature_hash_algorithm
-        return strong_hash("" if digest is None else digest.name, at)
+        return strong_hash("" if self._digest is None else self._digest.name, at)
 
     def _find(self, issuer: bytes) -> bytes | None:
         for candidate in (issuer, *self._delegates):
@@ -151,7 +151,7 @@ class OcspAnswer:
     def _made_by(self, candidate: bytes) -> bool:
         key = x509.load_der_x509_certificate(candidate).public_key()
         parsed = self._parsed
-        return _signed(key, parsed.signature, parsed.tbs_response_bytes, parsed.signature_hash_algorithm, padding.PKCS1v15())
+        return _signed(key, parsed.signature, parsed.tbs_response_bytes, self._digest, padding.PKCS1v15())
 
 
 def request(certificate: bytes, issuer: bytes) -> bytes:

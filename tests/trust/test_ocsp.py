@@ -182,3 +182,10 @@ def test_junk(junk: bytes) -> None:
     """An error page is no answer; nor is success without one."""
     with pytest.raises(OcspError):
         OcspAnswer(junk)
+
+
+def test_unknown_signature_algorithm(ca: Ca, leaf: Issued) -> None:
+    """An answer signed with an algorithm nobody knows is no answer we can use."""
+    ecdsa_sha256 = bytes.fromhex("06082a8648ce3d040302")
+    with pytest.raises(OcspError):
+        OcspAnswer(ca.ocsp(leaf).replace(ecdsa_sha256, ecdsa_sha256[:-1] + b"\x7f"))
