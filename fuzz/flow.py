@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from typing import TypeVar
 
 from fuzz import seeds
@@ -12,6 +12,7 @@ from gateway.flow.opening import open_message
 from gateway.mail.verdict import Judged, Verdict
 from gateway.outcome import Reason
 from gateway.smime.keys import WrappedKey
+from gateway.trust.along import Along
 from gateway.trust.judgement import Distrusted
 from tests.doubles import MemoryBodies, MemoryBody
 
@@ -30,7 +31,7 @@ class ZeroKeys:
         return bytes(wrapped.length)
 
 
-async def _nobody(certificate: bytes, others: Sequence[bytes], at: int, /) -> Signed:  # noqa: ARG001
+async def _nobody(certificate: bytes, along: Along, at: int, /) -> Signed:  # noqa: ARG001
     return Signed(Distrusted(Reason.CHAIN))
 
 

@@ -11,6 +11,7 @@ from gateway.events import FetchFailed, Observer, RevocationStale
 from gateway.flow.circles import Circle, Circles
 from gateway.mail.address import Address
 from gateway.outcome import Reason
+from gateway.trust.along import Along, stapled
 from gateway.trust.answer import Answer, Failed
 from gateway.trust.certificate import Binding, CertificateError, CertificateFacts, binds, facts
 from gateway.trust.crl import Crl
@@ -109,7 +110,7 @@ class Evidence:
         names = ", ".join(directory.name for directory in circle.directories) or "no directory is configured"
         return Unusable(Reason.NO_CERTIFICATE, f"nothing in {names}")
 
-    async def signer(self, organisation: str, certificate: bytes, others: Sequence[bytes], at: int) -> Signed:
+    async def signer(self, organisation: str, certificate: bytes, along: Along, at: int) -> Signed:
         """Who vouches for a signer: the zone whose peers its names belong to, else the organisation's anchors for the outside.
 
         Once a certificate leads to a zone's anchors that zone's answer stands, good or bad.
@@ -124,7 +125,7 @@ class Evidence:
             candidates.append(outside)
         answer: Trusted | Distrusted = Distrusted(Reason.CHAIN, "no zone binds its domains, and there are no other anchors")
         for circle in candidates:
-            answer = await self._judge(certificate, others, circle, Purpose.SMIME_SIGNER, at)
+            answer = await self._judge(certificate, along, circle, Purpose.SMIME_SIGNER, at)
             if isinstance(answer, Trusted):
                 return Signed(answer, circle.assurance, circle.zone, circle.domains)
             if answer.reason is not Reason.CHAIN:
@@ -138,7 +139,7 @@ class Evidence:
             return Distrusted(Reason.PEER_UNKNOWN, f"no zone {zone}")
         if not chain:
             return Distrusted(Reason.PEER_UNKNOWN, "no certificate was shown")
-        return await self._judge(chain[0], chain[1:], circle, Purpose.GATEWAY_PEER, at)
+        return await self._judge(chain[0], Along(tuple(chain[1:])), circle, Purpose.GATEWAY_PEER, at)
 
     def peer_name(self, zone: str, certificate: bytes) -> str | Distrusted:
         """Which peer of ``zone`` a certificate is, by its names alone: see :func:`gateway.trust.zone.match_peer`."""
@@ -149,7 +150,7 @@ class Evidence:
         self, found: Found, source: str, circle: Circle, address: Address, at: int, unfit: list[Unusable]
     ) -> Usable | None:
         for candidate in _in_order(found.certificates, address, circle, unfit):
-            answer = await self._judge(candidate, found.others, circle, Purpose.SMIME_RECIPIENT, at)
+            answer = await self._judge(candidate, Along(found.others), circle, Purpose.SMIME_RECIPIENT, at)
             if isinstance(answer, Trusted):
                 return Usable(candidate, source, circle.assurance, answer.marks)
             unfit.append(Unusable(answer.reason, f"{source}: {answer.detail}"))
@@ -173,9 +174,7 @@ class Evidence:
             self._known[key] = (self._now() + int(seconds * 1_000_000), found)
         return found
 
-    async def _judge(
-        self, certificate: bytes, others: Sequence[bytes], circle: Circle, purpose: Purpose, at: int
-    ) -> Trusted | Distrusted:
+    async def _judge(self, certificate: bytes, along: Along, circle: Circle, purpose: Purpose, at: int) -> Trusted | Distrusted:
         fetched: dict[Need, Answer] = {}
         deadline = asyncio.get_running_loop().time() + BUDGET_SECONDS
         rules = circle.rules(purpose)
@@ -185,8 +184,9 @@ class Evidence:
 
         await self._fetch([need for need in circle.crls if known(need) is None], fetched, deadline)
         given = tuple(crl for crl in map(known, circle.crls) if isinstance(crl, Crl))
+        at_hand = AtHand(along.certificates, given, stapled(along.revocations), known)
         for _ in range(_ROUNDS):
-            answer = judge(certificate, AtHand(tuple(others), known=known, given=given), at, rules)
+            answer = judge(certificate, at_hand, at, rules)
             if not isinstance(answer, Needs):
                 if isinstance(answer, Trusted) and Reason.REVOCATION_STALE in answer.marks:
                     self._observer.see(RevocationStale(kind=purpose, zone=circle.zone or "", subject=facts(certificate).subject))

@@ -32,13 +32,14 @@ from gateway.policy import Known, Plan, Undecided, plan
 from gateway.policy.rules import matches
 from gateway.smime.keys import Unwrapper
 from gateway.smime.known import Strength
+from gateway.trust.along import Along
 
 
 class SignerEvidence(Protocol):
     """Says who vouches for a signer."""
 
-    async def signer(self, organisation: str, certificate: bytes, others: Sequence[bytes], at: int, /) -> Signed:
-        """Certificates are DER; ``at`` in microseconds UTC."""
+    async def signer(self, organisation: str, certificate: bytes, along: Along, at: int, /) -> Signed:
+        """``certificate`` is DER, ``along`` what came with it; ``at`` in microseconds UTC."""
 
 
 class Incoming:
@@ -177,8 +178,8 @@ class Incoming:
         organisation, evidence = mail.arrival.organisation, self._evidence()
         inbound = config.organisation[organisation].inbound
 
-        async def judge(certificate: bytes, others: Sequence[bytes], at: int, /) -> Signed:
-            return await evidence.signer(organisation, certificate, others, at)
+        async def judge(certificate: bytes, along: Along, at: int, /) -> Signed:
+            return await evidence.signer(organisation, certificate, along, at)
 
         return await open_message(
             mail.body,

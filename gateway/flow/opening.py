@@ -25,9 +25,11 @@ from gateway.mail.slice import Slice
 from gateway.mail.verdict import Judged, LayerVerdict, SignerVerdict, Verdict, marks, without_marks
 from gateway.mail.walk import Head, walk
 from gateway.outcome import GatewayError, Reason
+from gateway.smime.cms import SignedData
 from gateway.smime.keys import Unwrapper
 from gateway.smime.known import Strength, content_of
 from gateway.smime.verify import Checked, Signature
+from gateway.trust.along import Along
 from gateway.trust.certificate import binds, facts
 from gateway.trust.judgement import Trusted
 
@@ -37,8 +39,8 @@ MAX_PARTS_TOLD = 20
 class JudgeSigner(Protocol):
     """Says who vouches for a signer."""
 
-    async def __call__(self, certificate: bytes, others: Sequence[bytes], at: int, /) -> Signed:
-        """``certificate`` and ``others`` (those that came with it) are DER; ``at`` in microseconds UTC."""
+    async def __call__(self, certificate: bytes, along: Along, at: int, /) -> Signed:
+        """``certificate`` is DER, ``along`` what came with it; ``at`` in microseconds UTC."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,7 @@ async def _judge(
         if isinstance(layer, CompressedLayer):
             layers.append(LayerVerdict("compressed", "whole"))
             continue
-        told = [await _signer(each, layer.signed.certificates, author.address, judge, at) for each in layer.checked]
+        told = [await _signer(each, layer.signed, author.address, judge, at) for each in layer.checked]
         layers.append(LayerVerdict("signed", "whole", signed_algorithms(layer.checked), (), tuple(each for each, _ in told)))
         reasons += [reason for each, _ in told for reason in each.reasons] or ([] if told else [Reason.NO_SIGNER])
         if number >= covering:
@@ -201,13 +203,13 @@ def _judged(peeled: Peeled, verified: bool, parts: bool) -> Judged:
 
 
 async def _signer(
-    checked: Checked, certificates: Sequence[bytes], author: Address | None, judge: JudgeSigner, at: int
+    checked: Checked, signed: SignedData, author: Address | None, judge: JudgeSigner, at: int
 ) -> tuple[SignerVerdict, Signed | None]:
     """What is said of one signer, and who vouches for it where it verifies the message."""
     if checked.certificate is None or checked.reason is not None:
         return signer_verdict(checked, "unknown", []), None
-    others = [each for each in certificates if each != checked.certificate]
-    vouched = await judge(checked.certificate, others, at)
+    others = tuple(each for each in signed.certificates if each != checked.certificate)
+    vouched = await judge(checked.certificate, Along(others, signed.revocations), at)
     if not isinstance(vouched.judgement, Trusted):
         return signer_verdict(checked, "distrusted", [vouched.judgement.reason]), None
     why = [] if author is None else _not_the_author(checked.certificate, vouched, author)

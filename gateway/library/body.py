@@ -21,6 +21,7 @@ from gateway.policy.algorithms import Why
 from gateway.smime.keys import Signer, Unwrapper
 from gateway.smime.known import Strength
 from gateway.smime.message import SignedForm
+from gateway.trust.along import Along
 from gateway.trust.judgement import Assurance, Distrusted, Purpose, Trusted
 
 FLOOR: Final = Floor()
@@ -51,8 +52,8 @@ async def open_body(
     :func:`gateway.flow.opening.open_message`.
     """
 
-    async def judge(certificate: bytes, others: Sequence[bytes], moment: int, /) -> Signed:
-        judgement = trust.judge(certificate, others, Purpose.SMIME_SIGNER, moment)
+    async def judge(certificate: bytes, along: Along, moment: int, /) -> Signed:
+        judgement = trust.judge(certificate, along.certificates, Purpose.SMIME_SIGNER, moment)
         return Signed(judgement, Assurance.PUBLIC_CA if isinstance(judgement, Trusted) else None)
 
     return await flow_open(

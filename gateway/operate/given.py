@@ -16,9 +16,9 @@ from gateway.edge.keyfile import FileKey
 from gateway.outcome import GatewayError
 from gateway.smime import der
 from gateway.smime.certificate import identified
+from gateway.trust.crl import Crl
 from gateway.trust.given import GivenTrust
 from gateway.trust.judgement import Revocation
-from gateway.trust.crl import Crl
 
 MAX_MESSAGE: Final = 512 * 1024 * 1024
 MAX_FILE: Final = 64 * 1024 * 1024

@@ -29,6 +29,7 @@ from gateway.outcome import GatewayError, Reason
 from gateway.smime.known import Strength
 from gateway.smime.message import SignedForm
 from gateway.supervise import Kind, agent_sockets
+from gateway.trust.along import Along
 from gateway.trust.given import GivenTrust
 
 
@@ -59,8 +60,8 @@ async def open_configured(config: Config, body: Body, organisation: str, at: int
     try:
         async with parts(config) as live:
 
-            async def judge(certificate: bytes, others: Sequence[bytes], moment: int, /) -> Signed:
-                return await live.evidence.signer(organisation, certificate, others, moment)
+            async def judge(certificate: bytes, along: Along, moment: int, /) -> Signed:
+                return await live.evidence.signer(organisation, certificate, along, moment)
 
             mine = [
                 name for name, key in config.key.items() if key.purpose is KeyPurpose.DECRYPT and key.organisation == organisation

@@ -71,12 +71,15 @@ class SignerInfo:
 
 @dataclass(frozen=True, slots=True)
 class SignedData:
-    """``content_type`` is a DER OBJECT IDENTIFIER; ``detached``: no content inside. ``certificates`` are DER, in their order."""
+    """``content_type`` is a DER OBJECT IDENTIFIER; ``detached``: no content inside. ``certificates`` and ``revocations``
+    (RevocationInfoChoices) are as written, in their order.
+    """
 
     content_type: bytes
     detached: bool
     certificates: tuple[bytes, ...]
     signers: tuple[SignerInfo, ...]
+    revocations: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

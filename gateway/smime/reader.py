@@ -126,18 +126,23 @@ class CmsReader:
             yield from self._attached(head)
             yield from encapsulated.done()
         certificates: list[bytes] = []
+        revocations: list[bytes] = []
         following = yield from signed.want(CONTEXT_0, CONTEXT_1, der.SET)
         if following.tag == CONTEXT_0:
             certificates = yield from self._set(Scope(self._source, following, "certificates"), MAX_CERTIFICATES)
             following = yield from signed.want(CONTEXT_1, der.SET)
         if following.tag == CONTEXT_1:
-            yield from self._set(Scope(self._source, following, "crls"), MAX_CRLS)
+            revocations = yield from self._set(Scope(self._source, following, "crls"), MAX_CRLS)
             following = yield from signed.want(der.SET)
         signers = yield from self._set(Scope(self._source, following, "signerInfos"), MAX_SIGNERS)
         yield from signed.done()
         believable = tuple(item for item in certificates if item[0] == der.SEQUENCE)  # not the other CertificateChoices
         self.layer = SignedData(
-            content_type, head is None, believable, tuple(read_signer(to_der(item, self._budget)) for item in signers)
+            content_type,
+            head is None,
+            believable,
+            tuple(read_signer(to_der(item, self._budget)) for item in signers),
+            tuple(revocations),
         )
 
     def _attached(self, head: Head) -> Step:

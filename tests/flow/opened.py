@@ -13,6 +13,7 @@ from gateway.flow.evidence import Signed
 from gateway.flow.opening import Opened, open_message
 from gateway.outcome import Reason
 from gateway.smime.known import Strength
+from gateway.trust.along import Along
 from gateway.trust.judgement import Assurance, Distrusted, Trusted
 from tests.doubles import MemoryBodies, MemoryBody
 from tests.pki import Ca, Issued
@@ -71,7 +72,7 @@ class Evidence:
         self.domains = domains
         self.told = dict(told or {})
 
-    async def __call__(self, certificate: bytes, others: Sequence[bytes], at: int, /) -> Signed:  # noqa: ARG002
+    async def __call__(self, certificate: bytes, along: Along, at: int, /) -> Signed:  # noqa: ARG002
         if certificate in self.told:
             return Signed(Distrusted(self.told[certificate]))
         for anchor in self.anchors:
@@ -82,8 +83,8 @@ class Evidence:
             return Signed(Trusted((anchor.der, certificate)), Assurance.ZONE, "test", self.domains)
         return Signed(Distrusted(Reason.CHAIN))
 
-    async def signer(self, organisation: str, certificate: bytes, others: Sequence[bytes], at: int, /) -> Signed:  # noqa: ARG002
-        return await self(certificate, others, at)
+    async def signer(self, organisation: str, certificate: bytes, along: Along, at: int, /) -> Signed:  # noqa: ARG002
+        return await self(certificate, along, at)
 
 
 async def opened(

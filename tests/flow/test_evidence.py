@@ -14,6 +14,7 @@ from gateway.flow.circles import Circle, Circles
 from gateway.flow.evidence import MAX_CANDIDATES, Evidence, Signed, Unusable, Usable
 from gateway.mail.address import Address, parse_address
 from gateway.outcome import Reason
+from gateway.trust.along import NOTHING_ALONG, Along
 from gateway.trust.anchors import Anchors
 from gateway.trust.answer import Answer, Certificates, Failed, read_answer
 from gateway.trust.crl import Crl
@@ -108,7 +109,7 @@ class World:
         return answer.reason
 
     async def signer(self, issued: Issued) -> Signed:
-        return await self.evidence.signer("hospital", issued.der, issued.intermediates, AT)
+        return await self.evidence.signer("hospital", issued.der, Along(issued.intermediates), AT)
 
 
 @pytest.fixture
@@ -296,7 +297,7 @@ async def test_zone_answer_stands(world: World) -> None:
 
 async def test_signer_without_certificate(world: World) -> None:
     """Bytes that are no certificate are malformed."""
-    signed = await world.evidence.signer("hospital", b"junk", (), AT)
+    signed = await world.evidence.signer("hospital", b"junk", NOTHING_ALONG, AT)
     assert isinstance(signed.judgement, Distrusted)
     assert signed.judgement.reason is Reason.MALFORMED
 
@@ -398,3 +399,17 @@ async def test_missing_issuer(world: World) -> None:
     world.draw()
     assert isinstance(await world.recipient(), Usable)
     assert place in world.publisher.fetched
+
+
+async def test_stapled(world: World) -> None:
+    """A CRL that came with the message counts where its publisher is down; it does not spare asking him."""
+    signer = ROOT.signer("results@laboratory.example")
+    along = Along(revocations=(ROOT.crl(),))
+    del world.publisher.crls[URL]
+    signed = await world.evidence.signer("hospital", signer.der, along, AT)
+    assert isinstance(signed.judgement, Trusted)
+    world.publisher.answers.clear()
+    world.publisher.crls[URL] = Crl(ROOT.crl(revoked=[signer]))
+    signed = await world.evidence.signer("hospital", signer.der, along, AT)
+    assert isinstance(signed.judgement, Distrusted)
+    assert signed.judgement.reason is Reason.REVOKED

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
+from asn1crypto import cms as asn1_cms
+from asn1crypto import crl as asn1_crl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -184,6 +186,16 @@ def test_pss_verifies(ca: Ca, tmp_path: Path, digest: str) -> None:
     issued = ca.signer("results@laboratory.example", "rsa2048")
     structure = sign(tmp_path, issued, "-nodetach", "-md", digest, "-keyopt", "rsa_padding_mode:pss")
     assert checked(*read_now(structure, 4096)) == [GOOD]
+
+
+def test_what_is_stapled_is_handed_on(ca: Ca, tmp_path: Path) -> None:
+    """CRLs stand beside the certificates, as they are (RFC 5652 5.1)."""
+    message = asn1_cms.ContentInfo.load(sign(tmp_path, ca.signer("signer@laboratory.example"), "-nodetach"))
+    crl = ca.crl()
+    message["content"]["crls"] = [asn1_cms.RevocationInfoChoice("crl", asn1_crl.CertificateList.load(crl))]
+    _, layer = read_now(message.dump(force=True), 4096)
+    assert isinstance(layer, SignedData)
+    assert layer.revocations == (crl,)
 
 
 def test_detached_signs_what_is_beside_it(ca: Ca, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from gateway.flow.evidence import Signed
 from gateway.flow.opening import Opened, open_message
 from gateway.mail.verdict import unreadable
 from gateway.outcome import GatewayError
+from gateway.trust.along import Along
 from gateway.trust.anchors import Anchors
 from gateway.trust.answer import Failed
 from gateway.trust.crl import Crl
@@ -47,8 +48,8 @@ async def judged(name: str, piece: int = 64 * 1024, *, keep_signature: bool = Fa
     rules = Rules(anchors, Purpose.SMIME_SIGNER, revocation)
     domains = frozenset(world["domains"])
 
-    async def believed(leaf: bytes, others: Sequence[bytes], at: int, /) -> Signed:
-        answer = judge(leaf, AtHand(tuple(others), given, known=lambda need: Failed(f"{need.url}: not given")), at, rules)
+    async def believed(leaf: bytes, along: Along, at: int, /) -> Signed:
+        answer = judge(leaf, AtHand(along.certificates, given, known=lambda need: Failed(f"{need.url}: not given")), at, rules)
         assert isinstance(answer, Trusted | Distrusted)
         trusted = isinstance(answer, Trusted)
         return Signed(answer, Assurance.ZONE if trusted else None, "test" if trusted else None, domains)
