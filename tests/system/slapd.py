@@ -24,7 +24,7 @@ CONFIGURATION = """\
 include /etc/ldap/schema/core.schema
 include /etc/ldap/schema/cosine.schema
 include /etc/ldap/schema/inetorgperson.schema
-pidfile {home}/slapd.pid
+{schema}pidfile {home}/slapd.pid
 argsfile {home}/slapd.args
 modulepath /usr/lib/ldap
 moduleload back_mdb
@@ -46,7 +46,7 @@ def slapd_program() -> str | None:
 @dataclass
 class Slapd:
     """``certificate`` (leaf first) and ``key`` are PEM files of the server, which answers on ``uri`` (StartTLS too) and
-    ``secure_uri``; it holds what is below ``base``.
+    ``secure_uri``; it holds what is below ``base``, and knows ``schema`` besides.
 
     Use as a context manager, or ``start`` and ``stop``. Entries go below BASE; ADMIN and PASSWORD bind.
     """
@@ -57,6 +57,7 @@ class Slapd:
     port: int = 0
     secure_port: int = 0
     base: str = BASE
+    schema: str = ""
     _process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -81,7 +82,13 @@ class Slapd:
         configuration = self.home / "slapd.conf"
         configuration.write_text(
             CONFIGURATION.format(
-                home=self.home, certificate=self.certificate, key=self.key, base=self.base, admin=self.admin, password=PASSWORD
+                home=self.home,
+                schema=self.schema,
+                certificate=self.certificate,
+                key=self.key,
+                base=self.base,
+                admin=self.admin,
+                password=PASSWORD,
             )
         )
         configuration.chmod(0o600)
