@@ -40,13 +40,13 @@ class Http:
         """
         try:
             return await self._follow(_parse(url), request)
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise FetchError(Fault.TLS, told(error)) from None
         except aiohttp.ClientConnectorError as error:
             if isinstance(error.os_error, Unreachable):
                 raise FetchError(Fault.FORBIDDEN, str(error.os_error)) from None
             fault = Fault.TLS if isinstance(error.os_error, ssl.SSLError) else Fault.UNREACHABLE
             raise FetchError(fault, told(error)) from None
-        except aiohttp.ClientConnectorCertificateError as error:
-            raise FetchError(Fault.TLS, told(error)) from None
         except FetchError:
             raise
         except Exception as error:  # aiohttp lets errors of its parsers through, and hostile bytes find each of them

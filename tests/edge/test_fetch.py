@@ -6,12 +6,16 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
+import ssl
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.edge.fetch import Fetcher
 from gateway.edge.fetcherror import Bounds, Fault, FetchError
@@ -19,6 +23,8 @@ from gateway.edge.ldapurl import LdapUrl, read_ldap_url
 from gateway.edge.reachable import Names, may_reach, networks
 from gateway.edge.servers import AT_ONCE, REST_SECONDS, Servers
 from gateway.trust.judgement import Need, NeedKind
+from tests.faultproxy import FaultProxy, through
+from tests.pki import Ca
 from tests.publisher import Handler, Publisher
 
 LOOPBACK = networks(["127.0.0.0/8"])
@@ -276,6 +282,40 @@ async def test_proxy(publisher: Publisher) -> None:
     assert len(publisher.asked) == 1
 
 
+async def test_proxy_for_https(publisher: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TLS goes through the proxy by CONNECT, with the name as it stands in the URL, and is checked at its end."""
+    ca = Ca.root()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*ca.gateway("crl.example").write(tmp_path, "server"))
+    publisher.routes["ca.crl"] = _gives(b"content")
+    server = FaultProxy(through(publisher.port), tls=context)
+    await server.start()
+    asked: list[bytes] = []
+
+    async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append((await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")[0])
+        writer.write(b"HTTP/1.1 200 Connected\r\n\r\n")
+        await through(server.port)(reader, writer)
+
+    proxy = FaultProxy(connect)
+    await proxy.start()
+    need = _crl("https://crl.example/ca.crl")
+    for trusted in (False, True):
+        if trusted:
+            monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", ssl.create_default_context(cadata=ca.pem.decode()))
+        fetcher = Fetcher(Bounds(1000, 5.0, proxy=f"http://127.0.0.1:{proxy.port}"))
+        if trusted:
+            assert await fetcher.fetch(need) == (b"content",)
+        else:
+            with pytest.raises(FetchError) as caught:
+                await fetcher.fetch(need)
+            assert caught.value.fault is Fault.TLS
+        await fetcher.close()
+    assert asked == [b"CONNECT crl.example:443 HTTP/1.1"] * 2
+    await proxy.stop()
+    await server.stop()
+
+
 async def test_ocsp_is_posted(publisher: Publisher, fetcher: Fetcher) -> None:
     """RFC 6960 A.1: the request as it was given, with its type; a redirect that keeps the method is followed, another is not."""
     seen: list[tuple[str, str, bytes]] = []
@@ -387,6 +427,14 @@ def test_ldap_urls(url: str, kind: NeedKind, wanted: LdapUrl | None) -> None:
     with pytest.raises(FetchError) as caught:
         read_ldap_url(url, kind)
     assert caught.value.fault is Fault.FORBIDDEN
+
+
+@given(st.text(), st.sampled_from(NeedKind))
+def test_any_ldap_url(text: str, kind: NeedKind) -> None:
+    """Whatever stands in a certificate behind ``ldap://`` is a place we ask, of a named host, or a refusal."""
+    with contextlib.suppress(FetchError):
+        found = read_ldap_url("ldap://" + text, kind)
+        assert all((found.host, found.entry, found.attributes))
 
 
 async def test_ldap_stays_out_too() -> None:

@@ -107,14 +107,12 @@ class Responder:
     def __init__(self, lab: Lab) -> None:
         self.port = free_port()
         self.known: list[Issued] = []
+        self.revoked: list[Issued] = []
         self._folder = lab.folder / "ca"
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        serials = [f"{each.certificate.serial_number:X}" for each in self.known]
-        lines = [
-            f"V\t351231235959Z\t\t{serial.zfill(len(serial) + len(serial) % 2)}\tunknown\t/CN={serial}\n" for serial in serials
-        ]
+        lines = [_line(each, "V", "") for each in self.known] + [_line(each, "R", "260101000000Z") for each in self.revoked]
         (self._folder / "index.txt").write_text("".join(lines))
         ca, log = self._folder / "ca.pem", self._folder / "ocsp.log"
         command: list[str | Path] = [
@@ -146,6 +144,12 @@ class Responder:
         assert self._process is not None
         self._process.terminate()
         self._process.wait(10)
+
+
+def _line(issued: Issued, status: str, since: str) -> str:
+    """One of the responder's index, as ``openssl ca`` writes it."""
+    serial = f"{issued.certificate.serial_number:X}"
+    return f"{status}\t351231235959Z\t{since}\t{serial.zfill(len(serial) + len(serial) % 2)}\tunknown\t/CN={serial}\n"
 
 
 @dataclass
@@ -219,6 +223,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             proxy = world.waiting[f"waits{number}@elsewhere.example"] = faults.started(FaultProxy())
             world.believed(f"waits{number}@elsewhere.example", f"http://127.0.0.1:{proxy.port}/ca.crl")
         world.believed("goes@elsewhere.example", lab.crl_url + "?goes")
+        responder.revoked.append(world.believed("revoked@elsewhere.example", ocsp_url=f"http://127.0.0.1:{responder.port}/"))
         lab.enter(responder)
         text = hospital.configuration.read_text().replace('directories = ["partners"]', _OUTSIDE, 1)
         limits = f'allow_private = ["127.0.0.0/8"]\ndeadline_seconds = {DEADLINE}\nmegabytes = 1'
@@ -262,6 +267,12 @@ def test_fault(world: World, case: Case) -> None:
     assert again < DEADLINE / 2
     assert {line["result"] for line in world.failures(case)} == {case.result}
     assert until(lambda: world.counted(case), "it is counted")
+
+
+def test_revoked(world: World) -> None:
+    """What a responder that answers says is what counts."""
+    end, _ = world.outcome("revoked@elsewhere.example", "revoked")
+    assert end == "REVOKED"
 
 
 def test_nobody_else_waits(world: World) -> None:
