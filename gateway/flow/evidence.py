@@ -184,7 +184,7 @@ class Evidence:
 
         await self._fetch([need for need in circle.crls if known(need) is None], fetched, deadline)
         given = tuple(crl for crl in map(known, circle.crls) if isinstance(crl, Crl))
-        at_hand = AtHand(along.certificates, given, stapled(along.revocations), known)
+        at_hand = AtHand(along.certificates, given, stapled(along.revocations), known, along.signed_at)
         for _ in range(_ROUNDS):
             answer = judge(certificate, at_hand, at, rules)
             if not isinstance(answer, Needs):

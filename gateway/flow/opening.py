@@ -209,7 +209,7 @@ async def _signer(
     if checked.certificate is None or checked.reason is not None:
         return signer_verdict(checked, "unknown", []), None
     others = tuple(each for each in signed.certificates if each != checked.certificate)
-    vouched = await judge(checked.certificate, Along(others, signed.revocations), at)
+    vouched = await judge(checked.certificate, Along(others, signed.revocations, checked.time), at)
     if not isinstance(vouched.judgement, Trusted):
         return signer_verdict(checked, "distrusted", [vouched.judgement.reason]), None
     why = [] if author is None else _not_the_author(checked.certificate, vouched, author)

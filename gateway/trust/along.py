@@ -23,10 +23,13 @@ _OCSP_RESPONSE: Final = bytes.fromhex("06082b06010505071002")  # id-ri-ocsp-resp
 
 @dataclass(frozen=True, slots=True)
 class Along:
-    """``certificates`` are DER; ``revocations`` RevocationInfoChoices (DER, RFC 5652 10.2.1), not read yet."""
+    """``certificates`` are DER; ``revocations`` RevocationInfoChoices (DER, RFC 5652 10.2.1), not read yet; ``signed_at`` is when
+    the signer says that he signed, in microseconds UTC.
+    """
 
     certificates: tuple[bytes, ...] = ()
     revocations: tuple[bytes, ...] = ()
+    signed_at: int | None = None
 
 
 NOTHING_ALONG: Final = Along()

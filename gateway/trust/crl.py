@@ -14,7 +14,7 @@ from gateway.outcome import GatewayError, Reason
 from gateway.trust.certificate import CertificateFacts, facts
 from gateway.trust.moment import TOLERANCE, microseconds
 from gateway.trust.name import NormalName, normal_name
-from gateway.trust.places import ALL_REASONS, PlaceName, Point, Reasons, place_names, points
+from gateway.trust.places import ALL_REASONS, PlaceName, Point, Reasons, place_names, points, reasons
 from gateway.trust.strength import strong_hash
 
 MAX_CRL: Final = 64 * 1024 * 1024
@@ -126,10 +126,9 @@ class Crl:
 
     def signed_by(self, issuer: bytes) -> bool:
         """Whether the authority ``issuer`` (DER) made this CRL: its name, its right to sign CRLs, its signature. Remembered."""
-        authority = facts(issuer)
-        known = self._signed_by.get(authority.sha256)
+        known = self._signed_by.get(issuer)
         if known is None:
-            known = self._signed_by[authority.sha256] = self._verify(issuer, authority)
+            known = self._signed_by[issuer] = self._verify(issuer, facts(issuer))
         return known
 
     def _verify(self, issuer: bytes, authority: CertificateFacts) -> bool:
@@ -168,7 +167,7 @@ def _scope(value: x509.IssuingDistributionPoint, issuer: NormalName) -> Scope:
         place_names(value.full_name, value.relative_name, issuer),
         users=not (value.only_contains_ca_certs or value.only_contains_attribute_certs),
         authorities=not (value.only_contains_user_certs or value.only_contains_attribute_certs),
-        reasons=value.only_some_reasons or ALL_REASONS,
+        reasons=reasons(value.only_some_reasons),
         indirect=value.indirect_crl,
     )
 

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeGuard
 
 from gateway.outcome import Reason
 from gateway.trust.anchors import Chain
 from gateway.trust.certificate import CertificateError, facts
 from gateway.trust.chain import MAX_OTHERS, find_chain
 from gateway.trust.judgement import Distrusted, Judgement, Need, Needs, Purpose, Revocation, Trusted
-from gateway.trust.moment import as_text
+from gateway.trust.moment import HOUR, as_text
 from gateway.trust.name import NormalName
 from gateway.trust.revocation import Revoked, Standing, Status, Unknown, Wanted, status
 from gateway.trust.rules import ANY_POLICY_DOES, Issuers, Rules
 from gateway.trust.sources import AtHand
 
 MAX_SIGNERS: Final = 4
+MAX_UNDER_WAY: Final = 120 * HOUR  # as long as mail is retried (RFC 5321 4.5.4.1)
 MAX_SIGNERS_DEEP: Final = 2
 
 
@@ -30,18 +31,26 @@ def judge(certificate: bytes, at_hand: AtHand, at: int, rules: Rules) -> Judgeme
 
     Under ``HARD`` every certificate of the path but the anchor needs a current CRL or OCSP answer (one that names no place of
     either has none, unless one was given); under ``SOFT`` a missing one is a mark; under ``UNSAFE_OFF`` nobody asks. A path once
-    found is remembered in the anchors; revocation is looked up each time.
+    found is remembered in the anchors; revocation is looked up each time. What expired while a mail was under way was valid when
+    it was signed, and that is enough; whether it is revoked is asked about ``at``.
     """
     try:
         leaf = facts(certificate)
     except CertificateError as error:
         return Distrusted(error.reason, error.detail)
     chain = find_chain(certificate, leaf, at_hand, rules, at)
+    if isinstance(chain, Distrusted) and chain.reason is Reason.EXPIRED and _lately(at_hand.signed_at, at):
+        chain = find_chain(certificate, leaf, at_hand, rules, at_hand.signed_at)
     if not isinstance(chain, Chain):
         return chain
     if rules.revocation is Revocation.UNSAFE_OFF:
         return Trusted(chain.path)
     return _Revocations(chain.path[0], at_hand, at, rules).of(chain)
+
+
+def _lately(signed_at: int | None, at: int) -> TypeGuard[int]:
+    """Whether a mail may have been under way since then. The signer says so himself: further back he is not believed."""
+    return signed_at is not None and at - MAX_UNDER_WAY <= signed_at < at
 
 
 class _Revocations:

@@ -14,8 +14,10 @@ from gateway.trust.name import NormalName, normal_name
 MAX_URLS: Final = 8
 """How many places of each kind are looked at in one certificate."""
 
-Reasons = frozenset[x509.ReasonFlags]
-ALL_REASONS: Final[Reasons] = frozenset(x509.ReasonFlags) - {x509.ReasonFlags.unspecified, x509.ReasonFlags.remove_from_crl}
+Reasons = int
+"""A set of reasons for revoking, a bit for each."""
+_REASONS: Final = tuple(set(x509.ReasonFlags) - {x509.ReasonFlags.unspecified, x509.ReasonFlags.remove_from_crl})
+ALL_REASONS: Final[Reasons] = (1 << len(_REASONS)) - 1
 
 PlaceName = tuple[str, object]
 """A GeneralName made comparable: its kind, and a directory name prepared, or the value as it stands."""
@@ -44,7 +46,12 @@ def _point(point: x509.DistributionPoint, issuer: NormalName) -> Point:
     issuers = tuple(normal_name(name.value) for name in point.crl_issuer or () if isinstance(name, x509.DirectoryName))
     above = issuers[0] if issuers else issuer
     names = place_names(point.full_name, point.relative_name, above)
-    return Point(names, tuple(_urls(point.full_name or ()))[:MAX_URLS], point.reasons or ALL_REASONS, issuers)
+    return Point(names, tuple(_urls(point.full_name or ()))[:MAX_URLS], reasons(point.reasons), issuers)
+
+
+def reasons(flags: frozenset[x509.ReasonFlags] | None) -> Reasons:
+    """These reasons; all where none is named."""
+    return sum(1 << bit for bit, reason in enumerate(_REASONS) if reason in flags) if flags else ALL_REASONS
 
 
 def place_names(

@@ -71,11 +71,11 @@ def status(standing: Standing, signers: Signers, at_hand: AtHand, at: int, grace
     something came along.
     """
     inquiry = _Inquiry(standing, signers, at_hand, at, grace)
-    stapled = _Inquiry(standing, signers, AtHand(given=at_hand.stapled, known=_not_asked), at, grace)
-    for ask in (inquiry.given, inquiry.crls, inquiry.responders, stapled.given, stapled.crls):
-        answer = ask()
-        if not isinstance(answer, Unknown):
-            return answer
+    answer = inquiry.answer()
+    if isinstance(answer, Unknown) and at_hand.stapled:
+        answer = _Inquiry(standing, signers, AtHand(given=at_hand.stapled, known=_not_asked), at, grace).answer()
+    if not isinstance(answer, Unknown):
+        return answer
     return Unknown("; ".join(inquiry.details) or f"{standing.certificate.subject}: names no place of a CRL and no responder")
 
 
@@ -89,9 +89,17 @@ class _Inquiry:
         self._at_hand = at_hand
         self._at = at
         self._grace = grace
-        self._covered: Reasons = frozenset()
+        self._covered: Reasons = 0
         self._marks: tuple[Reason, ...] = ()
         self.details: list[str] = []
+
+    def answer(self) -> Status:
+        """What the first of them says who says anything."""
+        for ask in (self.given, self.crls, self.responders):
+            answer = ask()
+            if not isinstance(answer, Unknown):
+                return answer
+        return _NOTHING
 
     def given(self) -> Status:
         """From the OCSP answers that were given."""
@@ -109,7 +117,7 @@ class _Inquiry:
                 said = crl if isinstance(crl, Wanted) else self._consult(crl, signer, point)
                 if said is not None:
                     return said
-                if self._covered >= point.reasons:
+                if not point.reasons & ~self._covered:
                     break
             if self._covered == ALL_REASONS:
                 return Good(self._marks)
@@ -186,7 +194,9 @@ class _Inquiry:
             since = None if delta.restores(self._certificate) else newer if newer is not None else since
         if since is not None and since <= self._at + TOLERANCE:
             return Revoked(since)
-        if crl.current(self._at) or (delta is not None and delta.current(self._at)):
+        if self._too_late(crl.this_update):
+            self._note("made after the certificate expired")
+        elif crl.current(self._at) or (delta is not None and delta.current(self._at)):
             self._covered |= reasons
         elif crl.current(self._at, self._grace) or (delta is not None and delta.current(self._at, self._grace)):
             self._covered |= reasons
@@ -200,7 +210,10 @@ class _Inquiry:
         it says (RFC 5280 5.2.4).
         """
         found = [each for each in self._at_hand.given if isinstance(each, Crl)]
-        for url in (url for point in (*self._certificate.freshest, *crl.freshest) for url in point.urls):
+        places = (*self._certificate.freshest, *crl.freshest)
+        if not found and not places:
+            return None
+        for url in (url for point in places for url in point.urls):
             need = Need(NeedKind.CRL, url, signer)
             answer = self._at_hand.known(need)
             if answer is None:
@@ -225,6 +238,8 @@ class _Inquiry:
                 return own
         if said.word is Word.REVOKED:
             return Revoked(said.since) if said.since <= self._at + TOLERANCE else self._silent("revoked later")
+        if self._too_late(said.this_update):
+            return self._silent("made after the certificate expired")
         if said.current(self._at):
             return Good()
         return Good((Reason.REVOCATION_STALE,)) if said.current(self._at, self._grace) else self._silent("out of date")
@@ -243,6 +258,10 @@ class _Inquiry:
         if isinstance(own, Wanted):
             return own
         return None if isinstance(own, Good) else self._silent("the responder's own certificate may be revoked")
+
+    def _too_late(self, this_update: int) -> bool:
+        """Whether the certificate had expired by then: authorities no longer list those that they revoked (RFC 5280 3.3)."""
+        return this_update > self._certificate.not_after + TOLERANCE
 
     def _silent(self, detail: str) -> Unknown:
         self.details.append(f"OCSP for {self._certificate.subject}: {detail}")

@@ -57,13 +57,14 @@ class AtHand:
     """The evidence ``judge`` has. ``others`` are certificates that may lie between the one in question and an anchor (DER);
     ``given`` was given by hand, and is heard first; ``stapled`` came with the message, and is heard where nobody else says
     anything: whoever was revoked yesterday would bring the answer of the day before. ``known`` answers a need without waiting,
-    None where it is time to ask.
+    None where it is time to ask. ``signed_at`` is when the signer says that he signed, in microseconds UTC.
     """
 
     others: tuple[bytes, ...] = ()
     given: tuple[Crl | OcspAnswer, ...] = ()
     stapled: tuple[Crl | OcspAnswer, ...] = ()
     known: Callable[[Need], Answer | None] = nothing_known
+    signed_at: int | None = None
 
 
 class Source(Protocol):

@@ -267,3 +267,22 @@ def test_begin_of_time(zone: Zone) -> None:
     """The time asked about decides, not the clock: before the root existed nothing was valid."""
     issued = zone.issuing.signer("results@laboratory.example")
     assert _reason(zone.judge(issued, at=microseconds(BEGIN - dt.timedelta(days=1)))) is Reason.NOT_YET_VALID
+
+
+def test_expired_on_its_way(zone: Zone) -> None:
+    """A certificate that was valid when the mail was signed, as the signer says, a few days ago at most. Revocation is of now."""
+    day = 86400 * 1_000_000
+    issued = zone.issuing.signer("results@laboratory.example", not_after=NOW - dt.timedelta(days=1))
+    rules = Rules(zone.anchors, Purpose.SMIME_SIGNER, Revocation.HARD)
+    zone.crls[ISSUING_CRL] = Crl(zone.issuing.crl(at=NOW - dt.timedelta(days=2)))
+
+    def signed(at: int | None) -> Judgement:
+        return judge(issued.der, AtHand(issued.intermediates, known=zone.known, signed_at=at), AT, rules)
+
+    assert isinstance(signed(AT - 2 * day), Trusted)
+    for unbelievable in (None, AT, AT - day // 2, AT - 6 * day, AT + 2 * day):
+        assert _reason(signed(unbelievable)) is Reason.EXPIRED
+    zone.crls[ISSUING_CRL] = Crl(zone.issuing.crl(revoked=[issued]))
+    assert _reason(signed(AT - 2 * day)) is Reason.REVOKED
+    zone.crls[ISSUING_CRL] = Crl(zone.issuing.crl())  # made since it expired: it would no longer be listed
+    assert _reason(signed(AT - 2 * day)) is Reason.REVOCATION_UNKNOWN

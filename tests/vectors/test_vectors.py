@@ -49,7 +49,8 @@ async def judged(name: str, piece: int = 64 * 1024, *, keep_signature: bool = Fa
     domains = frozenset(world["domains"])
 
     async def believed(leaf: bytes, along: Along, at: int, /) -> Signed:
-        answer = judge(leaf, AtHand(along.certificates, given, known=lambda need: Failed(f"{need.url}: not given")), at, rules)
+        at_hand = AtHand(along.certificates, given, (), lambda need: Failed(f"{need.url}: not given"), along.signed_at)
+        answer = judge(leaf, at_hand, at, rules)
         assert isinstance(answer, Trusted | Distrusted)
         trusted = isinstance(answer, Trusted)
         return Signed(answer, Assurance.ZONE if trusted else None, "test" if trusted else None, domains)
