@@ -70,13 +70,25 @@ def status(standing: Standing, signers: Signers, at_hand: AtHand, at: int, grace
     from an answer that is out of date: authorities do not take it back. A certificate that names no place is unknown, unless
     something came along.
     """
-    inquiry = _Inquiry(standing, signers, at_hand, at, grace)
-    answer = inquiry.answer()
-    if isinstance(answer, Unknown) and at_hand.stapled:
-        answer = _Inquiry(standing, signers, AtHand(given=at_hand.stapled, known=_not_asked), at, grace).answer()
-    if not isinstance(answer, Unknown):
-        return answer
-    return Unknown("; ".join(inquiry.details) or f"{standing.certificate.subject}: names no place of a CRL and no responder")
+    details: list[str] = []
+    for hand, late in _turns(at_hand, grace):
+        inquiry = _Inquiry(standing, signers, hand, at, late)
+        answer = inquiry.answer()
+        if isinstance(answer, Good) and late:
+            return Good((Reason.REVOCATION_STALE,))
+        if not isinstance(answer, Unknown):
+            return answer
+        details = details or inquiry.details
+    return Unknown("; ".join(details) or f"{standing.certificate.subject}: names no place of a CRL and no responder")
+
+
+def _turns(at_hand: AtHand, grace: int) -> Iterator[tuple[AtHand, int]]:
+    """Whom to ask, one after the other, and for how long his answer counts beyond its nextUpdate."""
+    yield at_hand, 0
+    if at_hand.stapled:
+        yield AtHand(given=at_hand.stapled, known=_not_asked), 0
+    if grace:
+        yield at_hand, grace
 
 
 class _Inquiry:
@@ -90,7 +102,6 @@ class _Inquiry:
         self._at = at
         self._grace = grace
         self._covered: Reasons = 0
-        self._marks: tuple[Reason, ...] = ()
         self.details: list[str] = []
 
     def answer(self) -> Status:
@@ -120,7 +131,7 @@ class _Inquiry:
                 if not point.reasons & ~self._covered:
                     break
             if self._covered == ALL_REASONS:
-                return Good(self._marks)
+                return Good()
         return _NOTHING
 
     def responders(self) -> Status:
@@ -178,7 +189,6 @@ class _Inquiry:
 
     def _consult(self, crl: Crl, signer: bytes, point: Point) -> Revoked | Wanted | None:
         """6.3.3 (b) to (l) for one CRL; None where it revokes nothing, and then the reasons it speaks for are covered."""
-        reasons = crl.scope.reasons & point.reasons
         if not _made_for(crl, point, self._certificate):
             self._note("made for other certificates")
             return None
@@ -196,11 +206,8 @@ class _Inquiry:
             return Revoked(since)
         if self._too_late(crl.this_update):
             self._note("made after the certificate expired")
-        elif crl.current(self._at) or (delta is not None and delta.current(self._at)):
-            self._covered |= reasons
         elif crl.current(self._at, self._grace) or (delta is not None and delta.current(self._at, self._grace)):
-            self._covered |= reasons
-            self._marks = (Reason.REVOCATION_STALE,)
+            self._covered |= crl.scope.reasons & point.reasons
         else:
             self._note("out of date")
         return None
@@ -240,9 +247,7 @@ class _Inquiry:
             return Revoked(said.since) if said.since <= self._at + TOLERANCE else self._silent("revoked later")
         if self._too_late(said.this_update):
             return self._silent("made after the certificate expired")
-        if said.current(self._at):
-            return Good()
-        return Good((Reason.REVOCATION_STALE,)) if said.current(self._at, self._grace) else self._silent("out of date")
+        return Good() if said.current(self._at, self._grace) else self._silent("out of date")
 
     def _responder(self, maker: bytes) -> Wanted | Unknown | None:
         """Why an appointed responder may not be heard: its own certificate has run out, or may be revoked (RFC 6960 4.2.2.2.1)."""

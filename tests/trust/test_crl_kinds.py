@@ -205,11 +205,16 @@ def test_critical_entry_extension_unknown() -> None:
         make(CA, Kind(), Line(CA.signer("results@laboratory.example"), critical=True))
 
 
-def test_grace(fresh: Issued) -> None:
-    """A CRL past its nextUpdate counts for the grace that was configured, and is marked."""
-    leaf = CA.signer("results@laboratory.example")
-    late: dict[str, Answer] = {BASE: make(CA, Kind(at=NOW - dt.timedelta(days=7) - HOUR))}
+def test_grace() -> None:
+    """A CRL past its nextUpdate counts for the grace that was configured, and is marked; a mirror that has a newer one is asked."""
+    leaf = CA.signer("results@laboratory.example", crl_urls=[BASE, OTHER])
+    late: dict[str, Answer] = {BASE: make(CA, Kind(at=NOW - dt.timedelta(days=7) - HOUR)), OTHER: Failed("refused")}
+    grace = 2 * 3600 * 1_000_000
     assert reason(judged(leaf, late)) is Reason.REVOCATION_UNKNOWN
-    answer = judged(leaf, late, grace=2 * 3600 * 1_000_000)
+    assert reason(judged(leaf, late, grace=grace // 4)) is Reason.REVOCATION_UNKNOWN
+    answer = judged(leaf, late, grace=grace)
     assert isinstance(answer, Trusted)
     assert answer.marks == (Reason.REVOCATION_STALE,)
+    answer = judged(leaf, late | {OTHER: make(CA, Kind())}, grace=grace)
+    assert isinstance(answer, Trusted)
+    assert answer.marks == ()
