@@ -79,7 +79,7 @@ class Crl:
             self.this_update: int = microseconds(parsed.last_update_utc)
             following = parsed.next_update_utc
             self._read_extensions(parsed)
-            self._entries = _entries(parsed, self.issuer, in_full=self.scope.indirect or self.base is not None)
+            self._entries = _entries(parsed, self.issuer, indirect=self.scope.indirect, delta=self.base is not None)
         except CrlError:
             raise
         except Exception as error:  # the library raises a dozen kinds, and hostile bytes find each of them
@@ -172,14 +172,16 @@ def _scope(value: x509.IssuingDistributionPoint, issuer: NormalName) -> Scope:
     )
 
 
-def _entries(parsed: x509.CertificateRevocationList, issuer: NormalName, *, in_full: bool) -> dict[NormalName, dict[int, int]]:
+def _entries(
+    parsed: x509.CertificateRevocationList, issuer: NormalName, *, indirect: bool, delta: bool
+) -> dict[NormalName, dict[int, int]]:
     """By the certificates' issuer, then by serial number.
 
-    The extensions of an entry are read where they can matter, ``in_full`` or because one may be critical (5.3 forbids using a
+    The extensions of an entry are read where they can matter, or because one may be critical (5.3 forbids using a
     CRL with one we do not know): in a CRL of 50,000 entries reading them all takes longer than everything else.
     """
     critical = sum(extension.critical for extension in parsed.extensions)
-    if not in_full and parsed.tbs_certlist_bytes.count(_CRITICAL) == critical:
+    if not indirect and not delta and parsed.tbs_certlist_bytes.count(_CRITICAL) == critical:
         return {issuer: {entry.serial_number: microseconds(entry.revocation_date_utc) for entry in parsed}}
     entries: dict[NormalName, dict[int, int]] = {issuer: {}}
     for entry in parsed:
@@ -190,7 +192,7 @@ def _entries(parsed: x509.CertificateRevocationList, issuer: NormalName, *, in_f
             if isinstance(extension.value, x509.CertificateIssuer):
                 issuer = _directory_name(extension.value)  # and so for the entries that follow (5.3.3)
             elif isinstance(extension.value, x509.CRLReason):
-                removed = extension.value.reason is x509.ReasonFlags.remove_from_crl
+                removed = delta and extension.value.reason is x509.ReasonFlags.remove_from_crl
         since = _REMOVED if removed else microseconds(entry.revocation_date_utc)
         entries.setdefault(issuer, {})[entry.serial_number] = since
     return entries

@@ -17,9 +17,10 @@ from gateway.trust.chain import MAX_OTHERS, find_chain
 from gateway.trust.judgement import Distrusted, Judgement, Need, Needs, Purpose, Revocation, Trusted
 from gateway.trust.moment import HOUR, as_text
 from gateway.trust.name import NormalName
-from gateway.trust.revocation import Revoked, Standing, Status, Unknown, Wanted, status
+from gateway.trust.revocation import status
 from gateway.trust.rules import ANY_POLICY_DOES, Issuers, Rules
 from gateway.trust.sources import AtHand
+from gateway.trust.standing import Hearing, Revoked, Standing, Status, Unknown, Wanted
 
 MAX_SIGNERS: Final = 4
 MAX_UNDER_WAY: Final = 120 * HOUR  # as long as mail is retried (RFC 5321 4.5.4.1)
@@ -89,7 +90,7 @@ class _Revocations:
         def signers(name: NormalName) -> Iterator[bytes | Wanted]:
             return self._signers(name, standing.issuer)
 
-        return status(standing, signers, self._at_hand, self._at, self._rules.grace)
+        return status(standing, Hearing(signers, self._at_hand, self._at, self._rules.grace))
 
     def _signers(self, name: NormalName, issuer: bytes) -> Iterator[bytes | Wanted]:
         """Who may sign CRLs in this name: the issuer itself, then others under the same anchor (RFC 5280 6.3.3 f)."""

@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from gateway.outcome import GatewayError
 from gateway.trust.certificate import facts
 from gateway.trust.ocsp import OcspAnswer
-from gateway.trust.revocation import Good, Standing, status
+from gateway.trust.revocation import status
 from gateway.trust.sources import AtHand
+from gateway.trust.standing import Good, Hearing, Standing
 from tests.conformance.material import MATERIAL, needs
 from tests.pki import microseconds
 
@@ -54,7 +55,7 @@ def answered(name: str, answer: str, issuer: bytes, at: dt.datetime | None = Non
     except GatewayError as error:
         return error
     standing = Standing(der, facts(der), issuer)
-    return status(standing, lambda _: iter(()), AtHand(given=(given,)), microseconds(at or MADE[name]))
+    return status(standing, Hearing(lambda _: iter(()), AtHand(given=(given,)), microseconds(at or MADE[name])))
 
 
 @needs(SET)

@@ -121,6 +121,15 @@ def test_delta(fresh: Issued) -> None:
     assert isinstance(judged(fresh, {BASE: held, DELTA: restored}), Trusted)
 
 
+def test_what_a_delta_may_not_take_back(fresh: Issued) -> None:
+    """One that is out of date takes nothing back; a complete CRL that says so lists it all the same."""
+    held, removed = make(CA, Kind(), Line(fresh, x509.ReasonFlags.certificate_hold)), x509.ReasonFlags.remove_from_crl
+    old = make(CA, Kind(base=1, number=2, at=NOW - dt.timedelta(days=9)), Line(fresh, removed))
+    assert reason(judged(fresh, {BASE: held, DELTA: old})) is Reason.REVOKED
+    complete = make(CA, Kind(indirect=True), Line(fresh, removed))
+    assert reason(judged(fresh, {BASE: complete, DELTA: Failed("refused")})) is Reason.REVOKED
+
+
 def test_delta_named_by_the_crl() -> None:
     """The complete CRL itself may name the place of its deltas."""
     leaf = CA.signer("results@laboratory.example")

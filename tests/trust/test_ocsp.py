@@ -15,8 +15,9 @@ from gateway.trust.certificate import facts
 from gateway.trust.crl import Crl
 from gateway.trust.judgement import Need, NeedKind
 from gateway.trust.ocsp import WITHOUT_NEXT, OcspAnswer, OcspError, request
-from gateway.trust.revocation import Good, Revoked, Standing, Status, Unknown, Wanted, status
+from gateway.trust.revocation import status
 from gateway.trust.sources import AtHand
+from gateway.trust.standing import Good, Hearing, Revoked, Standing, Status, Unknown, Wanted
 from tests.pki import BEGIN, NOW, Ca, Issued, microseconds
 
 AT = microseconds(NOW)
@@ -40,7 +41,7 @@ def _status(leaf: Issued, ca: Ca, answer: bytes | Failed | None, at: int = AT, g
     if crl is not None:
         known[CRL_URL] = Crl(crl)
     at_hand = AtHand(known=lambda need: known.get(need.url))
-    return status(Standing(leaf.der, facts(leaf.der), ca.der), lambda _: iter([ca.der]), at_hand, at, grace)
+    return status(Standing(leaf.der, facts(leaf.der), ca.der), Hearing(lambda _: iter([ca.der]), at_hand, at, grace))
 
 
 def test_the_question(ca: Ca, leaf: Issued) -> None:
@@ -136,7 +137,7 @@ def test_revoked_long_ago(ca: Ca, leaf: Issued) -> None:
 def test_given(ca: Ca, leaf: Issued) -> None:
     """An answer that was given by hand spares the question."""
     at_hand = AtHand(given=(OcspAnswer(ca.ocsp(leaf)),))
-    assert status(Standing(leaf.der, facts(leaf.der), ca.der), lambda _: iter([ca.der]), at_hand, AT) == Good()
+    assert status(Standing(leaf.der, facts(leaf.der), ca.der), Hearing(lambda _: iter([ca.der]), at_hand, AT)) == Good()
 
 
 def test_stapled(ca: Ca, leaf: Issued) -> None:
@@ -148,13 +149,13 @@ def test_stapled(ca: Ca, leaf: Issued) -> None:
     answers: list[tuple[Answer | None, type[Status]]] = [(Failed("refused"), Good), (revoked, Revoked), (None, Wanted)]
     for known, expected in answers:
         at_hand = AtHand(stapled=stapled, known={need: known}.get)
-        assert isinstance(status(standing, lambda _: iter([ca.der]), at_hand, AT), expected)
+        assert isinstance(status(standing, Hearing(lambda _: iter([ca.der]), at_hand, AT)), expected)
 
 
 def test_stapled_crl(ca: Ca, leaf: Issued) -> None:
     """So does a CRL."""
     at_hand = AtHand(stapled=(Crl(ca.crl(revoked=[leaf])),), known=lambda _: Failed("refused"))
-    answer = status(Standing(leaf.der, facts(leaf.der), ca.der), lambda _: iter([ca.der]), at_hand, AT)
+    answer = status(Standing(leaf.der, facts(leaf.der), ca.der), Hearing(lambda _: iter([ca.der]), at_hand, AT))
     assert isinstance(answer, Revoked)
 
 
@@ -163,8 +164,8 @@ def test_crl_first(ca: Ca) -> None:
     both = ca.signer("both@laboratory.example", ocsp_url=URL, crl_urls=[CRL_URL])
     at_hand = AtHand(known=lambda need: Failed("refused") if need.kind is NeedKind.CRL else None)
     standing = Standing(both.der, facts(both.der), ca.der)
-    assert status(standing, lambda _: iter([ca.der]), AtHand(), AT) == Wanted(Need(NeedKind.CRL, CRL_URL, ca.der))
-    asked = status(standing, lambda _: iter([ca.der]), at_hand, AT)
+    assert status(standing, Hearing(lambda _: iter([ca.der]), AtHand(), AT)) == Wanted(Need(NeedKind.CRL, CRL_URL, ca.der))
+    asked = status(standing, Hearing(lambda _: iter([ca.der]), at_hand, AT))
     assert isinstance(asked, Wanted)
     assert asked.need.kind is NeedKind.OCSP
 

@@ -13,8 +13,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.trust.certificate import facts
 from gateway.trust.crl import Crl, CrlError
-from gateway.trust.revocation import Good, Revoked, Signers, Standing, Status, Unknown, status
+from gateway.trust.revocation import status
 from gateway.trust.sources import AtHand
+from gateway.trust.standing import Good, Hearing, Revoked, Signers, Standing, Status, Unknown
 from tests.pki import NOW, Ca, Issued, microseconds, new_key
 
 AT = microseconds(NOW)
@@ -34,7 +35,7 @@ def leaf(ca: Ca) -> Issued:
 def _status(leaf: Issued, ca: Ca, crl: bytes, at: int = AT) -> Status:
     parsed = Crl(crl)
     at_hand = AtHand(known=lambda need: parsed if need.url == URL else None)
-    return status(standing(leaf, ca), signers(ca), at_hand, at)
+    return status(standing(leaf, ca), Hearing(signers(ca), at_hand, at))
 
 
 def standing(leaf: Issued, ca: Ca) -> Standing:
@@ -138,10 +139,10 @@ def test_large_crl_is_an_index(ca: Ca, leaf: Issued) -> None:
     """A look-up among 20,000 entries takes less than a millisecond."""
     crl = Crl(ca.crl(revoked=range(1, 20_001)))
     evidence = AtHand(known=lambda _: crl)
-    assert status(standing(leaf, ca), signers(ca), evidence, AT) == Good()
+    assert status(standing(leaf, ca), Hearing(signers(ca), evidence, AT)) == Good()
     began = time.perf_counter()
     for _ in range(100):
-        status(standing(leaf, ca), signers(ca), evidence, AT)
+        status(standing(leaf, ca), Hearing(signers(ca), evidence, AT))
     assert (time.perf_counter() - began) / 100 < 0.001
     assert crl.revoked_since(replace(facts(leaf.der), serial=20_000)) is not None
     assert crl.revoked_since(replace(facts(leaf.der), serial=20_001)) is None
