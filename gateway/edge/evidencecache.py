@@ -112,21 +112,29 @@ class EvidenceCache:
         except FetchError as error:
             return await self._failed(kept, error, at)
         self._observer.see(Fetched(kind=need.kind, source=need.source))
-        note = await asyncio.to_thread(self._shelf.write, Note(need, at, _until(fresh)), contents, at)
-        return self._remember(_Kept(note, fresh, sum(map(len, contents))), at)
+        note = await asyncio.to_thread(self._shelf.write, Note(need, at, _until(fresh)), contents, at, kept.note.digest)
+        return self._remember(await self._others(need) if note is None else _Kept(note, fresh, sum(map(len, contents))), at)
+
+    async def _others(self, need: Need) -> _Kept:
+        """What another process has kept while we asked: it knew what was kept before, and found nothing older."""
+        return await asyncio.to_thread(self._load, need)
 
     def _load(self, need: Need) -> _Kept:
         """What the shelf has; what was parsed already is not parsed again."""
         known, note = self._known.get(need), self._shelf.peek(need)
         if note is not None and known is not None and known.size and known.digest == note.digest:
             return _Kept(note, known.answer, known.size)
-        note, contents = self._shelf.read(need) or (Note(need), ())
+        useless = _Kept(Note(need, digest=note.digest if note is not None else ""), None)
+        read = self._shelf.read(need)
+        if read is None:
+            return useless
+        note, contents = read
         if not contents:
             return _Kept(note, None)
         try:
             return _Kept(note, read_answer(need, contents), sum(map(len, contents)))
         except GatewayError:
-            return _Kept(Note(need), None)
+            return useless
 
     async def _failed(self, kept: _Kept, error: FetchError, at: int) -> Answer:
         need = kept.note.need
@@ -135,9 +143,9 @@ class EvidenceCache:
         self._observer.see(FetchFailed(kind=need.kind, result=error.fault, source=need.source, detail=error.detail))
         failures = kept.note.failures + 1
         again = at + min(FIRST_AGAIN << min(failures - 1, 8), LAST_AGAIN)
-        note = replace(kept.note, failures=failures, again=again, detail=error.detail)
-        note = await asyncio.to_thread(self._shelf.annotate, note, at)
-        return self._remember(replace(kept, note=note), at)
+        told = replace(kept.note, failures=failures, again=again, detail=error.detail)
+        note = await asyncio.to_thread(self._shelf.annotate, told, at)
+        return self._remember(await self._others(need) if note is None else replace(kept, note=note), at)
 
     def _remember(self, kept: _Kept, at: int, lasts: int = LOOK) -> Answer:
         need, note = kept.note.need, kept.note

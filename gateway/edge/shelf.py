@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -85,30 +86,25 @@ class Shelf:
             if abs(at - self._path(need).stat().st_mtime_ns // 1000) > USE_NOTED:
                 os.utime(self._path(need), ns=(at * 1000, at * 1000))
 
-    def write(self, note: Note, contents: tuple[bytes, ...], at: int) -> Note:
-        """Keeps ``contents``, in place of what was kept for the same need. Answers ``note`` with their digest."""
+    def write(self, note: Note, contents: tuple[bytes, ...], at: int, before: str) -> Note | None:
+        """Keeps ``contents`` in place of those whose digest is ``before``, "" for none. Answers ``note`` with their digest.
+
+        None where other contents are there now: another process was faster, and perhaps found newer ones.
+        """
         content = b"".join(contents)
         note = replace(note, digest=_digest(content))
-        self._make_room(len(content))
-        path = self._path(note.need)
-        with contextlib.suppress(OSError):
-            used = path.stat().st_mtime_ns if path.exists() else at * 1000
-            handle, name = tempfile.mkstemp(suffix=".part", dir=self._folder)  # its owner's alone
-            part = Path(name)
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(_head(note, [len(each) for each in contents]))
-                    file.write(content)
-                os.utime(part, ns=(used, used))
-                part.replace(path)
-            except OSError:
-                part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError), self._alone():
+            found = self.peek(note.need)
+            if found is not None and found.digest != before:
+                return None
+            self._make_room(len(content))
+            self._replace(self._path(note.need), _head(note, [len(each) for each in contents]) + content, at)
         return note
 
-    def annotate(self, note: Note, at: int) -> Note:
-        """Keeps ``note`` in place of the one before, and the contents as they are."""
+    def annotate(self, note: Note, at: int) -> Note | None:
+        """Keeps ``note`` in place of the one before, and the contents as they are. None where they are others by now."""
         read = self.read(note.need)
-        return self.write(note, read[1] if read is not None else (), at)
+        return self.write(note, read[1] if read is not None else (), at, note.digest)
 
     def all(self) -> Iterator[Found]:
         """Everything that can be read, in no order."""
@@ -131,6 +127,29 @@ class Shelf:
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return Found(note, used, path)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other process of ours writes meanwhile."""
+        handle = os.open(self._folder, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+    def _replace(self, path: Path, data: bytes, at: int) -> None:
+        """Whole or not at all; when it was last used stays."""
+        used = path.stat().st_mtime_ns if path.exists() else at * 1000
+        handle, name = tempfile.mkstemp(suffix=".part", dir=self._folder)  # its owner's alone
+        part = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+            os.utime(part, ns=(used, used))
+            part.replace(path)
+        except OSError:
+            part.unlink(missing_ok=True)
 
     def _make_room(self, size: int) -> None:
         """Takes away what was not used for longest, until one more file of ``size`` fits."""

@@ -246,6 +246,49 @@ async def test_no_way_back(world: World) -> None:
     assert world.revoked(await cache.fetch(world.need, AT + HOUR))
 
 
+async def test_no_way_back_in_a_race(world: World) -> None:
+    """A process that was given an older CRL, or none, and comes to keep that behind another with a newer one, keeps the newer."""
+    slow, fast = world.cache(), world.cache()
+    for given in (world.content, b"none"):
+        world.content = given
+        world.release.clear()
+        world.asked.clear()
+        waiting = asyncio.create_task(slow.refresh(world.need, AT))
+        await world.asked.wait()
+        newer = world.ca.crl(revoked=[world.leaf], at=NOW + dt.timedelta(minutes=10), number=2)
+        before = world.shelf.peek(world.need)
+        world.shelf.write(Note(world.need, AT, AT + HOUR), (newer,), AT, before.digest if before is not None else "")
+        world.release.set()
+        await waiting
+        assert world.revoked(slow.known(world.need, AT))
+        assert world.revoked(await fast.fetch(world.need, AT + LOOK))
+        for path in world.folder.iterdir():
+            path.unlink()
+        slow, fast = world.cache(), world.cache()
+
+
+async def test_readers_and_writers(world: World) -> None:
+    """While others write, whoever reads finds one whole thing or the other."""
+    contents = [(b"a" * 200_000,), (b"b" * 3, b"c" * 100_000)]
+    notes = [world.shelf.write(Note(world.need, number), content, AT, "") for number, content in enumerate(contents, 1)]
+    assert notes[0] is not None
+    assert notes[1] is None
+
+    def write() -> None:
+        before = notes[0].digest if notes[0] is not None else ""
+        for number in range(100):
+            note = world.shelf.write(Note(world.need, number), contents[number % 2], AT, before)
+            assert note is not None
+            before = note.digest
+
+    writing = asyncio.create_task(asyncio.to_thread(write))
+    while not writing.done():
+        read = await asyncio.to_thread(world.shelf.read, world.need)
+        assert read is not None
+        assert read[1] in contents
+    await writing
+
+
 async def test_error_page(world: World) -> None:
     """An error page with status 200 is a failure with words."""
     world.content = b"<html>maintenance</html>"
@@ -286,12 +329,12 @@ async def test_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     needs = [Need(NeedKind.CRL, f"http://ca.example/{number}", b"") for number in range(6)]
     monkeypatch.setattr(shelf_module, "MAX_KEPT", 4)
     for number, need in enumerate(needs):
-        shelf.write(Note(need, AT), (b"x" * 100,), AT + number * HOUR)
+        shelf.write(Note(need, AT), (b"x" * 100,), AT + number * HOUR, "")
         shelf.use(needs[0], AT + number * HOUR + HOUR // 2)
     left = {found.note.need.url[-1] for found in shelf.all()}
     assert left == {"0", "3", "4", "5"}
     monkeypatch.setattr(shelf_module, "MAX_KEPT_BYTES", 9_600)
-    shelf.write(Note(needs[1], AT), (b"x" * 9000,), AT + 9 * HOUR)
+    shelf.write(Note(needs[1], AT), (b"x" * 9000,), AT + 9 * HOUR, "")
     assert {found.note.need.url[-1] for found in shelf.all()} == {"0", "1"}
 
 

@@ -292,7 +292,7 @@ def test_refreshed_by_the_control_process(world: World) -> None:
     need = Need(NeedKind.CRL, world.lab.crl_url + "?refreshed", world.lab.ca.der)
     crl = (world.lab.folder / "ca" / "ca.crl").read_bytes()
     began = now()
-    shelf.write(Note(need, began - 3600 * SECOND, began + 3600 * SECOND), (crl,), began)
+    shelf.write(Note(need, began - 3600 * SECOND, began + 3600 * SECOND), (crl,), began, "")
 
     def fresh() -> bool:
         note = shelf.peek(need)
