@@ -24,7 +24,7 @@ from asn1crypto import keys as asn1_keys
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, x25519
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
@@ -219,7 +219,7 @@ class Ca:
     ) -> Issued:
         """An end-entity certificate. ``ku``/``eku`` None leave the extension out; ``utf8_emails`` are SmtpUTF8Mailbox names
         (RFC 9598); ``points`` go in place of ``crl_urls``; ``policy`` is a certificate policy OID; ``critical`` the OID of a
-        critical extension nobody knows.
+        critical extension nobody knows; ``capabilities`` the value of the extension of RFC 4262.
         """
         key = key or owners_key(kind)
         builder = _begin(x509.Name.from_rfc4514_string(subject), self.certificate.subject, key, not_before, not_after)
@@ -348,7 +348,7 @@ class Ca:
         builder = builder.responder_id(encoding, signer.certificate)
         if by is not None:
             builder = builder.certificates([by.certificate])
-        return builder.sign(signer.key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+        return builder.sign(signer.key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)  # type: ignore[arg-type]
 
 
 def _begin(

@@ -21,13 +21,15 @@ CIPHERS: Final = tuple(ContentCipher)
 """The weakest first, as they are declared."""
 TRANSPORTS: Final = tuple(KeyTransport)
 
+_FROM_NOW_ON: Final = 1 << 62  # microseconds UTC: what was strong once does not count
+
 
 def _encrypted_to(file: Path, info: ValidationInfo) -> Path:
     """Whether its time has come, or has passed, is asked when it is used."""
     if isinstance(info.context, Reading):
         certificate = contents(file, first_certificate)
         try:
-            doubt = unsuitable(facts(certificate), Purpose.SMIME_RECIPIENT)
+            doubt = unsuitable(facts(certificate), Purpose.SMIME_RECIPIENT, _FROM_NOW_ON)
             if doubt is None:
                 encryption_key(certificate)
         except GatewayError as error:

@@ -42,6 +42,8 @@ from gateway.config.words import DirectoryKind, KeyPurpose, KeyStore, Missing, P
 from gateway.config.zone import Zone, ZonePeer
 from gateway.mail.confidentiality import Headers
 from gateway.mail.envelope import NextHop
+from gateway.smime.keys import Mechanism
+from gateway.smime.message import SignedForm
 from gateway.trust.rules import Issuers
 
 __all__ = [

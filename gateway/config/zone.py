@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from gateway.config.encryption import Opens
 from gateway.config.kinds import (
     CertificateFile,
     DirectoryName,

@@ -11,12 +11,11 @@ from gateway.trust.answer import Certificates
 from gateway.trust.certificate import CertificateError, CertificateFacts, facts
 from gateway.trust.constraints import forbidden
 from gateway.trust.judgement import Distrusted, Need, NeedKind, Needs, Purpose
-from gateway.trust.moment import TOLERANCE, as_text
 from gateway.trust.rfc5280 import invalid
 from gateway.trust.rules import Issuers, Rules
 from gateway.trust.sources import AtHand
 from gateway.trust.strength import era
-from gateway.trust.suitability import unsuitable, unsuitable_authority
+from gateway.trust.suitability import outside, unsuitable_authority, unusable
 
 MAX_OTHERS: Final = 64
 MAX_VISITS: Final = 64
@@ -34,7 +33,7 @@ def find_chain(certificate: bytes, leaf: CertificateFacts, at_hand: AtHand, rule
     known = rules.anchors.remembered(leaf, conditions, at)
     if known is not None:
         return known
-    unfit = unsuitable(leaf, rules.purpose, at) or _outside(leaf, at)
+    unfit = unusable(leaf, rules.purpose, at)
     if unfit is not None:
         return unfit
     if leaf.sha256 in rules.anchors:
@@ -127,7 +126,7 @@ def _check(path: tuple[bytes, ...], rules: Rules, at: int) -> Distrusted | None:
     purpose = rules.purpose
     for der in path[:-1]:
         authority = facts(der)
-        unfit = unsuitable_authority(authority, purpose, at, signed=der != path[0]) or _outside(authority, at)
+        unfit = unsuitable_authority(authority, purpose, at, signed=der != path[0]) or outside(authority, at)
         if unfit is not None:
             return unfit
     return invalid(path, rules.policies, at) or (None if purpose is Purpose.GATEWAY_PEER else _constrained(path))
@@ -140,11 +139,3 @@ def _constrained(path: tuple[bytes, ...]) -> Distrusted | None:
     except Exception as error:  # as below
         return Distrusted(Reason.CHAIN, f"{leaf.subject}: name constraints cannot be read ({type(error).__name__})")
     return None if name is None else Distrusted(Reason.CHAIN, f"{leaf.subject}: an authority may not issue for {name}")
-
-
-def _outside(certificate: CertificateFacts, at: int) -> Distrusted | None:
-    if at > certificate.not_after + TOLERANCE:
-        return Distrusted(Reason.EXPIRED, f"{certificate.subject}: expired {as_text(certificate.not_after)}")
-    if at < certificate.not_before - TOLERANCE:
-        return Distrusted(Reason.NOT_YET_VALID, f"{certificate.subject}: not valid before {as_text(certificate.not_before)}")
-    return None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Final
 
 from gateway.outcome import Reason
 from gateway.trust.certificate import CertificateFacts, PublicKey
 from gateway.trust.judgement import Distrusted, Purpose
+from gateway.trust.moment import TOLERANCE, as_text
 from gateway.trust.strength import weak_key, weak_signature
 
 _SERVER_AUTH: Final = "1.3.6.1.5.5.7.3.1"
@@ -23,26 +23,20 @@ _EXTENDED: Final = {
 }
 _SIGNING: Final = frozenset({"rsa", "ec", "ed25519", "ed448"})
 _AGREEING: Final = frozenset({"ec", "x25519", "x448"})
-_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 def unusable(leaf: CertificateFacts, purpose: Purpose, at: int) -> Distrusted | None:
     """Why ``leaf`` cannot serve ``purpose`` at ``at`` (microseconds UTC), whoever issued it; None if it can."""
-    return unsuitable(leaf, purpose) or outside(leaf, at)
+    return unsuitable(leaf, purpose, at) or outside(leaf, at)
 
 
 def outside(certificate: CertificateFacts, at: int) -> Distrusted | None:
     """Why ``certificate`` is not valid at ``at`` (microseconds UTC); None if it is."""
     if at > certificate.not_after + TOLERANCE:
-        return Distrusted(Reason.EXPIRED, f"{certificate.subject}: expired {date_text(certificate.not_after)}")
+        return Distrusted(Reason.EXPIRED, f"{certificate.subject}: expired {as_text(certificate.not_after)}")
     if at < certificate.not_before - TOLERANCE:
-        return Distrusted(Reason.NOT_YET_VALID, f"{certificate.subject}: not valid before {date_text(certificate.not_before)}")
+        return Distrusted(Reason.NOT_YET_VALID, f"{certificate.subject}: not valid before {as_text(certificate.not_before)}")
     return None
-
-
-def date_text(at: int) -> str:
-    """``at``, microseconds UTC, for people."""
-    return (_EPOCH + dt.timedelta(microseconds=at)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def unsuitable(leaf: CertificateFacts, purpose: Purpose, at: int) -> Distrusted | None:

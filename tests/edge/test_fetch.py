@@ -17,8 +17,9 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.edge.fetch import Fetcher
+from gateway.edge.fetch import MAX_URL, Fetcher
 from gateway.edge.fetcherror import Bounds, Fault, FetchError
+from gateway.edge.http import MAX_REDIRECTS
 from gateway.edge.ldapurl import LdapUrl, read_ldap_url
 from gateway.edge.reachable import Names, may_reach, networks
 from gateway.edge.servers import AT_ONCE, REST_SECONDS, Servers
@@ -89,11 +90,20 @@ async def test_private_is_refused(publisher: Publisher) -> None:
 
 
 async def test_redirects(publisher: Publisher, fetcher: Fetcher) -> None:
-    """Two redirects are followed and no third."""
-    publisher.routes |= {"a": _leads_to("/b"), "b": _leads_to("/c"), "c": _gives(b"content"), "z": _leads_to("/a")}
-    assert await _got(fetcher, publisher.url("a")) == b"content"
+    """As many as the limit are followed and not one more."""
+    publisher.routes |= {f"{left}": _leads_to(f"/{left - 1}") for left in range(1, MAX_REDIRECTS + 2)} | {"0": _gives(b"content")}
+    assert await _got(fetcher, publisher.url(f"{MAX_REDIRECTS}")) == b"content"
     with pytest.raises(FetchError, match="redirects"):
-        await _got(fetcher, publisher.url("z"))
+        await _got(fetcher, publisher.url(f"{MAX_REDIRECTS + 1}"))
+
+
+async def test_a_url_has_an_end(publisher: Publisher, fetcher: Fetcher) -> None:
+    publisher.routes["crl"] = _gives(b"content")
+    start = publisher.url("crl?")
+    longest = start + "x" * (MAX_URL - len(start))
+    assert await _got(fetcher, longest) == b"content"
+    with pytest.raises(FetchError, match="URL too long"):
+        await _got(fetcher, longest + "x")
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.outcome import Reason
 from gateway.trust.anchors import Anchors
+from gateway.trust.chain import MAX_OTHERS, MAX_PATHS, MAX_VISITS
+from gateway.trust.crl import MAX_CRL, Crl, CrlError
 from gateway.trust.judgement import Distrusted, Purpose, Revocation, Trusted
-from gateway.trust.path import MAX_DEPTH, MAX_OTHERS, MAX_PATHS, MAX_VISITS, judge
-from gateway.trust.revocation import MAX_CRL, NO_EVIDENCE, TOLERANCE, Crl, CrlError
+from gateway.trust.moment import TOLERANCE
+from gateway.trust.path import judge
+from gateway.trust.rules import MAX_DEPTH, Rules
+from gateway.trust.sources import AtHand
 from tests.pki import BEGIN, END, NOW, Ca, Issued, microseconds
 
 ROOT = Ca.root()
@@ -26,7 +30,7 @@ EXPIRED = NOW.replace(year=NOW.year - 1)
 def reason(leaf: Issued, others: Sequence[bytes], *listed: bytes, at: int = microseconds(NOW)) -> Reason | None:
     """Why ``leaf`` is not believed, with a fresh memory; None where it is. ``listed`` are beside the root in its list."""
     anchors = Anchors([ROOT.der, *listed])
-    answer = judge(leaf.der, others, anchors, NO_EVIDENCE, Purpose.SMIME_SIGNER, Revocation.UNSAFE_OFF, at)
+    answer = judge(leaf.der, AtHand(tuple(others)), at, Rules(anchors, Purpose.SMIME_SIGNER, Revocation.UNSAFE_OFF))
     assert isinstance(answer, Trusted | Distrusted)
     return answer.reason if isinstance(answer, Distrusted) else None
 
