@@ -78,6 +78,8 @@ class CertificateFacts:
 
     ``emails`` are the rfc822Names and SmtpUTF8Mailboxes, or the subject's emailAddress where there is neither (RFC 8550 3);
     names that are no plain address or no host name are left out. ``signature_hash`` is "" where the algorithm has none.
+    ``points`` and ``freshest`` are where its CRLs and their deltas are, ``ocsp_urls`` its responders, ``issuer_urls`` the
+    certificates of its issuer; ``ocsp_no_check``: a responder whose own revocation is not asked.
     """
 
     sha256: bytes

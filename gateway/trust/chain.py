@@ -23,42 +23,47 @@ MAX_PATHS: Final = 8
 MAX_ISSUER_FETCHES: Final = 4
 
 
-def find_chain(certificate: bytes, leaf: CertificateFacts, at_hand: AtHand, rules: Rules, at: int) -> Chain | Distrusted | Needs:
-    """A path from an anchor to ``certificate`` (DER, with its facts) that holds at ``at`` (microseconds UTC); it is remembered in
-    the anchors. Nobody has asked about revocation yet.
+def find_chains(
+    certificate: bytes, leaf: CertificateFacts, at_hand: AtHand, rules: Rules, at: int
+) -> Iterator[Chain | Distrusted | Needs]:
+    """Paths from an anchor to ``certificate`` (DER, with its facts) that hold at ``at`` (microseconds UTC); the last one taken is
+    remembered in the anchors, and comes first another time. Nobody has asked about revocation yet.
 
-    Or why there is none: of several failures, the first that says more than CHAIN. Or, under ``FETCHED``, what is missing.
+    Where there is none, why: of several failures, the first that says more than CHAIN. Or, under ``FETCHED``, what is missing.
     """
     conditions = (rules.purpose, rules.policies, rules.depth, era(at))
     known = rules.anchors.remembered(leaf, conditions, at)
     if known is not None:
-        return known
+        yield known
     unfit = unusable(leaf, rules.purpose, at)
     if unfit is not None:
-        return unfit
-    if leaf.sha256 in rules.anchors:
-        return Chain((certificate,), (leaf,))
-    found = _find(certificate, _Search(rules, at_hand), rules, at)
-    if isinstance(found, Chain):
-        rules.anchors.remember(found, conditions)
-    return found
+        yield unfit
+    elif leaf.sha256 in rules.anchors:
+        yield Chain((certificate,), (leaf,))
+    else:
+        for found in _found(certificate, _Search(rules, at_hand), rules, at):
+            if isinstance(found, Chain):
+                rules.anchors.remember(found, conditions)
+            yield found
 
 
-def _find(certificate: bytes, search: _Search, rules: Rules, at: int) -> Chain | Distrusted | Needs:
+def _found(certificate: bytes, search: _Search, rules: Rules, at: int) -> Iterator[Chain | Distrusted | Needs]:
     failures: list[Distrusted] = []
-    for path in search.paths((certificate,)):
+    for tried, path in enumerate(search.paths((certificate,))):
+        if tried == MAX_PATHS:
+            break
         failure = _check(path, rules, at)
         if failure is None:
-            return Chain(path, tuple(facts(der) for der in path))
-        failures.append(failure)
-        if len(failures) == MAX_PATHS:
-            break
+            yield Chain(path, tuple(facts(der) for der in path))
+        else:
+            failures.append(failure)
     if failures:
-        return next((failure for failure in failures if failure.reason is not Reason.CHAIN), failures[0])
-    if search.wanted:
-        return Needs(tuple(search.wanted))
-    leaf = facts(certificate)
-    return Distrusted(Reason.CHAIN, f"{leaf.subject}: no path to an anchor from issuer {leaf.issuer}")
+        yield next((failure for failure in failures if failure.reason is not Reason.CHAIN), failures[0])
+    elif search.wanted:
+        yield Needs(tuple(search.wanted))
+    else:
+        leaf = facts(certificate)
+        yield Distrusted(Reason.CHAIN, f"{leaf.subject}: no path to an anchor from issuer {leaf.issuer}")
 
 
 class _Search:

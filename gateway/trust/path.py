@@ -13,7 +13,7 @@ from typing import Final, TypeGuard
 from gateway.outcome import Reason
 from gateway.trust.anchors import Chain
 from gateway.trust.certificate import CertificateError, facts
-from gateway.trust.chain import MAX_OTHERS, find_chain
+from gateway.trust.chain import MAX_OTHERS, find_chains
 from gateway.trust.judgement import Distrusted, Judgement, Need, Needs, Purpose, Revocation, Trusted
 from gateway.trust.moment import HOUR, as_text
 from gateway.trust.name import NormalName
@@ -39,14 +39,26 @@ def judge(certificate: bytes, at_hand: AtHand, at: int, rules: Rules) -> Judgeme
         leaf = facts(certificate)
     except CertificateError as error:
         return Distrusted(error.reason, error.detail)
-    chain = find_chain(certificate, leaf, at_hand, rules, at)
-    if isinstance(chain, Distrusted) and chain.reason is Reason.EXPIRED and _lately(at_hand.signed_at, at):
-        chain = find_chain(certificate, leaf, at_hand, rules, at_hand.signed_at)
-    if not isinstance(chain, Chain):
-        return chain
-    if rules.revocation is Revocation.UNSAFE_OFF:
-        return Trusted(chain.path)
-    return _Revocations(chain.path[0], at_hand, at, rules).of(chain)
+    answer = _first(find_chains(certificate, leaf, at_hand, rules, at), at_hand, at, rules)
+    if isinstance(answer, Distrusted) and answer.reason is Reason.EXPIRED and _lately(at_hand.signed_at, at):
+        return _first(find_chains(certificate, leaf, at_hand, rules, at_hand.signed_at), at_hand, at, rules)
+    return answer
+
+
+def _first(found: Iterator[Chain | Distrusted | Needs], at_hand: AtHand, at: int, rules: Rules) -> Judgement:
+    """What is said along the first path on which no authority was revoked: one that is certified twice may have lost either."""
+    revoked: Distrusted | None = None
+    for chain in found:
+        if not isinstance(chain, Chain):
+            return revoked or chain
+        if rules.revocation is Revocation.UNSAFE_OFF:
+            return Trusted(chain.path)
+        revocations = _Revocations(chain.path[0], at_hand, at, rules)
+        answer = revocations.of(chain)
+        if not isinstance(answer, Distrusted) or answer.reason is not Reason.REVOKED or revocations.lost(chain):
+            return answer
+        revoked = revoked or answer
+    return revoked or Distrusted(Reason.CHAIN)
 
 
 def _lately(signed_at: int | None, at: int) -> TypeGuard[int]:
@@ -86,6 +98,11 @@ class _Revocations:
             return Distrusted(Reason.REVOCATION_UNKNOWN, "; ".join(unknown))
         return Trusted(chain.path, (*marks, Reason.REVOCATION_UNKNOWN) if unknown else tuple(marks))
 
+    def lost(self, chain: Chain) -> bool:
+        """Whether the last of ``chain`` is itself revoked, and another path would not help."""
+        answer = self.of(Chain(chain.path[-2:], chain.facts[-2:]))
+        return isinstance(answer, Distrusted) and answer.reason is Reason.REVOKED
+
     def _status(self, standing: Standing) -> Status:
         def signers(name: NormalName) -> Iterator[bytes | Wanted]:
             return self._signers(name, standing.issuer)
@@ -123,7 +140,7 @@ class _Revocations:
 
     def _ask(self, der: bytes) -> bool | Wanted:
         rules = replace(self._rules, purpose=Purpose.CRL_SIGNER, policies=ANY_POLICY_DOES, issuers=Issuers.GIVEN)
-        chain = find_chain(der, facts(der), self._at_hand, rules, self._at)
+        chain = next(find_chains(der, facts(der), self._at_hand, rules, self._at))
         if not isinstance(chain, Chain) or chain.path[0] != self._anchor:
             return False
         answer = self.of(chain)

@@ -12,6 +12,7 @@ from cryptography.x509.oid import ExtensionOID
 
 from gateway.outcome import Reason
 from gateway.trust.anchors import Anchors
+from gateway.trust.crl import Crl
 from gateway.trust.judgement import Distrusted, Judgement, Purpose, Revocation, Trusted
 from gateway.trust.path import judge
 from gateway.trust.rules import Policies, Rules
@@ -45,6 +46,26 @@ def test_cross_certified() -> None:
     alone = judged(leaf, [stale.der], first)
     assert isinstance(alone, Distrusted)
     assert alone.reason is Reason.EXPIRED
+
+
+def test_one_certificate_of_an_authority_revoked() -> None:
+    """The other still leads to an anchor; where the leaf itself is revoked, no way does."""
+    first, second, key = Ca.root("CN=First"), Ca.root("CN=Second"), new_key()
+    by_first, by_second = certified(first, "CN=Issuing", key), certified(second, "CN=Issuing", key)
+    leaf = by_first.signer("results@laboratory.example")
+    rules = Rules(Anchors([first.der, second.der]), Purpose.SMIME_SIGNER, Revocation.HARD)
+
+    def answer(*crls: bytes) -> Judgement:
+        at_hand = AtHand((by_first.der, by_second.der), tuple(Crl(crl) for crl in crls))
+        return judge(leaf.der, at_hand, microseconds(NOW), rules)
+
+    assert answer(first.crl(), second.crl(), by_first.crl()) == Trusted((first.der, by_first.der, leaf.der))
+    lost = first.crl(revoked=[by_first])
+    for _ in range(2):
+        assert answer(lost, second.crl(), by_first.crl()) == Trusted((second.der, by_second.der, leaf.der))
+    both = answer(lost, second.crl(revoked=[by_second]), by_first.crl())
+    own = answer(first.crl(), second.crl(), by_first.crl(revoked=[leaf]))
+    assert [each.reason for each in (both, own) if isinstance(each, Distrusted)] == [Reason.REVOKED] * 2
 
 
 def test_renewed_root() -> None:
