@@ -12,9 +12,9 @@ from gateway.library.message import Opened, open_message, open_message_async, pr
 from gateway.mail.confidentiality import HeaderProtection, Headers
 from gateway.mail.verdict import Judged, LayerVerdict, SignerVerdict, Verdict
 from gateway.smime.message import SignedForm
+from gateway.trust.crl import Crl
 from gateway.trust.given import GivenTrust
 from gateway.trust.judgement import Distrusted, Purpose, Revocation, Trusted
-from gateway.trust.revocation import Crl
 
 __all__ = [
     "AsyncPrivateKey",

@@ -143,7 +143,6 @@ def scoped(maker: Ca, *, authorities: bool = False, indirect: bool = False) -> C
 
 def test_signers_above_signers() -> None:
     """Whoever makes the CRL for a maker of CRLs, and so on: so many steps are gone."""
-
     first, here = Crl(CA.crl()), x509.DistributionPoint([x509.UniformResourceIdentifier(URL)], None, None, None)
 
     def believed(steps: int) -> bool:
@@ -151,9 +150,7 @@ def test_signers_above_signers() -> None:
         for step in range(steps):
             key, name = new_key(), x509.Name.from_rfc4514_string(f"CN=Maker {step}")
             builder = _below(_as_authority(_begin(name, CA.certificate.subject, key, *_life()), key, None), CA.key, ())
-            place = (
-                _made_by(makers[-1]) if step else x509.DistributionPoint([x509.UniformResourceIdentifier(URL)], None, None, None)
-            )
+            place = _made_by(makers[-1]) if step else here
             builder = builder.add_extension(x509.CRLDistributionPoints([place]), critical=False)
             makers.append(Ca(builder.sign(CA.key, hashes.SHA256()), key, CA.chain))
         leaf = CA.signer("results@laboratory.example", points=[_made_by(makers[-1])])
