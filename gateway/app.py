@@ -15,19 +15,19 @@ from dataclasses import dataclass
 from typing import Self
 
 from gateway.callforward import CallForward
-from gateway.config.model import Config, Directory
+from gateway.config.model import Config
 from gateway.deliver import Deliverer
 from gateway.edge.agentclient import AgentSigner, AgentUnwrapper
 from gateway.edge.anchorfile import read_anchors, read_certificates
 from gateway.edge.clock import now
+from gateway.edge.directories import AnyDirectory, make_directory
 from gateway.edge.dns import Resolver
 from gateway.edge.evidencecache import EvidenceCache
 from gateway.edge.fetch import Fetcher
 from gateway.edge.fetcherror import Bounds
-from gateway.edge.folder import Folder
-from gateway.edge.ldap import Ldap, LdapSettings
+from gateway.edge.ldap import Ldap
+from gateway.edge.ldapsrv import LdapSrv
 from gateway.edge.reachable import networks
-from gateway.edge.secret import read_secret
 from gateway.edge.shelf import Shelf
 from gateway.events import ConfigurationLoaded, ConfigurationRefused, Observer
 from gateway.flow.besides import Besides
@@ -62,18 +62,19 @@ class Live:
     peers: ZonePeers
     certificates: dict[str, tuple[bytes, ...]]
     archives: dict[str, tuple[Besides, ...]]
-    directories: tuple[Folder | Ldap, ...]
+    directories: tuple[AnyDirectory, ...]
 
     async def close(self) -> None:
         """Let go of connections to directories."""
         for directory in self.directories:
-            if isinstance(directory, Ldap):
+            if isinstance(directory, Ldap | LdapSrv):
                 await directory.close()
 
 
 def make_live(config: Config, source: Source, observer: Observer) -> Live:
     """Reads what ``config`` names. Raises ``OSError``, ``ValueError`` or ``GatewayError`` for what is wrong with it."""
-    directories = {name: make_directory(name, section) for name, section in config.directory.items()}
+    allowed = networks(config.fetching.allow_private)
+    directories = {name: make_directory(name, section, allowed) for name, section in config.directory.items()}
     evidence = Evidence(draw_circles(config, directories, read_anchors), source, observer, now)
     certificates = {name: read_certificates(key.certificate) for name, key in config.key.items() if key.certificate is not None}
     archives = {
@@ -84,25 +85,6 @@ def make_live(config: Config, source: Source, observer: Observer) -> Live:
         for name, organisation in config.organisation.items()
     }
     return Live(config, evidence, ZonePeers(evidence), certificates, archives, tuple(directories.values()))
-
-
-def make_directory(name: str, section: Directory) -> Folder | Ldap:
-    """The adapter for one ``[directory.NAME]``."""
-    if section.path is not None:
-        return Folder(name, section.path)
-    password = read_secret(section.password) if section.password is not None else None
-    return Ldap(
-        name,
-        LdapSettings(
-            uri=section.uri or "",
-            base=section.base,
-            starttls=section.starttls,
-            anchors=section.anchors,
-            bind_dn=section.bind_dn,
-            password=password,
-            deadline_seconds=section.deadline_seconds,
-        ),
-    )
 
 
 def make_fetcher(config: Config) -> Fetcher:

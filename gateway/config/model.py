@@ -9,18 +9,18 @@ from __future__ import annotations
 from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from gateway.config.agents import Agents
+from gateway.config.directory import Directory
 from gateway.config.encryption import Floor, KnownReader, Opens, ReaderFile
 from gateway.config.kinds import (
     CertificateFile,
     DirectoryName,
     Domain,
     File,
-    Folder,
     GraceHours,
     KeyName,
     Mailbox,
@@ -37,7 +37,7 @@ from gateway.config.numbers import Endpoint, Fetching, Limits, Processes, Retry
 from gateway.config.route import Route
 from gateway.config.rule import HeaderTrigger, Rule, When
 from gateway.config.section import Secret, Section
-from gateway.config.urls import CrlUrls, LdapUri
+from gateway.config.urls import CrlUrls
 from gateway.config.words import DirectoryKind, KeyPurpose, KeyStore, Missing, Protection, Revocation, RouteKind, TlsMode, Unopened
 from gateway.config.zone import Zone, ZonePeer
 from gateway.mail.confidentiality import Headers
@@ -188,32 +188,6 @@ class Organisation(Section):
     headers: Headers = Headers.BASELINE
     legacy_display: bool = False
     signed_form: SignedForm = SignedForm.CLEAR
-
-
-class Directory(Section):
-    """``[directory.NAME]``: a folder of certificates (PEM or DER files), or an LDAP server (``ldap://`` or ``ldaps://``)."""
-
-    kind: DirectoryKind
-    path: Folder | None = None
-    uri: LdapUri | None = None
-    base: str = ""
-    starttls: bool = False
-    anchors: CertificateFile | None = None
-    bind_dn: str | None = None
-    password: Secret | None = None
-    deadline_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
-
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        if (self.kind is DirectoryKind.FOLDER) != (self.path is not None):
-            raise ValueError("path is for kind = 'folder', and required there")
-        if (self.kind is DirectoryKind.LDAP) != (self.uri is not None):
-            raise ValueError("uri is for kind = 'ldap', and required there")
-        if self.starttls and self.uri is not None and self.uri.startswith("ldaps:"):
-            raise ValueError("starttls belongs to ldap://, not to ldaps://")
-        if (self.bind_dn is None) != (self.password is None):
-            raise ValueError("bind_dn and password belong together")
-        return self
 
 
 class Config(Section):

@@ -57,6 +57,28 @@ class DirectoryKind(StrEnum):
 
     FOLDER = "folder"
     LDAP = "ldap"
+    LDAP_SRV = "ldap-srv"
+    SMIMEA = "smimea"
+    CERT = "cert"
+
+    @property
+    def in_dns(self) -> bool:
+        """Whether DNS is asked."""
+        return self in {DirectoryKind.LDAP_SRV, DirectoryKind.SMIMEA, DirectoryKind.CERT}
+
+
+class Dnssec(StrEnum):
+    """What an answer without DNSSEC counts for."""
+
+    REQUIRED = "required"
+    UNNEEDED = "unneeded"
+
+
+class AdFrom(StrEnum):
+    """Which resolvers are believed when they say that an answer was validated."""
+
+    LOOPBACK = "loopback"
+    RESOLVERS = "resolvers"
 
 
 class LineEnds(StrEnum):

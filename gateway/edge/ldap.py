@@ -28,13 +28,14 @@ from gateway.edge.breaker import Breaker
 from gateway.edge.ldapquestion import Connection, Question, bind, end, plain_socket
 from gateway.edge.tlsclient import route_context
 from gateway.mail.address import Address
-from gateway.trust.certificate import MAX_CERTIFICATE, ORGANISATION_NAMES, CertificateError, facts
-from gateway.trust.sources import DirectoryError, Found
+from gateway.trust.certificate import MAX_CERTIFICATE, ORGANISATION_NAMES
+from gateway.trust.sources import DirectoryError, Found, sort_found
 
 THREADS: Final = 4
 REST_SECONDS: Final = 30.0
 MAX_ENTRIES: Final = 20
 MAX_VALUES: Final = 20
+MAX_CONTEXTS: Final = 4
 MAX_PKCS7: Final = 256 * 1024
 MAX_ANSWER: Final = 32 * 1024 * 1024  # bytes: more than every value of every entry we take
 
@@ -44,13 +45,14 @@ _PLAIN: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ
 
 @dataclass(frozen=True, slots=True)
 class LdapSettings:
-    """``uri`` is ``ldap://HOST[:PORT]`` or ``ldaps://...``; ``anchors`` a PEM file, None for the system's list.
+    """``uri`` is ``ldap://HOST[:PORT]`` or ``ldaps://...``; ``anchors`` a PEM file, None for the system's list. ``base`` is None
+    where the server is asked for what it holds (``namingContexts``, RFC 4512 5.1).
 
     ``bind_dn`` and ``password`` for a simple bind, both None for none; a password is only ever sent inside TLS.
     """
 
     uri: str
-    base: str
+    base: str | None
     starttls: bool = False
     anchors: Path | None = None
     bind_dn: str | None = None
@@ -114,7 +116,7 @@ class Ldap:
             # The first line alone, and short: the text may carry what the server sent.
             raise DirectoryError(f"{self.name}: {type(error).__name__}: {str(error).partition(chr(10))[0][:200]}") from None
         self._breaker.succeeded()
-        return _sort(values)
+        return sort_found(values)
 
     async def close(self) -> None:
         """Lets the questions under way come to their end, within their deadline; then ends the connections and the threads.
@@ -166,24 +168,37 @@ class Ldap:
     def _search(self, connection: Connection, wanted: str, question: Question) -> list[bytes]:
         question.waits_on(connection)
         question.pays_on(connection)
-        connection.search(
-            self._settings.base,
-            wanted,
-            ldap3.SUBTREE,
-            attributes=list(_ATTRIBUTES),
-            size_limit=MAX_ENTRIES,
-            time_limit=math.ceil(self._settings.deadline_seconds),
-        )
-        outcome = connection.result["description"]
-        if outcome not in {"success", "sizeLimitExceeded", "noSuchObject"}:
-            raise LDAPException(f"search refused: {outcome}")
-        values = list(_values(connection.response or ()))
+        base = self._settings.base
+        values: list[bytes] = []
+        for each in self._contexts(connection) if base is None else [base]:
+            values += _values(self._entries(connection, each, wanted, ldap3.SUBTREE, _ATTRIBUTES))
         question.waits_on(None)
         if len(self._idle) < THREADS:
             self._idle.append(connection)
         else:
             end(connection)
         return values
+
+    def _contexts(self, connection: Connection) -> list[str]:
+        (root, *_) = [*self._entries(connection, "", "(objectClass=*)", ldap3.BASE, ("namingContexts",)), {"raw_attributes": {}}]
+        names = [name for values in root["raw_attributes"].values() for name in values]
+        return [name.decode("utf-8", "replace") for name in names[:MAX_CONTEXTS]]
+
+    def _entries(
+        self, connection: Connection, base: str, wanted: str, scope: str, attributes: tuple[str, ...]
+    ) -> list[dict[str, Any]]:
+        connection.search(
+            base,
+            wanted,
+            scope,
+            attributes=list(attributes),
+            size_limit=MAX_ENTRIES,
+            time_limit=math.ceil(self._settings.deadline_seconds),
+        )
+        outcome = connection.result["description"]
+        if outcome not in {"success", "sizeLimitExceeded", "noSuchObject"}:
+            raise LDAPException(f"search refused: {outcome}")
+        return [item for item in connection.response or () if item.get("type") == "searchResEntry"][:MAX_ENTRIES]
 
 
 class _Tls(ldap3.Tls):  # type: ignore[misc] # ldap3 has no types
@@ -203,13 +218,13 @@ def escape(text: str) -> str:
 
 
 def _filter(address: Address) -> str:
-    names = [str(address), *(f"{name}@{address.domain}" for name in sorted(ORGANISATION_NAMES))]
+    # The domain alone is how Direct's directories name a certificate of the whole domain.
+    names = [str(address), address.domain, *(f"{name}@{address.domain}" for name in sorted(ORGANISATION_NAMES))]
     return "(|" + "".join(f"(mail={escape(name)})" for name in names) + ")"
 
 
-def _values(response: Iterable[dict[str, Any]]) -> Iterator[bytes]:
-    entries = [item for item in response if item.get("type") == "searchResEntry"]
-    for entry in entries[:MAX_ENTRIES]:
+def _values(entries: Iterable[dict[str, Any]]) -> Iterator[bytes]:
+    for entry in entries:
         for name, values in entry["raw_attributes"].items():
             for value in values[:MAX_VALUES]:
                 if name.lower().startswith("usersmimecertificate"):
@@ -227,13 +242,3 @@ def _from_pkcs7(value: bytes) -> list[bytes]:
     except (ValueError, UnsupportedAlgorithm):
         return []
     return [certificate.public_bytes(Encoding.DER) for certificate in found[:MAX_VALUES]]
-
-
-def _sort(values: Iterable[bytes]) -> Found:
-    """Authorities may lie above a certificate; the rest are candidates. What cannot be read is neither."""
-    candidates: list[bytes] = []
-    authorities: list[bytes] = []
-    for value in dict.fromkeys(values):
-        with contextlib.suppress(CertificateError):
-            (authorities if facts(value).is_ca else candidates).append(value)
-    return Found(tuple(candidates), tuple(authorities))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from gateway.events import FetchFailed, Observer, RevocationStale
@@ -18,6 +18,7 @@ from gateway.trust.crl import Crl
 from gateway.trust.judgement import Assurance, Distrusted, Need, Needs, Purpose, Trusted
 from gateway.trust.path import judge
 from gateway.trust.places import MAX_URLS
+from gateway.trust.smimea import Association
 from gateway.trust.sources import AtHand, Directory, DirectoryError, Found, Source
 from gateway.trust.zone import match_peer
 
@@ -71,6 +72,7 @@ class Evidence:
         self._observer = observer
         self._now = now
         self._known: dict[tuple[str, str], tuple[int, Found]] = {}
+        self._flights: dict[tuple[str, str], asyncio.Task[Found]] = {}
 
     async def recipient(self, organisation: str, zone: str | None, address: Address, at: int) -> Usable | Unusable:
         """The certificate to encrypt to for ``address``: from the zone's directories, or from the organisation's outside zones.
@@ -92,13 +94,19 @@ class Evidence:
             return Unusable(Reason.NO_CERTIFICATE, place)
         unavailable: list[str] = []
         unfit: list[Unusable] = []
+        empty: list[str] = []
+        associations: tuple[Association, ...] = ()
         for directory in circle.directories:
             try:
                 found = await self._look_up(organisation, directory, address)
             except DirectoryError as error:
                 unavailable.append(error.detail)
                 continue
-            picked = Found(tuple(filter(named, found.certificates[:MAX_CANDIDATES])), found.others)
+            empty.append(directory.name + "".join(f", passed over {each}" for each in found.passed_over))
+            associations += found.associations
+            picked = replace(
+                found, certificates=tuple(filter(named, found.certificates[:MAX_CANDIDATES])), associations=associations
+            )
             usable = await self._choose(picked, directory.name, circle, address, at, unfit)
             if usable is not None:
                 return usable
@@ -107,8 +115,7 @@ class Evidence:
             return Unusable(Reason.DIRECTORY_UNAVAILABLE, "; ".join(unavailable + [each.detail for each in unfit]))
         if unfit:
             return next((each for each in unfit if each.reason not in _OTHER_PURPOSE), unfit[0])
-        names = ", ".join(directory.name for directory in circle.directories) or "no directory is configured"
-        return Unusable(Reason.NO_CERTIFICATE, f"nothing in {names}")
+        return Unusable(Reason.NO_CERTIFICATE, f"nothing in {', '.join(empty) or 'no directory is configured'}")
 
     async def signer(self, organisation: str, certificate: bytes, along: Along, at: int) -> Signed:
         """Who vouches for a signer: the zone whose peers its names belong to, else the organisation's anchors for the outside.
@@ -151,9 +158,13 @@ class Evidence:
     ) -> Usable | None:
         for candidate in _in_order(found.certificates, address, circle, unfit):
             answer = await self._judge(candidate, Along(found.others), circle, Purpose.SMIME_RECIPIENT, at)
-            if isinstance(answer, Trusted):
+            if isinstance(answer, Distrusted):
+                unfit.append(Unusable(answer.reason, f"{source}: {answer.detail}"))
+            elif found.associations and not any(each.names(answer.path) for each in found.associations):
+                subject = facts(candidate).subject
+                unfit.append(Unusable(Reason.CHAIN, f"{source}: {subject}: the domain's SMIMEA records name others"))
+            else:
                 return Usable(candidate, source, circle.assurance, answer.marks)
-            unfit.append(Unusable(answer.reason, f"{source}: {answer.detail}"))
         return None
 
     async def _look_up(self, organisation: str, directory: Directory, address: Address) -> Found:
@@ -161,17 +172,39 @@ class Evidence:
         until, found = self._known.get(key, (0, Found()))
         if self._now() < until:
             return found
+        if directory.remember_seconds <= 0:  # asking costs nothing
+            return await self._ask(organisation, directory, address)
+        flight = self._flights.get(key)
+        if flight is None:
+            flight = asyncio.create_task(self._ask(organisation, directory, address))
+            self._flights[key] = flight
+            flight.add_done_callback(lambda done: self._landed(key, done))
+        # Shielded: one asker who gives up must not take the answer away from the others.
+        return await asyncio.shield(flight)
+
+    def _landed(self, key: tuple[str, str], flight: asyncio.Task[Found]) -> None:
+        self._flights.pop(key, None)
+        if not flight.cancelled():
+            flight.exception()  # seen, though all who asked may have gone
+
+    async def _ask(self, organisation: str, directory: Directory, address: Address) -> Found:
         try:
             found = await directory.find(address)
         except DirectoryError as error:
             if not error.resting:
                 self._observer.see(FetchFailed(org=organisation, kind="directory", source=directory.name, detail=error.detail))
             raise
-        seconds = directory.remember_seconds if found.certificates else min(directory.remember_seconds, NOTHING_FOUND_SECONDS)
+        if found.passed_over:
+            detail = f"{address.domain}: {'; '.join(found.passed_over)}"
+            self._observer.see(
+                FetchFailed(org=organisation, kind="directory", result="unusable", source=directory.name, detail=detail)
+            )
+        longest = directory.remember_seconds if found.certificates else min(directory.remember_seconds, NOTHING_FOUND_SECONDS)
+        seconds = longest if found.seconds is None else min(longest, found.seconds)
         if seconds > 0:
             if len(self._known) >= _REMEMBERED:
                 self._known.pop(next(iter(self._known)), None)
-            self._known[key] = (self._now() + int(seconds * 1_000_000), found)
+            self._known[directory.name, address.key] = (self._now() + int(seconds * 1_000_000), found)
         return found
 
     async def _judge(self, certificate: bytes, along: Along, circle: Circle, purpose: Purpose, at: int) -> Trusted | Distrusted:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.mail.address import Address
 from gateway.outcome import GatewayError, Reason
 from gateway.trust.answer import Answer
+from gateway.trust.certificate import CertificateError, facts
 from gateway.trust.crl import Crl
 from gateway.trust.judgement import Need
 from gateway.trust.ocsp import OcspAnswer
+from gateway.trust.smimea import Association
 
 
 class DirectoryError(GatewayError):
@@ -26,11 +28,36 @@ class DirectoryError(GatewayError):
 class Found:
     """What a directory holds for an address: candidates for it and its domain, and authorities that may lie above them (DER).
 
-    Found, not believed: whether a candidate names the address is asked of the certificate.
+    Found, not believed: whether a candidate names the address is asked of the certificate. ``seconds`` it may be used again, None
+    where the directory does not say. ``associations``, where there are any, are what the domain stands for: no other certificate
+    of the address counts, wherever it was found. ``passed_over`` says what could not be used, for audit and people.
     """
 
     certificates: tuple[bytes, ...] = ()
     others: tuple[bytes, ...] = ()
+    seconds: float | None = None
+    associations: tuple[Association, ...] = ()
+    passed_over: tuple[str, ...] = ()
+
+
+def sort_found(
+    values: Iterable[bytes],
+    seconds: float | None = None,
+    associations: tuple[Association, ...] = (),
+    passed_over: tuple[str, ...] = (),
+) -> Found:
+    """``values`` (DER) sorted: authorities may lie above a certificate, the rest are candidates. What cannot be read is neither."""
+    candidates: list[bytes] = []
+    authorities: list[bytes] = []
+    unreadable = 0
+    for value in dict.fromkeys(values):
+        try:
+            (authorities if facts(value).is_ca else candidates).append(value)
+        except CertificateError:
+            unreadable += 1
+    if unreadable:
+        passed_over = (*passed_over, f"what is no certificate ({unreadable})")
+    return Found(tuple(candidates), tuple(authorities), seconds, associations, passed_over)
 
 
 class Directory(Protocol):

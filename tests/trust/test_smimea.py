@@ -47,7 +47,15 @@ def test_a_record_names_one_certificate_in_its_place(usage: Usage, selector: Sel
 
 @pytest.mark.parametrize(
     "fields",
-    [(4, 0, 0, b"x"), (3, 2, 0, b"x"), (3, 0, 3, b"x"), (3, 1, 1, bytes(31)), (3, 1, 2, bytes(32)), (3, 0, 0, b""), (255, 255, 255, b"")],
+    [
+        (4, 0, 0, b"x"),
+        (3, 2, 0, b"x"),
+        (3, 0, 3, b"x"),
+        (3, 1, 1, bytes(31)),
+        (3, 1, 2, bytes(32)),
+        (3, 0, 0, b""),
+        (255, 255, 255, b""),
+    ],
 )
 def test_unusable_records_are_told_apart(fields: tuple[int, int, int, bytes]) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - IntEnum's own text for most of them
