@@ -168,7 +168,7 @@ class Evidence:
         return None
 
     async def _look_up(self, organisation: str, directory: Directory, address: Address) -> Found:
-        key = (directory.name, address.key)
+        key = (directory.name, str(address))  # in DNS a local part has a case (RFC 8162 3)
         until, found = self._known.get(key, (0, Found()))
         if self._now() < until:
             return found
@@ -204,7 +204,7 @@ class Evidence:
         if seconds > 0:
             if len(self._known) >= _REMEMBERED:
                 self._known.pop(next(iter(self._known)), None)
-            self._known[directory.name, address.key] = (self._now() + int(seconds * 1_000_000), found)
+            self._known[directory.name, str(address)] = (self._now() + int(seconds * 1_000_000), found)
         return found
 
     async def _judge(self, certificate: bytes, along: Along, circle: Circle, purpose: Purpose, at: int) -> Trusted | Distrusted:

@@ -1,0 +1,351 @@
+"""Certificates of a domain in DNS and in the LDAP servers it names: Direct's cases D1 to D18, and DNSSEC.
+
+Real servers: NSD with signed zones, Unbound, two slapds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+import pytest
+from aiohttp import web
+
+from demo.ports import free_port
+from gateway.edge.clock import now
+from gateway.edge.dns import Resolver
+from gateway.edge.dnscertificates import Cert, Smimea
+from gateway.edge.dnslookup import PAYLOAD, Lookup, LookupSettings
+from gateway.edge.evidencecache import EvidenceCache
+from gateway.edge.fetch import Fetcher
+from gateway.edge.fetcherror import Bounds
+from gateway.edge.ldapsrv import LdapSrv
+from gateway.edge.reachable import networks
+from gateway.edge.shelf import Shelf
+from gateway.events import Event, FetchFailed
+from gateway.flow.circles import Circle, Circles
+from gateway.flow.evidence import Evidence, Unusable, Usable
+from gateway.mail.address import Address, parse_address
+from gateway.outcome import Reason
+from gateway.trust.anchors import Anchors
+from gateway.trust.judgement import Assurance, Revocation
+from gateway.trust.rules import Issuers
+from gateway.trust.smimea import local_label
+from gateway.trust.sources import DirectoryError, Found
+from tests.pki import BEGIN, Ca, Issued
+from tests.publisher import Handler, Publisher
+from tests.system.nameservers import RESOLVER, NameServers, record
+from tests.system.slapd import Slapd
+
+LOOPBACK: Final = networks(["127.0.0.0/8"])
+EXPIRED: Final = BEGIN + dt.timedelta(days=1)
+AUTHORITY: Final = "domain-confidentiality-authority"
+
+
+@dataclass
+class World:
+    """``certificates`` by their name in a case; the servers hold them as ``publish`` laid them out."""
+
+    home: Path
+    ca: Ca = field(default_factory=Ca.root)
+    certificates: dict[str, Issued] = field(default_factory=dict)
+    records: list[str] = field(default_factory=lambda: ["ldap A 127.0.0.1"])
+    people: list[tuple[int, str, str]] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    web_port: int = field(default_factory=free_port)
+
+    def __post_init__(self) -> None:
+        certificate, key = self.ca.gateway("localhost").write(self.home, "server")
+        self.slapds = [Slapd(self.home / f"slapd{number}", certificate, key) for number in (0, 1)]
+        self.dead = free_port()
+        self.crl_url = f"http://127.0.0.1:{self.web_port}/crl"
+        self.issuer_url = f"http://127.0.0.1:{self.web_port}/issuer"
+        self.hidden = self.ca.intermediate("CN=Hidden,O=Zone,C=FR")
+        self._issue()
+
+    def _issue(self) -> None:
+        stranger = Ca.root("CN=Stranger")
+        for case in (1, 3, 9, 10, 15, 16):
+            self.certificates[f"d{case}"] = self.ca.reader(f"a@d{case}.direct.example")
+        for case in (2, 4):
+            self.certificates[f"d{case}"] = self.ca.reader("", emails=[], dns=[f"d{case}.direct.example"], subject="CN=Domain")
+        for case in (5, 7, 9):
+            self.certificates[f"expired{case}"] = self.ca.reader(f"a@d{case}.direct.example", not_after=EXPIRED)
+        for case in (6, 8):
+            named = {"emails": [], "dns": [f"d{case}.direct.example"], "subject": "CN=Domain"}
+            self.certificates[f"stranger{case}"] = stranger.reader("", **named)
+        for case in (15, 16):
+            self.certificates[f"other{case}"] = self.ca.reader(f"a@d{case}.direct.example")
+        # Larger than what fits over UDP with EDNS, not only than the 512 bytes of RFC 1035
+        many = [f"a{number}@d14.direct.example" for number in range(40)]
+        self.certificates["d14"] = self.ca.reader("a@d14.direct.example", "rsa3072", emails=["a@d14.direct.example", *many])
+        self.certificates["revoked17"] = self.ca.reader("a@d17.direct.example", crl_urls=[self.crl_url])
+        self.certificates["d18"] = self.hidden.reader("a@d18.direct.example", issuer_url=self.issuer_url)
+
+    def cert(self, name: str, certificate: str) -> None:
+        self.records.append(record(name, "CERT", self.certificates[certificate].der))
+
+    def ldap(self, number: int, domain: str, mail: str, certificate: str) -> None:
+        """A person of slapd ``number``, whom its domain's SRV record leads to."""
+        self.people.append((number, mail, certificate))
+        self.srv(domain, self.slapds[number].port)
+
+    def srv(self, domain: str, port: int, priority: int = 10, weight: int = 0) -> None:
+        self.records.append(f"_ldap._tcp.{domain} SRV {priority} {weight} {port} ldap")
+
+    def fill(self) -> None:
+        """What each case of Direct's has where."""
+        for case in (1, 14, 18):
+            self.cert(f"a.d{case}", f"d{case}")
+        self.cert("d2", "d2")
+        self.ldap(0, "d3", "a@d3.direct.example", "d3")
+        self.ldap(0, "d4", "d4.direct.example", "d4")
+        self.cert("a.d5", "expired5")
+        self.cert("d6", "stranger6")
+        self.ldap(0, "d7", "a@d7.direct.example", "expired7")
+        self.ldap(0, "d8", "d8.direct.example", "stranger8")
+        self.cert("a.d9", "expired9")
+        self.cert("a.d9", "d9")
+        self.srv("d10", self.dead, priority=1)
+        self.ldap(0, "d10", "a@d10.direct.example", "d10")
+        self.srv("d12", self.dead)
+        self.srv("d13", self.slapds[0].port)
+        for case, numbers in ((15, ((1, 0), (2, 0))), (16, ((1, 100), (1, 0)))):
+            for slapd, (priority, weight), name in zip(self.slapds, numbers, (f"d{case}", f"other{case}"), strict=True):
+                self.people.append((self.slapds.index(slapd), f"a@d{case}.direct.example", name))
+                self.srv(f"d{case}", slapd.port, priority, weight)
+        self.cert("a.d17", "revoked17")
+        for number, mail, name in self.people:
+            self.slapds[number].add_person(name, mail, [self.certificates[name].der])
+
+    def see(self, event: Event) -> None:
+        self.events.append(event)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    world = World(tmp_path_factory.mktemp("discovery"))
+    with world.slapds[0], world.slapds[1]:
+        world.fill()
+        yield world
+
+
+@pytest.fixture(scope="module")
+def servers(world: World) -> Iterator[NameServers]:
+    """Direct's cases, and the domains of the tests below."""
+    one, two = (world.ca.reader("a@secure.example") for _ in range(2))
+    world.certificates |= {"secure": one, "other": two}
+    label = f"{local_label('a')}._smimecert"
+    secure = [
+        record(label, "SMIMEA", one.der),
+        record("a", "CERT", two.der),
+        record(f"{local_label('wrong')}._smimecert", "SMIMEA", one.der),
+        f"{local_label('digest')}._smimecert SMIMEA 3 1 1 {'00' * 32}",
+        record("digest", "CERT", world.ca.reader("digest@secure.example").der),
+        f"{local_label('odd')}._smimecert SMIMEA 3 0 0 0400",
+        f"{local_label('odd')}._smimecert SMIMEA 9 9 9 00",
+        "odd CERT URI 0 0 aHR0cDovL3gv",
+        f"{local_label('elsewhere')}._smimecert CNAME {label}",
+        record("*", "CERT", one.der),
+        *(record("huge", "CERT", bytes([number]) * 400) for number in range(100)),
+    ]
+    unsigned = [record(label, "SMIMEA", world.ca.reader("a@unsigned.example").der), "_ldap._tcp SRV 0 0 0 ."]
+    zones = {"direct.example": world.records, "secure.example": secure, "expired.example": [record(label, "SMIMEA", one.der)]}
+    with NameServers(world.home / "dns", zones, {"unsigned.example": unsigned}, ["expired.example"]) as running:
+        yield running
+
+
+class Asking:
+    """Evidence of one zone, with the directories that ``names`` picks; the zone binds every domain of the cases."""
+
+    def __init__(self, world: World, servers: NameServers, source: EvidenceCache, names: Sequence[str]) -> None:
+        settings = LookupSettings((RESOLVER,), servers.port)
+        srv = LdapSrv(Lookup("srv", settings), Resolver([RESOLVER], servers.port), LOOPBACK, lambda most: most)
+        self.all = {
+            "cert": Cert(Lookup("cert", settings)),
+            "srv": srv,
+            "smimea": Smimea(Lookup("smimea", replace(settings, dnssec_required=True))),
+            "signed": Cert(Lookup("signed", replace(settings, dnssec_required=True))),
+        }
+        self.circle = Circle(
+            Anchors([world.ca.der]),
+            Assurance.ZONE,
+            Revocation.SOFT,
+            "direct",
+            tuple(self.all[name] for name in names),
+            frozenset(f"d{number}.direct.example" for number in range(1, 19)),
+            issuers=Issuers.FETCHED,
+        )
+        self.srv = srv
+        self.evidence = Evidence(Circles({"direct": self.circle}, {}), source, world, now)
+
+    async def recipient(self, address: str) -> Usable | Unusable:
+        return await self.evidence.recipient("hospital", "direct", parse_address(address), now())
+
+
+@contextlib.asynccontextmanager
+async def asking(world: World, servers: NameServers, *names: str) -> AsyncIterator[Asking]:
+    fetcher = Fetcher(Bounds(1 << 20, 5, LOOPBACK, None))
+    source = EvidenceCache(fetcher, Shelf(world.home / "shelf"), world)
+    publisher = Publisher()
+    publisher.port = world.web_port
+    publisher.routes = {
+        "crl": _serving(world.ca.crl([world.certificates["revoked17"]], at=dt.datetime.now(dt.UTC))),
+        "issuer": _serving(world.hidden.der),
+    }
+    await publisher.start()
+    ask = Asking(world, servers, source, names)
+    try:
+        yield ask
+    finally:
+        await ask.srv.close()
+        await source.close()
+        await fetcher.close()
+        await publisher.stop()
+
+
+def _serving(body: bytes) -> Handler:
+    async def serve(_: web.Request) -> web.Response:
+        return web.Response(body=body)
+
+    return serve
+
+
+# Direct's discovery cases (DCDT), by their published names: the certificate that is taken, or why nothing is sent
+DIRECT: Final[Mapping[str, str | Reason]] = {
+    "D1 valid address-bound certificate in DNS": "d1",
+    "D2 valid domain-bound certificate in DNS": "d2",
+    "D3 valid address-bound certificate in LDAP": "d3",
+    "D4 valid domain-bound certificate in LDAP": "d4",
+    "D5 invalid address-bound certificate in DNS": Reason.EXPIRED,
+    "D6 invalid domain-bound certificate in DNS": Reason.CHAIN,
+    "D7 invalid address-bound certificate in LDAP": Reason.EXPIRED,
+    "D8 invalid domain-bound certificate in LDAP": Reason.CHAIN,
+    "D9 valid address-bound certificate over an invalid one in DNS": "d9",
+    "D10 one unavailable LDAP server": "d10",
+    "D11 no CERT records and no SRV records": Reason.NO_CERTIFICATE,
+    "D12 no CERT records and no available LDAP servers": Reason.DIRECTORY_UNAVAILABLE,
+    "D13 nothing in CERT records or LDAP servers": Reason.NO_CERTIFICATE,
+    "D14 a certificate larger than 512 bytes in DNS": "d14",
+    "D15 SRV priority": "d15",
+    "D16 SRV weight": "d16",
+    "D17 revoked by CRL": Reason.REVOKED,
+    "D18 an intermediate fetched by AIA": "d18",
+}
+
+
+@pytest.mark.parametrize("case", DIRECT)
+async def test_direct(world: World, servers: NameServers, case: str) -> None:
+    number, expected = case.split()[0].lower(), DIRECT[case]
+    async with asking(world, servers, "cert", "srv") as ask:
+        answer = await ask.recipient(f"a@{number}.direct.example")
+    if isinstance(expected, Reason):
+        assert isinstance(answer, Unusable)
+        assert answer.reason is expected
+    else:
+        assert isinstance(answer, Usable), answer
+        assert answer.certificate == world.certificates[expected].der
+
+
+async def test_more_than_a_datagram(world: World, servers: NameServers) -> None:
+    """D14 is one only if the answer does not fit."""
+    assert len(world.certificates["d14"].der) > PAYLOAD
+
+
+async def test_smimea(world: World, servers: NameServers) -> None:
+    """The certificate of a signed domain; an alias of its name leads to it, but it does not name the other address."""
+    async with asking(world, servers, "smimea") as ask:
+        answer = await ask.recipient("a@secure.example")
+        assert isinstance(answer, Usable)
+        assert answer.certificate == world.certificates["secure"].der
+        for address in ("wrong@secure.example", "elsewhere@secure.example"):
+            wrong = await ask.recipient(address)
+            assert isinstance(wrong, Unusable)
+            assert wrong.reason is Reason.ADDRESS_MISMATCH
+        other_case = await ask.recipient("A@secure.example")
+        assert isinstance(other_case, Unusable)
+        assert other_case.reason is Reason.NO_CERTIFICATE
+
+
+@pytest.mark.parametrize(
+    ("domain", "reason"),
+    [
+        ("unsigned.example", Reason.NO_CERTIFICATE),
+        ("expired.example", Reason.DIRECTORY_UNAVAILABLE),
+    ],
+    ids=["unsigned counts as nothing", "bogus is SERVFAIL"],
+)
+async def test_smimea_without_dnssec(world: World, servers: NameServers, domain: str, reason: Reason) -> None:
+    async with asking(world, servers, "smimea") as ask:
+        answer = await ask.recipient(f"a@{domain}")
+    assert isinstance(answer, Unusable)
+    assert answer.reason is reason
+
+
+async def test_cert_counts_unsigned_unless_dnssec_is_required(world: World, servers: NameServers) -> None:
+    async with asking(world, servers) as ask:
+        assert ask.all["cert"].name == "cert"
+        for name, count in (("cert", 1), ("signed", 1)):
+            found = await ask.all[name].find(parse_address("a@secure.example"))
+            assert len(found.certificates) == count
+        assert await ask.all["signed"].find(parse_address("a@unsigned.example")) == Found(seconds=60.0)
+
+
+async def test_certificates_from_elsewhere_must_be_those_smimea_names(world: World, servers: NameServers) -> None:
+    """The CERT record of the same address holds another certificate: alone it would do, behind SMIMEA it does not."""
+    async with asking(world, servers, "cert") as ask:
+        assert isinstance(await ask.recipient("digest@secure.example"), Usable)
+    async with asking(world, servers, "smimea", "cert") as ask:
+        answer = await ask.recipient("digest@secure.example")
+    assert isinstance(answer, Unusable)
+    assert (answer.reason, "SMIMEA" in answer.detail) == (Reason.CHAIN, True)
+
+
+async def test_what_cannot_be_used_is_counted_and_named(world: World, servers: NameServers) -> None:
+    for name, told in (
+        ("smimea", "an SMIMEA record that cannot be used (1); what is no certificate (1)"),
+        ("cert", "a CERT record of another type than PKIX (1)"),
+    ):
+        world.events.clear()
+        async with asking(world, servers, name) as ask:
+            answer = await ask.recipient("odd@secure.example")
+        assert isinstance(answer, Unusable)
+        assert [(each.result, each.detail) for each in world.events if isinstance(each, FetchFailed)] == [
+            ("unusable", f"secure.example: {told}")
+        ]
+
+
+async def test_wildcard_names_nobody(world: World, servers: NameServers) -> None:
+    """Whoever is not in the zone gets the wildcard's certificate, which does not name him."""
+    async with asking(world, servers, "cert") as ask:
+        answer = await ask.recipient("nobody@secure.example")
+    assert isinstance(answer, Unusable)
+    assert answer.reason is Reason.ADDRESS_MISMATCH
+
+
+async def test_huge_set(world: World, servers: NameServers) -> None:
+    """Of a hundred records over TCP the first are looked at, and it is told how many are not."""
+    async with asking(world, servers) as ask:
+        found = await ask.all["cert"].find(parse_address("huge@secure.example"))
+    assert found.certificates == ()
+    assert found.passed_over == ("a record above what is read (68)", "what is no certificate (32)")
+
+
+async def test_no_such_domain_and_not_available(world: World, servers: NameServers) -> None:
+    """NXDOMAIN, and an SRV record whose target is the root (RFC 2782), are nothing found."""
+    async with asking(world, servers) as ask:
+        for name, address in (("cert", "a@no.direct.example"), ("srv", "a@no.direct.example"), ("srv", "a@unsigned.example")):
+            found = await ask.all[name].find(parse_address(address))
+            assert (found.certificates, found.passed_over) == ((), ())
+
+
+async def test_a_server_inside_is_not_asked(world: World, servers: NameServers) -> None:
+    """A domain's SRV record leads to loopback, which nobody allowed."""
+    lookup = Lookup("srv", LookupSettings((RESOLVER,), servers.port))
+    srv = LdapSrv(lookup, Resolver([RESOLVER], servers.port), (), lambda most: most)
+    with pytest.raises(DirectoryError, match=r"fetching\.allow_private"):
+        await srv.find(Address("a", "d3.direct.example"))
