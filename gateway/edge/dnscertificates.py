@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import dns.exception
@@ -38,11 +38,7 @@ class Smimea:
         """
         locals_ = (address.local, *sorted(ORGANISATION_NAMES))
         questions = [Question(_name(f"{local_label(local)}._smimecert.{address.domain}"), "SMIMEA") for local in locals_]
-        answers = await self._lookup.ask(address.domain, questions)
-        passed_over: Counter[str] = Counter()
-        own, *others = [list(_associations(answer, passed_over)) for answer in answers]
-        certificates = [each.certificate for associations in (own, *others) for each in associations]
-        return sort_found([each for each in certificates if each is not None], _seconds(answers), tuple(own), _told(passed_over))
+        return smimea_found(await self._lookup.ask(address.domain, questions))
 
 
 class Cert:
@@ -57,10 +53,22 @@ class Cert:
     async def find(self, address: Address) -> Found:
         """The certificates under the names of ``address`` and under its domain's. Raises :class:`DirectoryError`."""
         answers = await self._lookup.ask(address.domain, [Question(name, "CERT") for name in cert_names(address)])
-        passed_over: Counter[str] = Counter()
-        required = self._lookup.settings.dnssec_required
-        values = [value for answer in answers for value in _certificates(answer, required, passed_over)]
-        return sort_found(values, _seconds(answers), (), _told(passed_over))
+        return cert_found(answers, dnssec_required=self._lookup.settings.dnssec_required)
+
+
+def smimea_found(answers: Sequence[Records]) -> Found:
+    """What SMIMEA records hold, those of the address first: they alone say which certificates its domain stands for."""
+    passed_over: Counter[str] = Counter()
+    own, *others = [list(_associations(answer, passed_over)) for answer in answers]
+    certificates = [each.certificate for associations in (own, *others) for each in associations]
+    return sort_found([each for each in certificates if each is not None], _seconds(answers), tuple(own), _told(passed_over))
+
+
+def cert_found(answers: Sequence[Records], *, dnssec_required: bool) -> Found:
+    """What CERT records hold."""
+    passed_over: Counter[str] = Counter()
+    values = [value for answer in answers for value in _certificates(answer, dnssec_required, passed_over)]
+    return sort_found(values, _seconds(answers), (), _told(passed_over))
 
 
 def cert_names(address: Address) -> list[dns.name.Name]:
@@ -106,7 +114,7 @@ def _usable(answer: Records, required: bool, passed_over: Counter[str]) -> tuple
     return answer.values
 
 
-def _seconds(answers: list[Records]) -> float:
+def _seconds(answers: Sequence[Records]) -> float:
     return min(answer.seconds for answer in answers)
 
 

@@ -106,7 +106,7 @@ class Lookup:
             response = error.response(question.name)  # type: ignore[no-untyped-call]
         else:
             response = answer.response
-        return _records(response)
+        return read_records(response)
 
     def _make(self) -> dns.asyncresolver.Resolver:
         settings = self.settings
@@ -119,8 +119,11 @@ class Lookup:
         return resolver
 
 
-def _records(response: dns.message.Message) -> Records:
-    """Of the name that was asked, or of the one its aliases lead to (16 at most, dns.message.MAX_CHAIN)."""
+def read_records(response: dns.message.Message) -> Records:
+    """Those of the name that was asked, or of the one its aliases lead to (16 at most, dns.message.MAX_CHAIN).
+
+    Raises what dnspython raises.
+    """
     chain = response.resolve_chaining()  # type: ignore[attr-defined] # a response is a QueryMessage
     values = tuple(chain.answer or ())
     return Records(values[:MAX_RECORDS], len(values), float(chain.minimum_ttl), bool(response.flags & dns.flags.AD))

@@ -9,7 +9,7 @@ import base64
 import shutil
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -88,8 +88,8 @@ class NameServers:
     """
 
     home: Path
-    signed: dict[str, Sequence[str]]
-    unsigned: dict[str, Sequence[str]] = field(default_factory=dict)
+    signed: Mapping[str, Sequence[str]]
+    unsigned: Mapping[str, Sequence[str]] = field(default_factory=dict)
     expired: Sequence[str] = ()
     port: int = 0
     authority_port: int = 0
@@ -101,7 +101,7 @@ class NameServers:
         self.port, self.authority_port = free_port(), free_port()
         authority = NSD.format(address=AUTHORITY, port=self.authority_port, home=self.home)
         resolver = UNBOUND.format(address=RESOLVER, port=self.port, home=self.home)
-        for zone, records in (self.signed | self.unsigned).items():
+        for zone, records in (*self.signed.items(), *self.unsigned.items()):
             file = self.home / f"{zone}.zone"
             file.write_text(HEAD.format(zone=zone) + "\n".join(records) + "\n")
             if zone in self.signed:

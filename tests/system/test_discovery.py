@@ -35,7 +35,7 @@ from gateway.trust.anchors import Anchors
 from gateway.trust.judgement import Assurance, Revocation
 from gateway.trust.rules import Issuers
 from gateway.trust.smimea import local_label
-from gateway.trust.sources import DirectoryError, Found
+from gateway.trust.sources import Directory, DirectoryError
 from tests.pki import BEGIN, Ca, Issued
 from tests.publisher import Handler, Publisher
 from tests.system.nameservers import RESOLVER, NameServers, record
@@ -76,8 +76,8 @@ class World:
         for case in (5, 7, 9):
             self.certificates[f"expired{case}"] = self.ca.reader(f"a@d{case}.direct.example", not_after=EXPIRED)
         for case in (6, 8):
-            named = {"emails": [], "dns": [f"d{case}.direct.example"], "subject": "CN=Domain"}
-            self.certificates[f"stranger{case}"] = stranger.reader("", **named)
+            named = f"d{case}.direct.example"
+            self.certificates[f"stranger{case}"] = stranger.reader("", emails=[], dns=[named], subject="CN=Domain")
         for case in (15, 16):
             self.certificates[f"other{case}"] = self.ca.reader(f"a@d{case}.direct.example")
         # Larger than what fits over UDP with EDNS, not only than the 512 bytes of RFC 1035
@@ -153,7 +153,8 @@ def servers(world: World) -> Iterator[NameServers]:
         record("*", "CERT", one.der),
         *(record("huge", "CERT", bytes([number]) * 400) for number in range(100)),
     ]
-    unsigned = [record(label, "SMIMEA", world.ca.reader("a@unsigned.example").der), "_ldap._tcp SRV 0 0 0 ."]
+    plain = world.certificates["unsigned"] = world.ca.reader("a@unsigned.example")
+    unsigned = [record(label, "SMIMEA", plain.der), record("a", "CERT", plain.der), "_ldap._tcp SRV 0 0 0 ."]
     zones = {"direct.example": world.records, "secure.example": secure, "expired.example": [record(label, "SMIMEA", one.der)]}
     with NameServers(world.home / "dns", zones, {"unsigned.example": unsigned}, ["expired.example"]) as running:
         yield running
@@ -165,7 +166,7 @@ class Asking:
     def __init__(self, world: World, servers: NameServers, source: EvidenceCache, names: Sequence[str]) -> None:
         settings = LookupSettings((RESOLVER,), servers.port)
         srv = LdapSrv(Lookup("srv", settings), Resolver([RESOLVER], servers.port), LOOPBACK, lambda most: most)
-        self.all = {
+        self.all: dict[str, Directory] = {
             "cert": Cert(Lookup("cert", settings)),
             "srv": srv,
             "smimea": Smimea(Lookup("smimea", replace(settings, dnssec_required=True))),
@@ -288,11 +289,12 @@ async def test_smimea_without_dnssec(world: World, servers: NameServers, domain:
 
 async def test_cert_counts_unsigned_unless_dnssec_is_required(world: World, servers: NameServers) -> None:
     async with asking(world, servers) as ask:
-        assert ask.all["cert"].name == "cert"
-        for name, count in (("cert", 1), ("signed", 1)):
-            found = await ask.all[name].find(parse_address("a@secure.example"))
-            assert len(found.certificates) == count
-        assert await ask.all["signed"].find(parse_address("a@unsigned.example")) == Found(seconds=60.0)
+        for name in ("cert", "signed"):
+            assert (await ask.all[name].find(parse_address("a@secure.example"))).certificates == (world.certificates["other"].der,)
+        plain = await ask.all["cert"].find(parse_address("a@unsigned.example"))
+        assert plain.certificates == (world.certificates["unsigned"].der,)
+        signed = await ask.all["signed"].find(parse_address("a@unsigned.example"))
+        assert (signed.certificates, signed.passed_over) == ((), ("a record without DNSSEC (1)",))
 
 
 async def test_certificates_from_elsewhere_must_be_those_smimea_names(world: World, servers: NameServers) -> None:
