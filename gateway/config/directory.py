@@ -50,11 +50,11 @@ class Directory(Section):
             raise ValueError("starttls belongs to ldap://, not to ldaps://")
         if (self.bind_dn is None) != (self.password is None):
             raise ValueError("bind_dn and password belong together")
-        if self.resolvers and not self.kind.in_dns:
-            raise ValueError("resolvers are for kind = 'ldap-srv', 'smimea' and 'cert'")
+        if not self.kind.in_dns and (self.resolvers or self.dnssec_required):
+            raise ValueError("resolvers and dnssec are for kind = 'ldap-srv', 'smimea' and 'cert'")
         if self.dnssec_required:
             # Whoever sits between us and a resolver sets the AD bit as he likes (RFC 4035 4.9.3).
             near = bool(self.resolvers) and all(ip_address(each).is_loopback for each in self.resolvers)
             if not (near or (self.resolvers and self.trust_ad is AdFrom.RESOLVERS)):
-                raise ValueError("DNSSEC needs resolvers on loopback, or resolvers and trust_ad = 'resolvers'")
+                raise ValueError("resolvers on loopback where DNSSEC is required, or any resolvers with trust_ad = 'resolvers'")
         return self

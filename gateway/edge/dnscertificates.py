@@ -16,7 +16,7 @@ from gateway.edge.dnslookup import Lookup, Question, Records
 from gateway.mail.address import Address
 from gateway.trust.certificate import ORGANISATION_NAMES
 from gateway.trust.smimea import Association, association, local_label
-from gateway.trust.sources import Found, sort_found
+from gateway.trust.sources import DirectoryError, Found, WordUnknown, sort_found
 
 REMEMBER_SECONDS: Final = 3600.0  # at most: a domain may ask for less
 _PKIX: Final = 1  # RFC 4398 2.1
@@ -34,11 +34,15 @@ class Smimea:
     async def find(self, address: Address) -> Found:
         """The certificates of ``address`` and of its domain's authority, and which others the domain would not stand for.
 
-        Raises :class:`DirectoryError`.
+        Raises :class:`WordUnknown`.
         """
         locals_ = (address.local, *sorted(ORGANISATION_NAMES))
         questions = [Question(_name(f"{local_label(local)}._smimecert.{address.domain}"), "SMIMEA") for local in locals_]
-        return smimea_found(await self._lookup.ask(address.domain, questions))
+        try:
+            answers = await self._lookup.ask(address.domain, questions)
+        except DirectoryError as error:
+            raise WordUnknown(error.detail, resting=error.resting) from None
+        return smimea_found(answers)
 
 
 class Cert:

@@ -19,7 +19,7 @@ from gateway.trust.judgement import Assurance, Distrusted, Need, Needs, Purpose,
 from gateway.trust.path import judge
 from gateway.trust.places import MAX_URLS
 from gateway.trust.smimea import Association
-from gateway.trust.sources import AtHand, Directory, DirectoryError, Found, Source
+from gateway.trust.sources import AtHand, Directory, DirectoryError, Found, Source, WordUnknown
 from gateway.trust.zone import match_peer
 
 BUDGET_SECONDS: Final = 15.0
@@ -101,6 +101,8 @@ class Evidence:
                 found = await self._look_up(organisation, directory, address)
             except DirectoryError as error:
                 unavailable.append(error.detail)
+                if isinstance(error, WordUnknown):
+                    break
                 continue
             empty.append(directory.name + "".join(f", passed over {each}" for each in found.passed_over))
             associations += found.associations

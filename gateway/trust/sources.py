@@ -24,6 +24,12 @@ class DirectoryError(GatewayError):
         self.resting = resting
 
 
+class WordUnknown(DirectoryError):
+    """Which certificates the domain stands for could not be asked: no other directory may answer in its place, or whoever keeps
+    the answer from us chooses where we look.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """What a directory holds for an address: candidates for it and its domain, and authorities that may lie above them (DER).

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import hashlib
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -21,7 +22,8 @@ from gateway.trust.crl import Crl
 from gateway.trust.judgement import Assurance, Distrusted, Need, NeedKind, Revocation, Trusted
 from gateway.trust.moment import HOUR
 from gateway.trust.rules import Issuers, Policies
-from gateway.trust.sources import DirectoryError, Found
+from gateway.trust.smimea import Association, association
+from gateway.trust.sources import DirectoryError, Found, WordUnknown
 from gateway.trust.zone import Peer, Peers
 from tests import pki
 from tests.pki import NOW, Ca, Issued, microseconds
@@ -44,12 +46,19 @@ class Shelf:
     remember_seconds: float = 0.0
     down: DirectoryError | None = None
     asked: int = 0
+    seconds: float | None = None
+    associations: tuple[Association, ...] = ()
+    doors: asyncio.Event | None = None
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def find(self, _: Address) -> Found:
         self.asked += 1
+        self.reached.set()
+        if self.doors is not None:
+            await self.doors.wait()
         if self.down is not None:
             raise self.down
-        return Found(tuple(self.certificates), self.others)
+        return Found(tuple(self.certificates), self.others, self.seconds, self.associations)
 
 
 @dataclass
@@ -213,6 +222,52 @@ async def test_answers_are_remembered(world: World) -> None:
     world.now += 1_000_000
     await world.recipient()
     assert world.first.asked == 3
+
+
+@pytest.mark.parametrize(("seconds", "asked"), [(30.0, 2), (301.0, 1), (0.0, 2)])
+async def test_remembered_no_longer_than_the_source_says(world: World, seconds: float, asked: int) -> None:
+    """The shorter of its word and the directory's own limit, as for records of DNS (RFC 1035 3.2.1, TTL)."""
+    world.first.remember_seconds, world.first.seconds = 300, seconds
+    world.first.certificates = [ROOT.reader("results@laboratory.example", kind="p256").der]
+    await world.recipient()
+    world.now += 299_000_000
+    await world.recipient()
+    assert world.first.asked == asked
+
+
+async def test_one_question_is_asked_once(world: World) -> None:
+    """Those who ask meanwhile wait for the same answer; one who gives up takes it from nobody, and a failure is everybody's."""
+    world.first.remember_seconds, world.first.doors = 300, asyncio.Event()
+    world.first.certificates = [ROOT.reader("results@laboratory.example", kind="p256").der]
+    asking = [asyncio.create_task(world.recipient()) for _ in range(3)]
+    await world.first.reached.wait()
+    asking[0].cancel()
+    world.first.doors.set()
+    answers = await asyncio.gather(*asking, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [asyncio.CancelledError, Usable, Usable]
+    assert world.first.asked == 1
+
+
+NAMED = ROOT.reader("results@laboratory.example", kind="p256")
+UNNAMED = ROOT.reader("results@laboratory.example", kind="p256")
+
+
+async def test_only_what_the_domain_stands_for(world: World) -> None:
+    """What one directory says the domain stands for holds for all that come after it; nothing is decided by what it cannot say."""
+    world.first.associations = (association(3, 0, 1, hashlib.sha256(NAMED.der).digest()),)
+    world.second.certificates = [UNNAMED.der]
+    assert await world.reason() is Reason.CHAIN
+    world.second.certificates = [UNNAMED.der, NAMED.der]
+    answer = await world.recipient()
+    assert isinstance(answer, Usable)
+    assert answer.certificate == NAMED.der
+    world.first.associations = (association(0, 0, 1, hashlib.sha256(ROOT.der).digest()),)  # PKIX-TA: an authority of the path
+    world.second.certificates = [UNNAMED.der]
+    assert isinstance(await world.recipient(), Usable)
+    world.first.down = WordUnknown("smimea: laboratory.example: NoNameservers")
+    assert await world.reason() is Reason.DIRECTORY_UNAVAILABLE
+    world.first.down = DirectoryError("first: closed")
+    assert isinstance(await world.recipient(), Usable)
 
 
 async def test_listed_crls(world: World) -> None:

@@ -307,6 +307,15 @@ async def test_certificates_from_elsewhere_must_be_those_smimea_names(world: Wor
     assert (answer.reason, "SMIMEA" in answer.detail) == (Reason.CHAIN, True)
 
 
+async def test_bogus_smimea_lets_nobody_else_answer(world: World, servers: NameServers) -> None:
+    """Whoever breaks a domain's signatures does not choose that its CERT records are taken instead."""
+    async with asking(world, servers, "smimea", "srv") as ask:
+        answer = await ask.recipient("a@expired.example")
+    assert isinstance(answer, Unusable)
+    assert answer.reason is Reason.DIRECTORY_UNAVAILABLE
+    assert "srv" not in answer.detail
+
+
 async def test_what_cannot_be_used_is_counted_and_named(world: World, servers: NameServers) -> None:
     for name, told in (
         ("smimea", "an SMIMEA record that cannot be used (1); what is no certificate (1)"),
