@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,9 +13,9 @@ import dns.name
 import dns.rdtypes.IN.SRV
 
 from gateway.edge.dns import Resolver
-from gateway.edge.dnslookup import Lookup, Question
+from gateway.edge.dnslookup import Lookup, Question, Records
 from gateway.edge.ldap import Ldap, LdapSettings
-from gateway.edge.reachable import Network, may_reach
+from gateway.edge.reachable import IpAddress, Network, may_reach
 from gateway.edge.servers import Servers
 from gateway.mail.address import Address
 from gateway.outcome import GatewayError
@@ -44,6 +45,14 @@ def in_order(targets: Iterable[Target], draw: Callable[[int], int]) -> list[Targ
         left.remove(chosen)
         ordered.append(chosen)
     return ordered
+
+
+def _targets(answer: Records) -> list[Target]:
+    return [
+        Target(record.priority, record.weight, record.target.to_text(omit_final_dot=True).lower(), record.port)
+        for record in answer.values
+        if isinstance(record, dns.rdtypes.IN.SRV.SRV) and record.target != dns.name.root  # "decidedly not available" (RFC 2782)
+    ]
 
 
 def _drawn(targets: Sequence[Target], number: int) -> Target:
@@ -76,57 +85,61 @@ class LdapSrv:
 
     async def find(self, address: Address) -> Found:
         """What the first server that answers holds, nothing where the domain names none. Raises :class:`DirectoryError`."""
-        seconds = self._lookup.settings.deadline_seconds
-        try:
-            async with asyncio.timeout(seconds):
-                return await self._find(address)
-        except TimeoutError:
-            raise DirectoryError(f"{self.name}: {address.domain}: no answer within {seconds:g} s") from None
+        settings = self._lookup.settings
+        until = asyncio.get_running_loop().time() + settings.deadline_seconds
+        question = Question(dns.name.from_text(f"_ldap._tcp.{address.domain}", dns.name.root), "SRV")
+        (answer,) = await self._lookup.ask(address.domain, [question])
+        if settings.dnssec_required and not answer.validated:
+            passed_over = (f"a record without DNSSEC ({answer.total})",) if answer.total else ()
+            return Found(seconds=answer.seconds, passed_over=passed_over)
+        targets = in_order(_targets(answer), self._draw)[:MAX_TARGETS]
+        if not targets:
+            return Found(seconds=answer.seconds)
+        troubles: list[str] = []
+        for target in targets:
+            try:
+                return await self._ask(target, address, until)
+            except GatewayError as error:
+                troubles.append(f"{target.host}:{target.port}: {error.detail}")
+        raise DirectoryError(f"{self.name}: {'; '.join(troubles)}")
 
     async def close(self) -> None:
         """Waits for what is under way, within its deadline."""
         await asyncio.gather(*self._ending)
 
-    async def _find(self, address: Address) -> Found:
-        question = Question(dns.name.from_text(f"_ldap._tcp.{address.domain}", dns.name.root), "SRV")
-        (answer,) = await self._lookup.ask(address.domain, [question])
-        if self._lookup.settings.dnssec_required and not answer.validated:
-            passed_over = (f"a record without DNSSEC ({answer.total})",) if answer.total else ()
-            return Found(seconds=answer.seconds, passed_over=passed_over)
-        records = [value for value in answer.values if isinstance(value, dns.rdtypes.IN.SRV.SRV)]
-        targets = [
-            Target(record.priority, record.weight, record.target.to_text(omit_final_dot=True).lower(), record.port)
-            for record in records
-            if record.target != dns.name.root  # "decidedly not available" (RFC 2782)
-        ]
-        troubles: list[str] = []
-        for target in in_order(targets, self._draw)[:MAX_TARGETS]:
-            try:
-                return await self._ask(target, address)
-            except GatewayError as error:
-                troubles.append(f"{target.host}:{target.port}: {error.detail}")
-        if troubles:
-            raise DirectoryError(f"{self.name}: {'; '.join(troubles)}")
-        return Found(seconds=answer.seconds)
+    async def _ask(self, target: Target, address: Address, until: float) -> Found:
+        """One address of ``target`` after another, ``until`` a time of the loop. Raises GatewayError."""
+        numbers = await self._numbers(target.host, until)
+        for number in numbers[:-1]:
+            with contextlib.suppress(DirectoryError):
+                return await self._ask_at(number, target.port, address, until)
+        return await self._ask_at(numbers[-1], target.port, address, until)
 
-    async def _ask(self, target: Target, address: Address) -> Found:
-        numbers = await self._resolver.addresses(target.host)
-        allowed = [number for number in map(ipaddress.ip_address, numbers) if may_reach(number, self._allowed)]
-        if not allowed:
-            raise DirectoryError("no address in a public network or in fetching.allow_private")
-        server = self._servers.named(f"{allowed[0]}:{target.port}")
-        if not server.breaker.admits():
-            raise DirectoryError("did not answer a moment ago", resting=True)
-        number = f"[{allowed[0]}]" if allowed[0].version == 6 else str(allowed[0])
-        # Half the time for one server, so that another may still be asked.
-        patience = self._lookup.settings.deadline_seconds / 2
-        ldap = Ldap(self.name, LdapSettings(f"ldap://{number}:{target.port}", None, deadline_seconds=patience))
+    async def _numbers(self, host: str, until: float) -> list[IpAddress]:
         try:
-            async with server.places:
+            async with asyncio.timeout_at(until):
+                found = map(ipaddress.ip_address, await self._resolver.addresses(host))
+        except TimeoutError:
+            raise DirectoryError("its address is not known in time") from None
+        numbers = [number for number in found if may_reach(number, self._allowed)]
+        if not numbers:
+            raise DirectoryError("no address in a public network or in fetching.allow_private")
+        return numbers
+
+    async def _ask_at(self, number: IpAddress, port: int, address: Address, until: float) -> Found:
+        # Half the time for one server, so that another may still be asked.
+        patience = min(until - asyncio.get_running_loop().time(), self._lookup.settings.deadline_seconds / 2)
+        server = self._servers.named(f"{number} {port}")
+        if patience <= 0 or not server.breaker.admits():
+            raise DirectoryError("no time is left" if patience <= 0 else "did not answer a moment ago", resting=True)
+        host = f"[{number}]" if number.version == 6 else str(number)
+        ldap = Ldap(self.name, LdapSettings(f"ldap://{host}:{port}", None, deadline_seconds=patience))
+        try:
+            async with asyncio.timeout(patience), server.places:
                 found = await ldap.find(address)
-        except DirectoryError:
+        except (DirectoryError, TimeoutError) as error:
             server.breaker.failed()
-            raise
+            raise DirectoryError(str(error) or "no place in its queue in time") from None
         except BaseException:
             server.breaker.abandoned()
             raise

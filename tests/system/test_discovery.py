@@ -5,6 +5,7 @@ Real servers: NSD with signed zones, Unbound, two slapds.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import datetime as dt
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -16,7 +17,9 @@ import pytest
 from aiohttp import web
 
 from demo.ports import free_port
+from gateway.config.model import Directory, DirectoryKind
 from gateway.edge.clock import now
+from gateway.edge.directories import make_directory
 from gateway.edge.dns import Resolver
 from gateway.edge.dnscertificates import Cert, Smimea
 from gateway.edge.dnslookup import PAYLOAD, Lookup, LookupSettings
@@ -35,7 +38,8 @@ from gateway.trust.anchors import Anchors
 from gateway.trust.judgement import Assurance, Revocation
 from gateway.trust.rules import Issuers
 from gateway.trust.smimea import local_label
-from gateway.trust.sources import Directory, DirectoryError
+from gateway.trust.sources import Directory as Port
+from gateway.trust.sources import DirectoryError
 from tests.pki import BEGIN, Ca, Issued
 from tests.publisher import Handler, Publisher
 from tests.system.nameservers import RESOLVER, NameServers, record
@@ -43,7 +47,7 @@ from tests.system.slapd import Slapd
 
 LOOPBACK: Final = networks(["127.0.0.0/8"])
 EXPIRED: Final = BEGIN + dt.timedelta(days=1)
-AUTHORITY: Final = "domain-confidentiality-authority"
+DEADLINE: Final = 2.0
 
 
 @dataclass
@@ -61,7 +65,7 @@ class World:
     def __post_init__(self) -> None:
         certificate, key = self.ca.gateway("localhost").write(self.home, "server")
         self.slapds = [Slapd(self.home / f"slapd{number}", certificate, key) for number in (0, 1)]
-        self.dead = free_port()
+        self.dead, self.silent = free_port(), free_port()
         self.crl_url = f"http://127.0.0.1:{self.web_port}/crl"
         self.issuer_url = f"http://127.0.0.1:{self.web_port}/issuer"
         self.hidden = self.ca.intermediate("CN=Hidden,O=Zone,C=FR")
@@ -78,6 +82,8 @@ class World:
         for case in (6, 8):
             named = f"d{case}.direct.example"
             self.certificates[f"stranger{case}"] = stranger.reader("", emails=[], dns=[named], subject="CN=Domain")
+        for name in "ab":
+            self.certificates[f"silent-{name}"] = self.ca.reader(f"{name}@silent.direct.example")
         for case in (15, 16):
             self.certificates[f"other{case}"] = self.ca.reader(f"a@d{case}.direct.example")
         # Larger than what fits over UDP with EDNS, not only than the 512 bytes of RFC 1035
@@ -112,6 +118,9 @@ class World:
         self.cert("a.d9", "d9")
         self.srv("d10", self.dead, priority=1)
         self.ldap(0, "d10", "a@d10.direct.example", "d10")
+        for name in "ab":
+            self.ldap(0, "silent", f"{name}@silent.direct.example", f"silent-{name}")
+        self.srv("silent", self.silent, priority=1)
         self.srv("d12", self.dead)
         self.srv("d13", self.slapds[0].port)
         for case, numbers in ((15, ((1, 0), (2, 0))), (16, ((1, 100), (1, 0)))):
@@ -164,9 +173,9 @@ class Asking:
     """Evidence of one zone, with the directories that ``names`` picks; the zone binds every domain of the cases."""
 
     def __init__(self, world: World, servers: NameServers, source: EvidenceCache, names: Sequence[str]) -> None:
-        settings = LookupSettings((RESOLVER,), servers.port)
+        settings = LookupSettings((RESOLVER,), servers.port, DEADLINE)
         srv = LdapSrv(Lookup("srv", settings), Resolver([RESOLVER], servers.port), LOOPBACK, lambda most: most)
-        self.all: dict[str, Directory] = {
+        self.all: dict[str, Port] = {
             "cert": Cert(Lookup("cert", settings)),
             "srv": srv,
             "smimea": Smimea(Lookup("smimea", replace(settings, dnssec_required=True))),
@@ -360,3 +369,42 @@ async def test_a_server_inside_is_not_asked(world: World, servers: NameServers) 
     srv = LdapSrv(lookup, Resolver([RESOLVER], servers.port), (), lambda most: most)
     with pytest.raises(DirectoryError, match=r"fetching\.allow_private"):
         await srv.find(Address("a", "d3.direct.example"))
+
+
+async def test_a_directory_that_is_silent_costs_half_a_deadline_once(world: World, servers: NameServers) -> None:
+    """It accepts TCP and never answers; its domain names another behind it, which does."""
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        taken.append(writer)
+        await reader.read()
+        writer.close()
+
+    taken: list[asyncio.StreamWriter] = []
+    listening = await asyncio.start_server(silent, "127.0.0.1", world.silent)
+    clock = asyncio.get_running_loop().time
+    async with asking(world, servers, "srv") as ask:
+        begun = clock()
+        assert isinstance(await ask.recipient("a@silent.direct.example"), Usable)
+        first, begun = clock() - begun, clock()
+        assert isinstance(await ask.recipient("b@silent.direct.example"), Usable)
+        second = clock() - begun
+    listening.close()
+    await listening.wait_closed()
+    assert (len(taken), first >= DEADLINE / 2, second < DEADLINE / 2) == (1, True, True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "address", "certificate"),
+    [
+        (DirectoryKind.SMIMEA, "a@secure.example", "secure"),
+        (DirectoryKind.CERT, "a@d1.direct.example", "d1"),
+        (DirectoryKind.LDAP_SRV, "a@d3.direct.example", "d3"),
+    ],
+)
+async def test_as_configured(world: World, servers: NameServers, kind: DirectoryKind, address: str, certificate: str) -> None:
+    directory = make_directory("dns", Directory(kind=kind, resolvers=(RESOLVER,), resolver_port=servers.port), LOOPBACK)
+    try:
+        assert (await directory.find(parse_address(address))).certificates == (world.certificates[certificate].der,)
+    finally:
+        if isinstance(directory, LdapSrv):
+            await directory.close()
