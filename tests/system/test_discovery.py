@@ -22,11 +22,11 @@ from gateway.edge.clock import now
 from gateway.edge.directories import make_directory
 from gateway.edge.dns import Resolver
 from gateway.edge.dnscertificates import Cert, Smimea
-from gateway.edge.dnslookup import PAYLOAD, Lookup, LookupSettings
+from gateway.edge.dnslookup import MAX_RECORDS, PAYLOAD, Lookup, LookupSettings
 from gateway.edge.evidencecache import EvidenceCache
 from gateway.edge.fetch import Fetcher
 from gateway.edge.fetcherror import Bounds
-from gateway.edge.ldapsrv import LdapSrv
+from gateway.edge.ldapsrv import MAX_TARGETS, LdapSrv
 from gateway.edge.reachable import networks
 from gateway.edge.shelf import Shelf
 from gateway.events import Event, FetchFailed
@@ -82,6 +82,8 @@ class World:
         for case in (6, 8):
             named = f"d{case}.direct.example"
             self.certificates[f"stranger{case}"] = stranger.reader("", emails=[], dns=[named], subject="CN=Domain")
+        for name in ("near", "far"):
+            self.certificates[name] = self.ca.reader(f"a@{name}.direct.example")
         for name in "ab":
             self.certificates[f"silent-{name}"] = self.ca.reader(f"{name}@silent.direct.example")
         for case in (15, 16):
@@ -121,6 +123,10 @@ class World:
         for name in "ab":
             self.ldap(0, "silent", f"{name}@silent.direct.example", f"silent-{name}")
         self.srv("silent", self.silent, priority=1)
+        for domain, dead in (("near", MAX_TARGETS - 1), ("far", MAX_TARGETS)):
+            for port in [free_port() for _ in range(dead)]:
+                self.srv(domain, port, priority=1)
+            self.ldap(0, domain, f"a@{domain}.direct.example", domain)
         self.srv("d12", self.dead)
         self.srv("d13", self.slapds[0].port)
         for case, numbers in ((15, ((1, 0), (2, 0))), (16, ((1, 100), (1, 0)))):
@@ -352,7 +358,7 @@ async def test_huge_set(world: World, servers: NameServers) -> None:
     async with asking(world, servers) as ask:
         found = await ask.all["cert"].find(parse_address("huge@secure.example"))
     assert found.certificates == ()
-    assert found.passed_over == ("a record above what is read (68)", "what is no certificate (32)")
+    assert found.passed_over == (f"a record above what is read ({100 - MAX_RECORDS})", f"what is no certificate ({MAX_RECORDS})")
 
 
 async def test_no_such_domain_and_not_available(world: World, servers: NameServers) -> None:
@@ -361,6 +367,14 @@ async def test_no_such_domain_and_not_available(world: World, servers: NameServe
         for name, address in (("cert", "a@no.direct.example"), ("srv", "a@no.direct.example"), ("srv", "a@unsigned.example")):
             found = await ask.all[name].find(parse_address(address))
             assert (found.certificates, found.passed_over) == ((), ())
+
+
+@pytest.mark.parametrize(("domain", "reason"), [("near", None), ("far", Reason.DIRECTORY_UNAVAILABLE)])
+async def test_servers_that_are_tried(world: World, servers: NameServers, domain: str, reason: Reason | None) -> None:
+    """As many as MAX_TARGETS; the one that would answer is the last of them, or behind them."""
+    async with asking(world, servers, "srv") as ask:
+        answer = await ask.recipient(f"a@{domain}.direct.example")
+    assert (answer.reason if isinstance(answer, Unusable) else None) is reason
 
 
 async def test_a_server_inside_is_not_asked(world: World, servers: NameServers) -> None:

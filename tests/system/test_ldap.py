@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.edge.ldap import MAX_ENTRIES, MAX_VALUES, Ldap, LdapSettings, escape
+from gateway.edge.ldap import MAX_CONTEXTS, MAX_ENTRIES, MAX_VALUES, Ldap, LdapSettings, escape
 from gateway.mail.address import Address, parse_address
 from gateway.outcome import GatewayError
 from gateway.trust.sources import DirectoryError, Found
@@ -91,6 +91,26 @@ async def test_nothing_there(world: World) -> None:
     """An unknown domain is no error, nor is a base that does not exist."""
     assert await _find(world.secure, parse_address("x@elsewhere.example")) == Found()
     assert await _find(replace(world.secure, base="dc=nowhere")) == Found()
+
+
+async def test_a_server_that_says_what_it_holds(world: World) -> None:
+    """Without a base it is asked below each of its namingContexts (RFC 4512 5.1)."""
+    found = await _find(replace(world.secure, base=None))
+    assert set(found.certificates) == {world.results.der, world.domain.der}
+
+
+async def test_contexts_have_a_bound(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of as many as a server likes to name, MAX_CONTEXTS are asked."""
+    asked: list[str] = []
+
+    def entries(_: Ldap, __: object, base: str, *___: object) -> list[dict[str, object]]:
+        asked.append(base)
+        names = [f"dc={number}".encode() for number in range(MAX_CONTEXTS + 1)]
+        return [] if base else [{"raw_attributes": {"namingContexts": names}}]
+
+    monkeypatch.setattr(Ldap, "_entries", entries)
+    assert await _find(replace(world.secure, base=None)) == Found()
+    assert asked == ["", *(f"dc={number}" for number in range(MAX_CONTEXTS))]
 
 
 async def test_connection_is_kept_and_replaced(world: World) -> None:
