@@ -166,6 +166,23 @@ async def test_copies_of_one_mail_each_show_what_their_rule_says(ca: Ca) -> None
     assert told == {"default-zone": "baseline", "shy": "shy", "off": "off"}
 
 
+async def test_copies_that_show_the_same_outside_say_each_whether_it_is_encrypted(ca: Ca, tmp_path: Path) -> None:
+    """RFC 9788 2.1.1, 2.2: HP-Outer is for what is encrypted alone."""
+    hospital, reader = Hospital(ca), ca.reader("results@laboratory.example")
+    hospital.evidence.known["results@laboratory.example"] = reader
+    hospital.rules = [
+        {"name": "sign", "protect": "sign", "when": {"recipient": ["second@laboratory.example"]}},
+        {"name": "both", "protect": "both", "headers": "none"},
+    ]
+    message = FIELDS.replace(SENDER.encode(), b"cardiology@hospital.example") + TEXT
+    for order in (("results", "second"), ("second", "results")):
+        outputs = (await hospital.send(message, *(f"{name}@laboratory.example" for name in order))).outputs
+        copies = dict(zip(order, map(bytes_of, outputs), strict=True))
+        inside = decrypt(copies["results"], *reader.write(tmp_path, "reader"), "SMIME")
+        assert (b'hp="cipher"' in inside, b"HP-Outer: Subject: Biopsy of ward 3" in inside) == (True, True)
+        assert (b'hp="clear"' in copies["second"], b"HP-Outer" in copies["second"]) == (True, False)
+
+
 async def test_what_is_hidden_is_shown_to_old_programs_where_a_rule_asks_for_it(ca: Ca, tmp_path: Path) -> None:
     """A large mail too, which is read in a thread."""
     hospital, reader = Hospital(ca), ca.reader("results@laboratory.example")

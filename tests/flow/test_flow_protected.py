@@ -102,6 +102,16 @@ async def test_what_was_written_for_old_programs_is_taken_out(desk: Desk, signed
     assert seen.field("Content-Type") == ["text/plain; charset=us-ascii"]
 
 
+async def test_text_of_what_hides_nothing_keeps_lines_that_look_like_it(desk: Desk) -> None:
+    """RFC 9788 2.1.2: they stand in what is encrypted, and says that it is."""
+    for entity in (desk.sign(LEGACY), desk.sign(LEGACY.replace(b'"cipher"', b'"clear"'))):
+        seen = await desk.open(entity, FIELDS)
+        assert seen.verdict.judged is Judged.VERIFIED
+        assert seen.content == b"Subject: Biopsy of ward 3\r\n\r\n" + TEXT
+    seen = await desk.open(desk.encrypt(desk.sign(LEGACY.replace(b'"cipher"', b'"clear"'))), FIELDS)
+    assert seen.content == b"Subject: Biopsy of ward 3\r\n\r\n" + TEXT
+
+
 async def test_a_signature_that_is_kept_keeps_its_bytes(desk: Desk) -> None:
     signed = desk.sign(LEGACY)
     seen = await desk.open(desk.encrypt(signed), OUTSIDE, keep=True)
