@@ -92,6 +92,10 @@ def _about(config: Config, name: str, organisation: Organisation) -> Iterator[st
         if left < _WARN_DAYS * DAY:
             when = f"expires in {left // DAY} days" if left > 0 else "has expired"
             yield f"organisation {name} waits with all encrypted mail once {path.name} has expired: it {when}"
+    for zone, peer in ((zone, peer) for zone, section in config.zone.items() for peer in section.peer):
+        less = "" if peer.opens is None else " and ".join(organisation.floor.missed_by(peer.opens))
+        if less:
+            yield f"organisation {name} encrypts to nobody of peer {zone}/{peer.name} but whom a reader names: {less} below floor"
 
 
 def _read_besides(config: Config, name: str, organisation: Organisation) -> Iterator[Path]:

@@ -226,3 +226,15 @@ def test_what_leaves_in_clear_for_want_of_a_certificate_is_said_to_be_neither_si
     people = run("explain", "--from", "cardiology@hospital.example", "--to", "nobody@laboratory.example").stdout
     assert "unprotected" in people.splitlines()[0]
     assert not re.search(r"signed by|headers", people)
+
+
+def test_a_peer_that_is_said_to_open_less_than_the_floor_is_named(site: Path, run: Run) -> None:
+    """Nothing encrypted would ever reach its people."""
+    zone = site / "zones" / "health.toml"
+    zone.write_text(zone.read_text() + 'opens = { cipher = "aes256-cbc" }\n')
+    assert "below floor" not in run("check").stdout
+    floor = 'outbound = "smarthost"\nfloor = { cipher = "aes256-gcm" }\n'
+    text = (site / "gateway.toml").read_text()
+    (site / "gateway.toml").write_text(text.replace('outbound = "smarthost"\n', floor))
+    note = "note: organisation hospital encrypts to nobody of peer health/radiology but whom a reader names: cipher below floor\n"
+    assert note in run("check").stdout
