@@ -6,7 +6,7 @@ No failure here ends in clear text: a copy leaves unprotected only where a rule 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -41,6 +41,15 @@ from gateway.trust.suitability import unusable
 _SPOOL: Final = frozenset({Reason.SPOOL_FULL, Reason.SPOOL_UNAVAILABLE})
 _Signing = tuple[str, bool, HeaderProtection, SignedForm]
 """What signatures of one mail differ in: the key, whether nothing is around them, what of the header is in them, their form."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What was asked for one mail, at its beginning: a reload meanwhile is for the next."""
+
+    config: Config
+    certificates: Mapping[str, Sequence[bytes]]
+    archive: Sequence[Besides]
 
 
 class Outgoing:
@@ -87,17 +96,18 @@ class Outgoing:
         already = await in_thread(mail.body, partial(already_protected, header, mail.body))
         decisions: list[Decision] = []
         endings: list[tuple[Recipient, Ending]] = []
-        answers = await decide(self._config(), self._evidence(), self._known, mail, header, already, self._now())
+        given = _Given(self._config(), self._certificates(), self._archives().get(mail.arrival.organisation, ()))
+        answers = await decide(given.config, self._evidence(), self._known, mail, header, already, self._now())
         for recipient, answer in answers:
             if isinstance(answer, Decision):
                 decisions.append(answer)
             else:
                 endings.append((recipient, answer))
-        outputs, failed = await self._make_all(mail, header, copies_of(decisions, header))
+        outputs, failed = await self._make_all(mail, header, given, copies_of(decisions, header))
         return _flowed(outputs, [*endings, *failed])
 
     async def _make_all(
-        self, mail: Mail, header: Header, copies: Sequence[Copy]
+        self, mail: Mail, header: Header, given: _Given, copies: Sequence[Copy]
     ) -> tuple[tuple[Mail, ...], list[tuple[Recipient, Ending]]]:
         """The output of each copy, and how the recipients of those end that could not be made."""
         kept = Kept(self._bodies)
@@ -108,10 +118,10 @@ class Outgoing:
         try:
             for planned in copies:
                 try:
-                    copy = self._with_besides(mail, header, planned)
+                    copy = self._with_besides(mail, header, given, planned)
                     if copy.make.changes:
                         source = await self._source(mail, header, copy.make, sources)
-                        body = await self._make(mail, header, source, copy, signed, kept)
+                        body = await self._make(mail, header, given, source, copy, signed, kept)
                         output = self._output(mail, copy, body, source.outer)
                     else:
                         output = self._output(mail, copy, mail.body)
@@ -133,13 +143,12 @@ class Outgoing:
             self._say(mail, output, copy)
         return tuple(output for _, output in made), failed
 
-    def _with_besides(self, mail: Mail, header: Header, copy: Copy) -> Copy:
+    def _with_besides(self, mail: Mail, header: Header, given: _Given, copy: Copy) -> Copy:
         """``copy`` and, where it is encrypted, who can read it besides; a hidden recipient is alone but for them."""
         if copy.make.cipher is None:
             return copy
-        config, organisation = self._config(), mail.arrival.organisation
-        archive = self._archives().get(organisation, ())
-        return replace(copy, besides=besides(config, organisation, header, archive, self._certificates(), self._now()))
+        organisation, now = mail.arrival.organisation, self._now()
+        return replace(copy, besides=besides(given.config, organisation, header, given.archive, given.certificates, now))
 
     async def _source(self, mail: Mail, header: Header, make: Make, sources: dict[tuple[bool, HeaderProtection], Source]) -> Source:
         """What a copy is made of. ``sources`` remembers them: copies that show the same outside share one."""
@@ -154,6 +163,7 @@ class Outgoing:
         self,
         mail: Mail,
         header: Header,
+        given: _Given,
         source: Source,
         copy: Copy,
         signed: dict[_Signing, Sized],
@@ -165,7 +175,7 @@ class Outgoing:
         if make.sign_key is not None:
             which = (make.sign_key, in_clear, make.headers, make.signed_form)
             if which not in signed:
-                key = self._signing_key(make.sign_key, self._answer(mail, header))
+                key = _signing_key(given, make.sign_key, self._answer(mail, header, given))
                 now, form = self._now(), make.signed_form
                 signed[which] = await sign(source, self._signer, key, now, self._random, in_clear=in_clear, form=form)
             entity = signed[which]
@@ -173,16 +183,10 @@ class Outgoing:
             return await encrypt(source, entity, copy.readers, bodies, self._random, make.cipher)
         return await write(source, entity, bodies)
 
-    def _signing_key(self, name: str, answer: bytes | None) -> SigningKey:
-        configured = self._config().key.get(name)
-        return SigningKey(
-            name, tuple(self._certificates().get(name, ())), answer, configured.mechanism if configured is not None else None
-        )
-
-    def _answer(self, mail: Mail, header: Header) -> bytes | None:
+    def _answer(self, mail: Mail, header: Header, given: _Given) -> bytes | None:
         """The certificate that answers are to be encrypted to, where there is one that may be used."""
-        name = answer_key(self._config(), mail.arrival.organisation, header)
-        certificate = next(iter(self._certificates().get(name, ())), None) if name is not None else None
+        name = answer_key(given.config, mail.arrival.organisation, header)
+        certificate = next(iter(given.certificates.get(name, ())), None) if name is not None else None
         if certificate is None or unusable(facts(certificate), Purpose.SMIME_RECIPIENT, self._now()) is not None:
             return None
         return certificate
@@ -231,6 +235,10 @@ class Outgoing:
                     headers="" if kept else copy.make.headers.policy,
                 )
             )
+
+
+def _signing_key(given: _Given, name: str, answer: bytes | None) -> SigningKey:
+    return SigningKey(name, tuple(given.certificates.get(name, ())), answer, given.config.key[name].mechanism)
 
 
 def _ending_of(error: GatewayError) -> Ending:

@@ -10,6 +10,7 @@ import pytest
 from asn1crypto import cms
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from gateway.config.model import Config
 from gateway.events import MailProtected, MailUnprotected
 from gateway.flow.evidence import Unusable
 from gateway.mail.ending import Deferred, Held, Refused
@@ -313,6 +314,20 @@ async def test_a_key_signs_with_what_its_configuration_says(hospital: Hospital, 
     [output] = (await hospital.send()).outputs
     assert b"micalg=sha-384" in bytes_of(output)
     assert verified(bytes_of(output), root, tmp_path)
+
+
+async def test_what_is_configured_is_asked_once_for_each_mail(hospital: Hospital) -> None:
+    """A reload in between, which may take away the organisation, is for the next mail."""
+    asked: list[Config] = []
+
+    def config() -> Config:
+        asked.append(hospital.config)
+        return asked[-1]
+
+    flow = hospital.flow()
+    flow._config = config
+    assert (await flow.run(mail_of(MESSAGE, RESULTS, SECOND))).outputs
+    assert len(asked) == 1
 
 
 async def test_a_signature_that_does_not_parse_is_none(hospital: Hospital) -> None:

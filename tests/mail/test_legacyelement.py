@@ -223,8 +223,6 @@ def test_a_long_header_in_many_texts_takes_no_time() -> None:
 def test_where_the_parts_can_be_read_in_two_ways_no_text_is_changed() -> None:
     """A multipart has no transfer encoding but those that change nothing (RFC 2045 6.4); a text before it is not touched either."""
     odd = "Content-Type: multipart/mixed; boundary=c\nContent-Transfer-Encoding: base64\n\n--c\n\nx\n--c--\n"
-    mail = crlf(
-        f"Content-Type: multipart/alternative; boundary=b\n\n--b\nContent-Type: text/plain\n\nHello\n--b\n{odd}--b--\n"
-    )
+    mail = crlf(f"Content-Type: multipart/alternative; boundary=b\n\n--b\nContent-Type: text/plain\n\nHello\n--b\n{odd}--b--\n")
     assert put(mail) == mail
     assert put(mail.replace(b": base64", b": 8bit")) != mail
