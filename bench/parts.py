@@ -37,6 +37,7 @@ PARTS: Final = (
     ("gateway/policy/", "flow and policy"),
     ("gateway/worker", "flow and policy"),
     ("gateway/spool/", "spool: rows, bodies, encryption at rest"),
+    ("gateway/database/", "spool: rows, bodies, encryption at rest"),
     ("gateway/edge/observe", "audit and metrics"),
     ("gateway/operate/audit", "audit and metrics"),
     ("gateway/edge/counting", "audit and metrics"),

@@ -56,7 +56,7 @@ async def decide(
                 wanted = _without_certificate(asked, recipient, found)
             else:
                 usable, chosen = found
-                make = replace(wanted.make, cipher=chosen.cipher)
+                make = wanted.make if chosen.cipher is wanted.make.cipher else replace(wanted.make, cipher=chosen.cipher)
                 wanted = replace(wanted, make=make, certificate=usable.certificate, chosen=chosen)
         return recipient, observed(recipient, asked, wanted) if asked.mode is Mode.OBSERVE else wanted
 

@@ -148,7 +148,8 @@ class Outgoing:
         if copy.make.cipher is None:
             return copy
         organisation, now = mail.arrival.organisation, self._now()
-        return replace(copy, besides=besides(given.config, organisation, header, given.archive, given.certificates, now))
+        others = besides(given.config, organisation, header, given.archive, given.certificates, now)
+        return replace(copy, besides=others) if others else copy
 
     async def _source(self, mail: Mail, header: Header, make: Make, sources: dict[tuple[bool, HeaderProtection], Source]) -> Source:
         """What a copy is made of. ``sources`` remembers them: copies that show the same outside share one."""
