@@ -229,7 +229,7 @@ class Base64Bytes:
         characters = len(data) - len(returns) - len(feeds)
         whole = len(data) - characters % 4
         rest = data[whole:]
-        if returns.strip(b"\r") or feeds.strip(b"\n") or rest.strip(b"\r\n=") != rest:
+        if returns.strip(b"\r") or feeds.strip(b"\n") or rest.translate(None, b"\r\n= \t") != rest:
             return None
         padding = len(data) - len(data.rstrip(b"="))
         try:
