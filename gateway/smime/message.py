@@ -47,13 +47,8 @@ class SignedEntity:
 
     def chunks(self) -> Iterator[bytes]:
         """The bytes from the start. Raises :class:`GatewayError` (OWN_WORK_WRONG) before its end where other bytes were signed."""
-        digest = hashlib.new(self.digest)
         yield self.before
-        for chunk in self.content.chunks():
-            digest.update(chunk)
-            yield chunk
-        if digest.digest() != self.message_digest:
-            raise GatewayError(Reason.OWN_WORK_WRONG, "what leaves is not what was signed")
+        yield from _as_signed(self)
         yield self.behind
 
 
@@ -98,16 +93,23 @@ class OpaqueEntity:
 
     def chunks(self) -> Iterator[bytes]:
         """The bytes from the start. Raises :class:`GatewayError` (OWN_WORK_WRONG) before its end where other bytes were signed."""
-        digest, lines = hashlib.new(self.digest), Base64Lines()
+        lines = Base64Lines()
         yield _pkcs7_mime("signed-data")
         yield lines.update(self.before)
-        for chunk in self.content.chunks():
-            digest.update(chunk)
+        for chunk in _as_signed(self):
             yield lines.update(chunk)
-        if digest.digest() != self.message_digest:
-            raise GatewayError(Reason.OWN_WORK_WRONG, "what leaves is not what was signed")
         yield lines.update(self.behind)
         yield lines.finalize()
+
+
+def _as_signed(signed: SignedEntity | OpaqueEntity) -> Iterator[bytes]:
+    """The content, once more. Raises :class:`GatewayError` (OWN_WORK_WRONG) at its end where other bytes were signed."""
+    digest = hashlib.new(signed.digest)
+    for chunk in signed.content.chunks():
+        digest.update(chunk)
+        yield chunk
+    if digest.digest() != signed.message_digest:
+        raise GatewayError(Reason.OWN_WORK_WRONG, "what leaves is not what was signed")
 
 
 @dataclass(frozen=True, slots=True)
