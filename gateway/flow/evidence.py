@@ -9,6 +9,7 @@ from typing import Final
 
 from gateway.events import FetchFailed, Observer, RevocationStale
 from gateway.flow.circles import Circle, Circles
+from gateway.flow.lookups import Lookups
 from gateway.mail.address import Address
 from gateway.outcome import Reason
 from gateway.trust.along import Along, stapled
@@ -19,14 +20,12 @@ from gateway.trust.judgement import Assurance, Distrusted, Need, Needs, Purpose,
 from gateway.trust.path import judge
 from gateway.trust.places import MAX_URLS
 from gateway.trust.smimea import Association
-from gateway.trust.sources import AtHand, Directory, DirectoryError, Found, Source, WordUnknown
+from gateway.trust.sources import AtHand, DirectoryError, Found, Source, WordUnknown
 from gateway.trust.zone import match_peer
 
 BUDGET_SECONDS: Final = 15.0
 """How long one question may wait for what it needs in all; what has not come by then counts as failed."""
-NOTHING_FOUND_SECONDS: Final = 60.0
 MAX_CANDIDATES: Final = 16
-_REMEMBERED: Final = 20_000
 _ROUNDS: Final = 4 * MAX_URLS  # each settles one place of every certificate: of issuers, CRLs, deltas, responders
 
 
@@ -71,8 +70,7 @@ class Evidence:
         self._source = source
         self._observer = observer
         self._now = now
-        self._known: dict[tuple[str, str], tuple[int, Found]] = {}
-        self._flights: dict[tuple[str, str], asyncio.Task[Found]] = {}
+        self._lookups = Lookups(observer, now)
 
     async def recipient(self, organisation: str, zone: str | None, address: Address, at: int) -> Usable | Unusable:
         """The certificate to encrypt to for ``address``: from the zone's directories, or from the organisation's outside zones.
@@ -98,7 +96,7 @@ class Evidence:
         associations: tuple[Association, ...] = ()
         for directory in circle.directories:
             try:
-                found = await self._look_up(organisation, directory, address)
+                found = await self._lookups.find(organisation, directory, address)
             except DirectoryError as error:
                 unavailable.append(error.detail)
                 if isinstance(error, WordUnknown):
@@ -168,46 +166,6 @@ class Evidence:
             else:
                 return Usable(candidate, source, circle.assurance, answer.marks)
         return None
-
-    async def _look_up(self, organisation: str, directory: Directory, address: Address) -> Found:
-        key = (directory.name, str(address))  # in DNS a local part has a case (RFC 8162 3)
-        until, found = self._known.get(key, (0, Found()))
-        if self._now() < until:
-            return found
-        if directory.remember_seconds <= 0:  # asking costs nothing
-            return await self._ask(organisation, directory, address)
-        flight = self._flights.get(key)
-        if flight is None:
-            flight = asyncio.create_task(self._ask(organisation, directory, address))
-            self._flights[key] = flight
-            flight.add_done_callback(lambda done: self._landed(key, done))
-        # Shielded: one asker who gives up must not take the answer away from the others.
-        return await asyncio.shield(flight)
-
-    def _landed(self, key: tuple[str, str], flight: asyncio.Task[Found]) -> None:
-        self._flights.pop(key, None)
-        if not flight.cancelled():
-            flight.exception()  # seen, though all who asked may have gone
-
-    async def _ask(self, organisation: str, directory: Directory, address: Address) -> Found:
-        try:
-            found = await directory.find(address)
-        except DirectoryError as error:
-            if not error.resting:
-                self._observer.see(FetchFailed(org=organisation, kind="directory", source=directory.name, detail=error.detail))
-            raise
-        if found.passed_over:
-            detail = f"{address.domain}: {'; '.join(found.passed_over)}"
-            self._observer.see(
-                FetchFailed(org=organisation, kind="directory", result="unusable", source=directory.name, detail=detail)
-            )
-        longest = directory.remember_seconds if found.certificates else min(directory.remember_seconds, NOTHING_FOUND_SECONDS)
-        seconds = longest if found.seconds is None else min(longest, found.seconds)
-        if seconds > 0:
-            if len(self._known) >= _REMEMBERED:
-                self._known.pop(next(iter(self._known)), None)
-            self._known[directory.name, str(address)] = (self._now() + int(seconds * 1_000_000), found)
-        return found
 
     async def _judge(self, certificate: bytes, along: Along, circle: Circle, purpose: Purpose, at: int) -> Trusted | Distrusted:
         fetched: dict[Need, Answer] = {}

@@ -1,0 +1,40 @@
+"""Certificates of correspondents that we keep ourselves, and the port they are asked for through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from gateway.mail.address import Address
+
+
+class KeptAs(StrEnum):
+    """How a certificate came to be kept."""
+
+    PINNED = "pinned"
+    """An administrator bound it to the address: his word is all it needs."""
+    IMPORTED = "imported"
+    """An administrator put it in with others, to be found like one of a folder."""
+    HARVESTED = "harvested"
+    """The author of a verified mail signed with it, or named it to be written to."""
+    WAITING = "waiting"
+    """Harvested, with another key than the address had before: not used before somebody approves it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A certificate (DER) kept for an address. ``since`` in microseconds UTC: the signing time of what it was harvested from,
+    else when an administrator said so.
+    """
+
+    certificate: bytes
+    kept_as: KeptAs
+    since: int
+
+
+class Keeping(Protocol):
+    """What an organisation keeps."""
+
+    async def kept(self, organisation: str, address: Address, /) -> tuple[Kept, ...]:
+        """Everything kept for ``address``, bound to it by whoever kept it. Raises :class:`gateway.trust.sources.DirectoryError`."""
