@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from bench.belief import believing
 from bench.contest import growing, protecting, relaying
 from bench.crowd import crowding
 from bench.engine import engine
@@ -35,7 +36,9 @@ def main() -> None:
     parts = (profile(PROTECT, MESSAGES), profile(RELAY, MESSAGES))
     print(f"(f) the S/MIME engine, {rounds} rounds", flush=True)
     smime = engine(rounds)
-    text = page(Figures(protect, relay, growth, crowd, parts, smime), MEGABYTES, f"BENCH_ROUNDS={rounds} make bench")
+    print(f"(g) believing a certificate, {rounds} rounds", flush=True)
+    belief = believing(rounds)
+    text = page(Figures(protect, relay, growth, crowd, parts, smime, belief), MEGABYTES, f"BENCH_ROUNDS={rounds} make bench")
     RESULTS.write_text(text)
     print(f"\n{text}\n{RESULTS} is written")
 

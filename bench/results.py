@@ -15,6 +15,7 @@ from pathlib import Path
 import apsw
 import psutil
 
+from bench.belief import Belief, belief_goals, belief_lines
 from bench.contest import MEGABYTE, SESSIONS, SIZE, Contest, Growth
 from bench.crowd import Crowd
 from bench.engine import Engine
@@ -107,6 +108,7 @@ class Figures:
     crowd: Crowd
     parts: tuple[Mapping[str, float], Mapping[str, float]]
     engine: Engine
+    belief: Belief
 
 
 def parted(protect: Mapping[str, float], relay: Mapping[str, float]) -> list[str]:
@@ -159,8 +161,10 @@ def page(figures: Figures, megabytes: int, command: str) -> str:
         "frame; decision 0003 has what aiosmtpd's would cost in its place.",
         *("", *parted(*figures.parts)),
         *("", *engine_lines(figures.engine)),
+        *("", *belief_lines(figures.belief)),
         *("", "## Goals", ""),
-        *(f"- {goal}" for goal in (*goals(documented, relay, growth, crowd), *engine_goals(figures.engine))),
+        *(f"- {goal}" for goal in goals(documented, relay, growth, crowd)),
+        *(f"- {goal}" for goal in (*engine_goals(figures.engine), *belief_goals(figures.belief))),
         "",
     ]
     return "\n".join(lines)

@@ -85,6 +85,8 @@ def _prepare(value: str | bytes) -> str:
     """RFC 4518 2.1-2.6: every kind of space one SPACE, invisible characters nothing, NFKC, case folded, spaces collapsed."""
     if isinstance(value, bytes):
         return "#" + value.hex()
+    if value.isascii() and value.isprintable():  # most are, and of all this only case and spaces apply to them
+        return " ".join(value.lower().split())
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", value).casefold())
     visible = "".join(" " if character.isspace() else character for character in folded if not _ignored(character))
     return " ".join(visible.split())

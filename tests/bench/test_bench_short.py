@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from bench.belief import Work, believing
 from bench.contest import MEGABYTE, growing, protecting, relaying
 from bench.crowd import crowding
 from bench.engine import SMALL, engine
@@ -39,7 +40,10 @@ def test_every_measurement_yields_its_figures() -> None:
     assert growths(smime).keys() == {Task.OPEN, Task.PROTECT}
     assert max(growths(smime).values()) <= 8 * MEGABYTE
     assert str(engine_goals(smime)[-1]).endswith("reached")
-    text = page(Figures(protect, relay, growth, crowd, ({"SMTP in": 1.0}, {"SMTP in": 1.0}), smime), 10, "a test")
+    belief = believing(1, chains=3, entries=100, turns=10)
+    assert belief.rounds.keys() == set(Work)
+    assert all(seconds > 0 for rounds in belief.rounds.values() for seconds in rounds)
+    text = page(Figures(protect, relay, growth, crowd, ({"SMTP in": 1.0}, {"SMTP in": 1.0}), smime, belief), 10, "a test")
     for part in (
         "(a) Sign and encrypt",
         "(b) Relay",
@@ -48,6 +52,7 @@ def test_every_measurement_yields_its_figures() -> None:
         "(d) 4 mails of 5 MB",
         "| SMTP in | 100%",
         "(f) The S/MIME engine",
+        "(g) Believing a certificate",
     ):
         assert part in text
 

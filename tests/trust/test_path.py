@@ -189,21 +189,6 @@ def test_clocks_may_differ_by_five_minutes(zone: Zone) -> None:
     assert _reason(zone.judge(issued, at=AT + 6 * minute)) is Reason.EXPIRED
 
 
-def test_remembered_path_ends_with_validity(zone: Zone) -> None:
-    """A path found once is not believed after a certificate in it has expired."""
-    issued = zone.issuing.signer("results@laboratory.example", not_after=NOW + dt.timedelta(days=1))
-    assert isinstance(zone.judge(issued, revocation=Revocation.UNSAFE_OFF), Trusted)
-    later = AT + 2 * 86_400_000_000
-    assert _reason(zone.judge(issued, revocation=Revocation.UNSAFE_OFF, at=later)) is Reason.EXPIRED
-
-
-def test_path_is_remembered_per_purpose(zone: Zone) -> None:
-    """A certificate believed as a signer is not thereby believed as a recipient."""
-    issued = zone.issuing.signer("results@laboratory.example")
-    assert isinstance(zone.judge(issued), Trusted)
-    assert _reason(zone.judge(issued, Purpose.SMIME_RECIPIENT)) is Reason.KEY_USAGE
-
-
 def test_needs_crls_of_every_certificate(zone: Zone) -> None:
     """Nothing known: the places of the whole path are asked for, each with the issuer that must have signed."""
     issued = zone.issuing.signer("results@laboratory.example")
