@@ -37,7 +37,7 @@ from gateway.flow.incoming import Incoming
 from gateway.flow.outgoing import Outgoing
 from gateway.mail.envelope import Direction
 from gateway.outcome import Defer, GatewayError, Refuse
-from gateway.receive.peers import ZonePeers
+from gateway.receive.peers import Client, ZonePeers
 from gateway.receive.receiver import Receiver, bind
 from gateway.receive.transaction import Recorder, World
 from gateway.report import Reporter
@@ -203,9 +203,13 @@ class MailProcess:
     async def _close_live(self) -> None:
         await self._live.close()
 
-    async def who(self, config: Config, zone: str, chain: Sequence[bytes], at: int, /) -> str | Refuse | Defer:
-        """Who a peer of a zone is, by the evidence now in force (port ``Peers`` of receiving and delivering)."""
-        return await self._live.peers.who(config, zone, chain, at)
+    async def server(self, config: Config, zone: str, chain: Sequence[bytes], at: int, /) -> str | Refuse | Defer:
+        """Which peer of a zone we deliver to, by the evidence now in force (port ``Peers`` of delivering)."""
+        return await self._live.peers.server(config, zone, chain, at)
+
+    async def client(self, config: Config, zone: str, chain: Sequence[bytes], at: int, /) -> Client | Refuse | Defer:
+        """Which peer of a zone has connected to us, by the evidence now in force (port ``Peers`` of receiving)."""
+        return await self._live.peers.client(config, zone, chain, at)
 
     async def reload(self, config: Config) -> None:
         """Put ``config`` in force. What is wrong with it is reported, and the one before stays in force, whole.

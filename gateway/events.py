@@ -32,6 +32,19 @@ class PeerRejected(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PeerAllowed(Event):
+    """A peer was let in though its certificate is meant for servers alone, as ``client_usage`` allows it. Once for each session;
+    ``detail`` says what its certificate is meant for.
+    """
+
+    listener: str
+    address: str
+    zone: str
+    peer: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CommandRefused(Event):
     """What a client sent was refused by the rules of SMTP: malformed, out of order, too long, too slow. ``reply`` is what it was
     told; ``verb`` the command, where it was one that we know. Nothing else of the line: it may be anything, and anybody's.

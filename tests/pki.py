@@ -523,6 +523,16 @@ def not_for_mail(ca: Ca, email: str = "results@laboratory.example") -> Issued:
     return ca.signer(email, eku=["code"])
 
 
+def not_for_clients(ca: Ca, name: str = "gateway.laboratory.example") -> Issued:
+    """Its extended key usage is TLS servers alone, as public authorities issue it."""
+    return ca.gateway(name, eku=["server"])
+
+
+def not_for_servers(ca: Ca, name: str = "gateway.laboratory.example") -> Issued:
+    """Its extended key usage is TLS clients alone."""
+    return ca.gateway(name, eku=["client"])
+
+
 def not_for_signing(ca: Ca, email: str = "results@laboratory.example") -> Issued:
     """Its key usage allows encryption and no signature."""
     return ca.reader(email)

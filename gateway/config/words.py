@@ -30,6 +30,13 @@ class TlsMode(StrEnum):
     IMPLICIT = "implicit"
 
 
+class ClientUsage(StrEnum):
+    """What the certificate must be meant for that a peer shows when it connects to us (RFC 5280 4.2.1.12)."""
+
+    CLIENT_AUTH = "client-auth"
+    SERVER_AUTH_ALLOWED = "server-auth-allowed"
+
+
 class RouteKind(StrEnum):
     """How the next hop is found."""
 

@@ -22,13 +22,14 @@ from gateway.config.kinds import (
 from gateway.config.numbers import Retry
 from gateway.config.section import Section
 from gateway.config.urls import CrlUrls
-from gateway.config.words import Revocation, TlsMode
+from gateway.config.words import ClientUsage, Revocation, TlsMode
 from gateway.trust.rules import Issuers
 
 
 class ZonePeer(Section):
     """``[[peer]]`` of a zone: another gateway. ``names`` are DNS names its certificate must show (one is enough), ``dn`` the full
-    subject (RFC 4514); at least one of the two, and if both are given both must hold.
+    subject (RFC 4514); at least one of the two, and if both are given both must hold. ``client_usage``: what it may show when it
+    connects to us.
     """
 
     name: str
@@ -38,6 +39,7 @@ class ZonePeer(Section):
     tls: Literal[TlsMode.IMPLICIT, TlsMode.STARTTLS] = TlsMode.IMPLICIT
     names: tuple[Domain, ...] = ()
     dn: DistinguishedName | None = None
+    client_usage: ClientUsage = ClientUsage.CLIENT_AUTH
     opens: Opens | None = None
 
     @model_validator(mode="after")

@@ -34,8 +34,8 @@ Answer = TypeVar("Answer")
 class Peers(Protocol):
     """Knows a peer of a zone by its certificate."""
 
-    async def who(self, config: Config, zone: str, chain: Sequence[bytes], at: int, /) -> str | Refuse | Defer:
-        """The name of the peer that showed ``chain`` (DER, leaf first), or why it is none."""
+    async def server(self, config: Config, zone: str, chain: Sequence[bytes], at: int, /) -> str | Refuse | Defer:
+        """The name of the peer we have connected to, which showed ``chain`` (DER, leaf first), or why it is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +189,7 @@ class Deliverer:
     async def _verify(self, peer: NextHop, chain: tuple[bytes, ...]) -> None:
         """Whether ``chain`` is the certificate of ``peer`` and of no other. Raises :class:`HopError` (TLS_FAILED)."""
         assert peer.zone is not None  # noqa: S101 - routes are not verified here
-        found = await self._peers.who(self._config(), peer.zone, chain, self._now())
+        found = await self._peers.server(self._config(), peer.zone, chain, self._now())
         if isinstance(found, Refuse | Defer):
             raise HopError(Reason.TLS_FAILED, f"certificate: {found.reason}: {found.detail}")
         if found != peer.name:

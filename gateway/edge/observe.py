@@ -24,7 +24,7 @@ from typing import Any, Final, TextIO, cast
 
 import structlog
 
-from gateway.events import ConfigurationRefused, Event, FetchFailed, KeyFailed, MailBroken, PeerRejected, ProcessEnded
+from gateway.events import ConfigurationRefused, Event, FetchFailed, KeyFailed, MailBroken, PeerAllowed, PeerRejected, ProcessEnded
 from gateway.outcome import GatewayError, Reason
 
 AUDIT_VERSION: Final = 1
@@ -39,7 +39,7 @@ _LABELS: Final = (
 )
 # Fields that name people; the audit may hold them, the log may not.
 _PRIVATE: Final = frozenset({"sender", "recipients", "address", "signer", "subject", "reply", "detail"})
-_ALARMING: Final = (MailBroken, KeyFailed, ProcessEnded, ConfigurationRefused, PeerRejected, FetchFailed)
+_ALARMING: Final = (MailBroken, KeyFailed, ProcessEnded, ConfigurationRefused, PeerRejected, PeerAllowed, FetchFailed)
 
 _UNSAID: Final = ("", None, ())
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 import contextlib
 import ssl
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from gateway.config.model import Config, Listener, TlsMode
+from gateway.config.words import ClientUsage
+from gateway.edge.tlsanyusage import AnyUsageContext, AnyUsageTls
 from gateway.outcome import GatewayError, Reason
 
 HANDSHAKE_SECONDS: Final = 30.0
@@ -31,7 +34,10 @@ _VERIFY: Final[Mapping[int, Reason]] = {
 }
 
 
-def server_contexts(config: Config) -> dict[str, ssl.SSLContext]:
+ServerContext = ssl.SSLContext | AnyUsageContext
+
+
+def server_contexts(config: Config) -> dict[str, ServerContext]:
     """The context of every listener that has TLS, by its name.
 
     Raises :class:`gateway.outcome.GatewayError` (TLS_FAILED) where a certificate, key or anchor file cannot be used.
@@ -43,27 +49,35 @@ def server_contexts(config: Config) -> dict[str, ssl.SSLContext]:
     }
 
 
-def _server_context(config: Config, name: str, listener: Listener) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.options |= ssl.OP_NO_RENEGOTIATION
+def _server_context(config: Config, name: str, listener: Listener) -> ServerContext:
     identity = config.tls[listener.identity or ""]
+    zone = None if listener.zone is None else config.zone[listener.zone]
     try:
+        if zone is not None and any(peer.client_usage is ClientUsage.SERVER_AUTH_ALLOWED for peer in zone.peer):
+            return AnyUsageContext(identity.certificate, identity.key, zone.anchors)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.options |= ssl.OP_NO_RENEGOTIATION
         context.load_cert_chain(identity.certificate, identity.key)
-        if listener.zone is not None:
-            _require_client_certificate(context, config, listener.zone)
+        if zone is not None:
+            _require_client_certificate(context, zone.anchors)
     except (OSError, ssl.SSLError) as error:
         raise GatewayError(Reason.TLS_FAILED, f"listener {name}: cannot use [tls.{listener.identity}]: {error}") from error
     return context
 
 
-def _require_client_certificate(context: ssl.SSLContext, config: Config, zone: str) -> None:
+def _require_client_certificate(context: ssl.SSLContext, anchors: Path) -> None:
     context.verify_mode = ssl.CERT_REQUIRED
-    context.load_verify_locations(config.zone[zone].anchors)
+    context.load_verify_locations(anchors)
     context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN  # an anchor is one even when somebody signed it
     # A resumed session brings no chain with it, and outlives a reload that took the anchor away
     context.options |= ssl.OP_NO_TICKET
     context.num_tickets = 0
+
+
+def server_tls(context: ServerContext) -> ServerTls | AnyUsageTls:
+    """The server's side of TLS on a new connection."""
+    return ServerTls(context) if isinstance(context, ssl.SSLContext) else AnyUsageTls(context)
 
 
 class ServerTls:

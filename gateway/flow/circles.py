@@ -40,7 +40,7 @@ class Circle:
         """How a certificate is judged for ``purpose``. Policies and issuers are those of people: a peer is listed one by one, and
         shows its whole chain (RFC 8446 4.4.2).
         """
-        if purpose is Purpose.GATEWAY_PEER:
+        if purpose.of_gateways:
             return Rules(self.anchors, purpose, self.revocation, grace=self.grace)
         return Rules(self.anchors, purpose, self.revocation, self.policies, self.issuers, grace=self.grace)
 

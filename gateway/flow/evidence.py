@@ -139,14 +139,16 @@ class Evidence:
                 break
         return Signed(answer)
 
-    async def peer(self, zone: str, chain: Sequence[bytes], at: int) -> Trusted | Distrusted:
-        """Whether the certificate a peer showed (DER, leaf first) leads to the zone's anchors. Not yet *which* peer it is."""
+    async def peer(self, zone: str, chain: Sequence[bytes], purpose: Purpose, at: int) -> Trusted | Distrusted:
+        """Whether the certificate a peer showed (DER, leaf first) leads to the zone's anchors, and fits the side of TLS that the
+        peer is on. Not yet *which* peer it is.
+        """
         circle = self._circles.zones.get(zone)
         if circle is None:
             return Distrusted(Reason.PEER_UNKNOWN, f"no zone {zone}")
         if not chain:
             return Distrusted(Reason.PEER_UNKNOWN, "no certificate was shown")
-        return await self._judge(chain[0], Along(tuple(chain[1:])), circle, Purpose.GATEWAY_PEER, at)
+        return await self._judge(chain[0], Along(tuple(chain[1:])), circle, purpose, at)
 
     def peer_name(self, zone: str, certificate: bytes) -> str | Distrusted:
         """Which peer of ``zone`` a certificate is, by its names alone: see :func:`gateway.trust.zone.match_peer`."""

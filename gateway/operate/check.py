@@ -13,7 +13,7 @@ import click
 from gateway.config.kinds import contents, first_certificate
 from gateway.config.load import load
 from gateway.config.model import Config, KeyPurpose, Missing, Organisation, Protection, Revocation, TlsMode
-from gateway.config.words import Mode
+from gateway.config.words import ClientUsage, Mode
 from gateway.edge.clock import now
 from gateway.mail.envelope import Role
 from gateway.operate.exposed import exposed, unseen
@@ -77,6 +77,9 @@ def _zones(config: Config) -> Iterator[str]:
             yield f"zone {name} never asks whether a certificate is revoked"
         if not any(listener.zone == name for listener in config.listener.values()):
             yield f"zone {name} has no listener; its peers cannot send to us"
+        for peer in zone.peer:
+            if peer.client_usage is ClientUsage.SERVER_AUTH_ALLOWED:
+                yield f"peer {name}/{peer.name} may show a certificate meant for servers when it connects to us"
 
 
 def _about(config: Config, name: str, organisation: Organisation) -> Iterator[str]:

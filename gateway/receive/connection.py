@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable
 from typing import Final, cast
 
 from gateway.edge.deadline import Deadline
-from gateway.edge.tls import HANDSHAKE_SECONDS, ServerTls
+from gateway.edge.tls import HANDSHAKE_SECONDS, ServerContext, ServerTls, server_tls
+from gateway.edge.tlsanyusage import AnyUsageTls
 from gateway.smtp.command import MAX_REFUSED
 from gateway.smtp.reply import Reply
 
@@ -44,7 +45,7 @@ class Connection(asyncio.Protocol):
         self._talk = talk
         self._seconds = seconds
         self._transport: asyncio.Transport | None = None
-        self._secure: ServerTls | None = None
+        self._secure: ServerTls | AnyUsageTls | None = None
         self._failure: ssl.SSLError | None = None
         self._input = bytearray()
         self._loop = asyncio.get_running_loop()
@@ -168,9 +169,9 @@ class Connection(asyncio.Protocol):
         else:
             self._write(reply.encode())
 
-    async def start_tls(self, context: ssl.SSLContext) -> None:
+    async def start_tls(self, context: ServerContext) -> None:
         """The handshake. Raises ``OSError`` (``ssl.SSLError``, ``TimeoutError``)."""
-        self._secure = ServerTls(context)
+        self._secure = server_tls(context)
         if self._input:
             self.data_received(self.take())
         until = self.after(HANDSHAKE_SECONDS)
@@ -204,7 +205,7 @@ class Connection(asyncio.Protocol):
         self._late = True
         self.wake()
 
-    def _decrypt(self, secure: ServerTls, data: bytes) -> bytes:
+    def _decrypt(self, secure: ServerTls | AnyUsageTls, data: bytes) -> bytes:
         try:
             return secure.receive(data)
         except ssl.SSLError as error:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Mapping
 
 from gateway.config.model import Config
 from gateway.edge.password import Passwords
-from gateway.edge.tls import explain_failure
+from gateway.edge.tls import ServerContext, explain_failure
+from gateway.events import PeerAllowed
 from gateway.outcome import Defer, Refuse
 from gateway.policy import Speaker, identify, users_at
 from gateway.receive import replies
 from gateway.receive.connection import Connection, Gone
+from gateway.receive.peers import Client
 from gateway.receive.refusals import Refusals
 from gateway.receive.transaction import World
 from gateway.smtp.reply import Reply
@@ -21,12 +22,13 @@ from gateway.smtp.sasl import MECHANISMS, Credentials
 class Correspondent:
     """The other end of a session on ``listener``; ``refusals`` are that session's."""
 
-    def __init__(self, world: World, listener: str, contexts: Mapping[str, ssl.SSLContext], refusals: Refusals) -> None:
+    def __init__(self, world: World, listener: str, contexts: Mapping[str, ServerContext], refusals: Refusals) -> None:
         self._world = world
         self._listener = listener
         self._contexts = contexts
         self._refusals = refusals
         self._user: str | None = None
+        self._allowed: Client | None = None
         self._identified: tuple[tuple[Config, str, str | None, str | None], Speaker | Refuse] | None = None
 
     def may_log_in(self, connection: Connection, config: Config) -> bool:
@@ -81,4 +83,13 @@ class Correspondent:
         place = config.listener.get(self._listener)
         if place is None or place.zone is None or not connection.chain:
             return None
-        return await self._world.peers.who(config, place.zone, connection.chain, self._world.now())
+        found = await self._world.peers.client(config, place.zone, connection.chain, self._world.now())
+        if not isinstance(found, Client):
+            return found
+        if found.allowed and found != self._allowed:
+            self._allowed = found
+            told = PeerAllowed(
+                listener=self._listener, address=connection.address, zone=place.zone, peer=found.name, detail=found.allowed
+            )
+            self._world.observer.see(told)
+        return found.name

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import ssl
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -16,7 +15,7 @@ import structlog
 
 from gateway.config.model import Config, TlsMode
 from gateway.edge.password import Passwords
-from gateway.edge.tls import server_contexts
+from gateway.edge.tls import ServerContext, server_contexts
 from gateway.events import PeerRejected
 from gateway.outcome import Reason
 from gateway.policy import within
@@ -59,7 +58,7 @@ class Receiver:
     def __init__(self, world: World, sockets: Mapping[str, socket.socket]) -> None:
         self._world = world
         self._sockets = sockets
-        self._contexts: dict[str, ssl.SSLContext] = server_contexts(world.config())
+        self._contexts: dict[str, ServerContext] = server_contexts(world.config())
         self._passwords = Passwords()
         self._draining = asyncio.Event()
         self._connections: set[Connection] = set()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 import traceback
 from collections.abc import Mapping
 from functools import partial
@@ -14,6 +13,7 @@ import structlog
 
 from gateway.config.model import Listener, TlsMode
 from gateway.edge.password import Passwords
+from gateway.edge.tls import ServerContext
 from gateway.mail.envelope import Role
 from gateway.outcome import Defer, GatewayError, Reason, Refuse
 from gateway.policy import Speaker, admit_sender
@@ -62,7 +62,7 @@ class Session:
         world: World,
         listener: str,
         place: Listener,
-        contexts: Mapping[str, ssl.SSLContext],
+        contexts: Mapping[str, ServerContext],
         passwords: Passwords,
         draining: asyncio.Event,
     ) -> None:

@@ -22,6 +22,7 @@ from gateway.mail.identifier import RANDOM_BYTES, MailId, make_mail_id
 from gateway.mail.priority import Priority, Runs, priority_of
 from gateway.outcome import Defer, Deliver, GatewayError, Reason, Refuse
 from gateway.policy import Admitted, Known, Speaker, admit, plan
+from gateway.receive.peers import Client
 from gateway.smtp.command import Hello, MailFrom
 
 MEGABYTE: Final = 1024 * 1024
@@ -59,8 +60,8 @@ class RecipientCheck(Protocol):
 class Peers(Protocol):
     """Knows a peer of a zone by its certificate."""
 
-    async def who(self, config: Config, zone: str, chain: Sequence[bytes], at: int, /) -> str | Refuse | Defer:
-        """The name of the peer that showed ``chain`` (DER, leaf first), or why it is none."""
+    async def client(self, config: Config, zone: str, chain: Sequence[bytes], at: int, /) -> Client | Refuse | Defer:
+        """The peer that has connected to us and showed ``chain`` (DER, leaf first), or why it is none."""
 
 
 @dataclass(frozen=True, slots=True)

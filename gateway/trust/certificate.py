@@ -75,6 +75,7 @@ class PublicKey:
 @dataclass(frozen=True, slots=True)
 class CertificateFacts:
     """The facts of one certificate. Times in microseconds UTC; ``ku`` and ``eku`` (OIDs) None where the extension is absent.
+    ``policies`` are the OIDs it was issued under.
 
     ``emails`` are the rfc822Names and SmtpUTF8Mailboxes, or the subject's emailAddress where there is neither (RFC 8550 3);
     names that are no plain address or no host name are left out. ``signature_hash`` is "" where the algorithm has none.
@@ -97,6 +98,7 @@ class CertificateFacts:
     signature_known: bool
     ku: frozenset[str] | None
     eku: frozenset[str] | None
+    policies: frozenset[str]
     is_ca: bool
     points: tuple[Point, ...]
     freshest: tuple[Point, ...]
@@ -181,7 +183,7 @@ def _facts_of(parsed: x509.Certificate, digest: bytes) -> CertificateFacts:
     extended = values.get(ExtensionOID.EXTENDED_KEY_USAGE)
     key_id = values.get(ExtensionOID.SUBJECT_KEY_IDENTIFIER)
     authority = values.get(ExtensionOID.AUTHORITY_KEY_IDENTIFIER)
-    names = values.get(ExtensionOID.SUBJECT_ALTERNATIVE_NAME)
+    names, policies = values.get(ExtensionOID.SUBJECT_ALTERNATIVE_NAME), values.get(ExtensionOID.CERTIFICATE_POLICIES)
     alternatives = list(names) if isinstance(names, x509.SubjectAlternativeName) else []
     if len(alternatives) > MAX_NAMES:
         raise CertificateError(f"more than {MAX_NAMES} names")
@@ -206,6 +208,9 @@ def _facts_of(parsed: x509.Certificate, digest: bytes) -> CertificateFacts:
         signature_known=known,
         ku=frozenset(name for name in _KEY_USAGES if getattr(usage, name)) if isinstance(usage, x509.KeyUsage) else None,
         eku=frozenset(oid.dotted_string for oid in extended) if isinstance(extended, x509.ExtendedKeyUsage) else None,
+        policies=frozenset(each.policy_identifier.dotted_string for each in policies)
+        if isinstance(policies, x509.CertificatePolicies)
+        else frozenset(),
         is_ca=isinstance(basic, x509.BasicConstraints) and basic.ca,
         points=points(places, issuer) if isinstance(places, x509.CRLDistributionPoints) else (),
         freshest=points(fresh, issuer) if isinstance(fresh, x509.FreshestCRL) else (),

@@ -10,7 +10,7 @@ from gateway.trust.anchors import Chain
 from gateway.trust.answer import Certificates
 from gateway.trust.certificate import CertificateError, CertificateFacts, facts
 from gateway.trust.constraints import forbidden
-from gateway.trust.judgement import Distrusted, Need, NeedKind, Needs, Purpose
+from gateway.trust.judgement import Distrusted, Need, NeedKind, Needs
 from gateway.trust.rfc5280 import invalid
 from gateway.trust.rules import Issuers, Rules
 from gateway.trust.sources import AtHand
@@ -134,7 +134,7 @@ def _check(path: tuple[bytes, ...], rules: Rules, at: int) -> Distrusted | None:
         unfit = unsuitable_authority(authority, purpose, at, signed=der != path[0]) or outside(authority, at)
         if unfit is not None:
             return unfit
-    return invalid(path, rules.policies, at) or (None if purpose is Purpose.GATEWAY_PEER else _constrained(path))
+    return invalid(path, rules.policies, at) or (None if purpose.of_gateways else _constrained(path))
 
 
 def _constrained(path: tuple[bytes, ...]) -> Distrusted | None:

@@ -14,8 +14,15 @@ class Purpose(StrEnum):
 
     SMIME_SIGNER = "smime-signer"
     SMIME_RECIPIENT = "smime-recipient"
-    GATEWAY_PEER = "gateway-peer"
+    GATEWAY_CLIENT = "gateway-client"
+    GATEWAY_SERVER = "gateway-server"
+    LIST_SIGNER = "list-signer"
     CRL_SIGNER = "crl-signer"
+
+    @property
+    def of_gateways(self) -> bool:
+        """Whether it is about a gateway, on one side of TLS, and not about a person or an organisation."""
+        return self in {Purpose.GATEWAY_CLIENT, Purpose.GATEWAY_SERVER}
 
 
 class Assurance(StrEnum):

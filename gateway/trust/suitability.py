@@ -18,8 +18,10 @@ _ANY: Final = "2.5.29.37.0"
 _EXTENDED: Final = {
     Purpose.SMIME_SIGNER: frozenset({_EMAIL_PROTECTION, _ANY}),  # RFC 8550 4.4.4
     Purpose.SMIME_RECIPIENT: frozenset({_EMAIL_PROTECTION, _ANY}),
-    # A gateway is server and client with one certificate; which side it plays, TLS itself has checked.
-    Purpose.GATEWAY_PEER: frozenset({_SERVER_AUTH, _CLIENT_AUTH, _ANY}),
+    Purpose.GATEWAY_CLIENT: frozenset({_CLIENT_AUTH, _ANY}),  # RFC 5280 4.2.1.12
+    Purpose.GATEWAY_SERVER: frozenset({_SERVER_AUTH, _ANY}),
+    # What signs the list of a zone is the S/MIME certificate of an organisation, or one that says nothing of what it is for.
+    Purpose.LIST_SIGNER: frozenset({_EMAIL_PROTECTION, _ANY}),
 }
 _SIGNING: Final = frozenset({"rsa", "ec", "ed25519", "ed448"})
 _AGREEING: Final = frozenset({"ec", "x25519", "x448"})
@@ -87,7 +89,7 @@ def _usages(key: PublicKey, purpose: Purpose) -> frozenset[str]:
         return frozenset()
     if purpose is Purpose.CRL_SIGNER:
         return frozenset({"crl_sign"})
-    if purpose is Purpose.SMIME_SIGNER:
+    if purpose in {Purpose.SMIME_SIGNER, Purpose.LIST_SIGNER}:
         return frozenset({"digital_signature", "content_commitment"})
     return frozenset({"digital_signature"})
 

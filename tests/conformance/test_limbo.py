@@ -35,7 +35,6 @@ DEVIATIONS: Final[dict[str, str]] = {
     "rfc5280::aki::leaf-missing-aki": _DUTY,
     "rfc5280::aki::intermediate-missing-aki": _DUTY,
     "rfc5280::aki::cross-signed-root-missing-aki": _ANCHOR,
-    "rfc5280::eku::ee-wrong-eku": "a gateway is client and server with one certificate; which side it plays, TLS has checked",
     "rfc5280::nc::permitted-dns-match-noncritical": _DUTY,
     "rfc5280::nc::not-allowed-in-ee-noncritical": "nothing is below it that it could constrain",
     "rfc5280::nc::not-allowed-in-ee-critical": "nothing is below it that it could constrain",
@@ -86,7 +85,8 @@ def verdict(case: dict[str, Any]) -> Judgement:
         return Distrusted(error.reason, error.detail)
     revocation = Revocation.HARD if crls else Revocation.UNSAFE_OFF
     at_hand = AtHand(tuple(map(der, case["untrusted_intermediates"])), crls)
-    rules = Rules(anchors, Purpose.GATEWAY_PEER, revocation, depth=depth)
+    purpose = Purpose.GATEWAY_CLIENT if case["validation_kind"] == "CLIENT" else Purpose.GATEWAY_SERVER
+    rules = Rules(anchors, purpose, revocation, depth=depth)
     return judge(der(case["peer_certificate"]), at_hand, microseconds(at), rules)
 
 

@@ -39,7 +39,7 @@ from gateway.mail.identifier import make_mail_id
 from gateway.outcome import Defer, Deliver, GatewayError, Reason, Refuse
 from gateway.receive.peers import ZonePeers
 from gateway.smtp.reply import Reply
-from gateway.trust.judgement import Distrusted, Trusted
+from gateway.trust.judgement import Distrusted, Purpose, Trusted
 from tests.doubles import MemoryBody
 from tests.hops import Hop, Script, aiosmtpd_hop, lines, scripted_hop, server_context
 from tests.pki import NOW, Ca, Issued
@@ -53,7 +53,7 @@ IMPATIENT = Deadlines(connect=5, handshake=5, reply=0.2, block=0.2, content=5, a
 class Believing:
     """Believes every chain that OpenSSL believed; which peer it is stays to be found."""
 
-    async def peer(self, zone: str, chain: Sequence[bytes], at: int, /) -> Trusted | Distrusted:  # noqa: ARG002
+    async def peer(self, zone: str, chain: Sequence[bytes], purpose: Purpose, at: int, /) -> Trusted | Distrusted:  # noqa: ARG002
         return Trusted(tuple(reversed(chain)))
 
 

@@ -19,7 +19,7 @@ from gateway.trust.along import NOTHING_ALONG, Along
 from gateway.trust.anchors import Anchors
 from gateway.trust.answer import Answer, Certificates, Failed, read_answer
 from gateway.trust.crl import Crl
-from gateway.trust.judgement import Assurance, Distrusted, Need, NeedKind, Revocation, Trusted
+from gateway.trust.judgement import Assurance, Distrusted, Need, NeedKind, Purpose, Revocation, Trusted
 from gateway.trust.moment import HOUR
 from gateway.trust.rules import Issuers, Policies
 from gateway.trust.smimea import Association, association
@@ -360,14 +360,14 @@ async def test_signer_without_certificate(world: World) -> None:
 async def test_peers(world: World) -> None:
     """A gateway of the zone by its chain, then by its name."""
     gateway = ROOT.gateway("gateway.laboratory.example")
-    assert isinstance(await world.evidence.peer("health", [gateway.der, ROOT.der], AT), Trusted)
+    assert isinstance(await world.evidence.peer("health", [gateway.der, ROOT.der], Purpose.GATEWAY_CLIENT, AT), Trusted)
     assert world.evidence.peer_name("health", gateway.der) == "laboratory"
     for chain, reason in (
         ([], Reason.PEER_UNKNOWN),
         ([OUTSIDE.gateway("gateway.laboratory.example").der], Reason.CHAIN),
         ([ROOT.signer("results@laboratory.example").der], Reason.EKU),
     ):
-        answer = await world.evidence.peer("health", chain, AT)
+        answer = await world.evidence.peer("health", chain, Purpose.GATEWAY_CLIENT, AT)
         assert isinstance(answer, Distrusted)
         assert answer.reason is reason
 
@@ -375,7 +375,8 @@ async def test_peers(world: World) -> None:
 async def test_zone_that_is_gone(world: World) -> None:
     """A zone that a new configuration no longer has believes nobody."""
     gateway = ROOT.gateway("gateway.laboratory.example")
-    for answer in (await world.evidence.peer("old", [gateway.der], AT), world.evidence.peer_name("old", gateway.der)):
+    judged = await world.evidence.peer("old", [gateway.der], Purpose.GATEWAY_CLIENT, AT)
+    for answer in (judged, world.evidence.peer_name("old", gateway.der)):
         assert isinstance(answer, Distrusted)
         assert answer.reason is Reason.PEER_UNKNOWN
     assert await world.reason("old") is Reason.NO_CERTIFICATE
@@ -438,7 +439,8 @@ async def test_policies_of_people(world: World) -> None:
     assert await world.reason() is Reason.CHAIN
     world.first.certificates.append(ROOT.reader(str(RESULTS), policy="1.2.250.1.213.1").der)
     assert isinstance(await world.recipient(), Usable)
-    assert isinstance(await world.evidence.peer("health", [ROOT.gateway("gateway.laboratory.example").der], AT), Trusted)
+    gateway = ROOT.gateway("gateway.laboratory.example")
+    assert isinstance(await world.evidence.peer("health", [gateway.der], Purpose.GATEWAY_SERVER, AT), Trusted)
 
 
 async def test_missing_issuer(world: World) -> None:

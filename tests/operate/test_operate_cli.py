@@ -39,6 +39,17 @@ def test_a_right_configuration_ends_with_0(run: Run) -> None:
     assert "zone health never asks" in done.stdout
 
 
+def test_a_peer_that_may_show_a_servers_certificate_is_told(run: Run, site: Path) -> None:
+    """It is no mistake, and somebody should know of it; by default there is none."""
+    assert "meant for servers" not in run("check").stdout
+    zone = site / "zones" / "health.toml"
+    zone.write_text(zone.read_text() + 'client_usage = "server-auth-allowed"\n')
+    done = run("check")
+    assert done.exit_code == 0
+    assert "note: peer health/" in done.stdout
+    assert "meant for servers when it connects to us" in done.stdout
+
+
 def test_the_configuration_may_be_named_after_the_command_too(site: Path) -> None:
     done = CliRunner().invoke(main, ["check", "--config", str(site / "gateway.toml"), "--json"])
     assert done.exit_code == 0

@@ -16,6 +16,7 @@ from gateway.config.model import Config
 from gateway.events import Event
 from gateway.mail.address import Address
 from gateway.outcome import Defer, Deliver, Reason, Refuse
+from gateway.receive.peers import Client as KnownPeer
 from gateway.receive.receiver import Receiver, bind
 from gateway.receive.transaction import World
 from tests.doubles import Events, MemorySpool
@@ -46,11 +47,16 @@ class NamedPeers:
 
     names: dict[str, str]
     answer: Refuse | Defer | None = None
+    allowed: str = ""
 
-    async def who(self, _config: Config, _zone: str, chain: Sequence[bytes], _at: int, /) -> str | Refuse | Defer:
+    async def client(self, _config: Config, _zone: str, chain: Sequence[bytes], _at: int, /) -> KnownPeer | Refuse | Defer:
         leaf = x509.load_der_x509_certificate(chain[0])
         shown = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.DNSName)
-        return self.answer or self.names.get(shown[0]) or Refuse(Reason.PEER_UNKNOWN, f"{shown[0]} in no list")
+        if self.answer is not None:
+            return self.answer
+        if shown[0] not in self.names:
+            return Refuse(Reason.PEER_UNKNOWN, f"{shown[0]} in no list")
+        return KnownPeer(self.names[shown[0]], self.allowed)
 
 
 class Pki:
@@ -64,8 +70,8 @@ class Pki:
         self.outsider = self.issuing.gateway("gateway.outsider.example")
 
 
-def configuration(folder: Path, limits: dict[str, Any] | None = None) -> Config:
-    """A hospital and a clinic behind one gateway, a laboratory in the zone."""
+def configuration(folder: Path, limits: dict[str, Any] | None = None, peer: dict[str, Any] | None = None) -> Config:
+    """A hospital and a clinic behind one gateway, a laboratory in the zone, of which ``peer`` says more."""
     tree = {
         "hostname": "gateway.hospital.example",
         "state": folder,
@@ -108,6 +114,7 @@ def configuration(folder: Path, limits: dict[str, Any] | None = None) -> Config:
                         "host": "127.0.0.1",
                         "names": ["gateway.laboratory.example"],
                     }
+                    | (peer or {})
                 ],
             }
         },
@@ -206,13 +213,15 @@ class Client:
 
 
 @contextlib.asynccontextmanager
-async def house(folder: Path, pki: Pki, limits: dict[str, Any] | None = None) -> AsyncIterator[House]:
+async def house(
+    folder: Path, pki: Pki, limits: dict[str, Any] | None = None, peer: dict[str, Any] | None = None
+) -> AsyncIterator[House]:
     """A receiver that runs until the test has ended."""
     pki.own.write(folder, "own")
     (folder / "anchors.pem").write_bytes(pki.root.pem)
     spool, events, mailboxes, peers = MemorySpool(), Events(), Mailboxes(), NamedPeers({"gateway.laboratory.example": "laboratory"})
     numbers = iter(range(2**40))
-    config = configuration(folder, limits)
+    config = configuration(folder, limits, peer)
     sockets = {name: bind("127.0.0.1", 0) for name in LISTENERS}
     built: House | None = None
     world = World(

@@ -1,16 +1,32 @@
-"""TLS and the peers of a zone: who they are is known from their certificate alone."""
+"""TLS and the peers of a zone: who they are is known from their certificate alone.
+
+Each test twice: where a certificate must be a client's, and where the peer may show a server's, which another library then handles.
+"""
 
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 
-from gateway.events import MailAccepted, MailRefused, PeerRejected
-from gateway.outcome import Defer, GatewayError, Reason
+from gateway.config.words import ClientUsage
+from gateway.events import MailAccepted, MailRefused, PeerAllowed, PeerRejected
+from gateway.outcome import Defer, GatewayError, Reason, Refuse
 from tests.pki import NOW, Ca, Issued
-from tests.receive.gatehouse import House, Pki
+from tests.receive.gatehouse import House, Pki, house
+
+
+@pytest.fixture(params=ClientUsage)
+async def gatehouse(request: pytest.FixtureRequest, tmp_path: Path, pki: Pki) -> AsyncIterator[House]:
+    async with house(tmp_path, pki, peer={"client_usage": request.param}) as built:
+        yield built
+
+
+def lenient(gatehouse: House) -> bool:
+    """Whether the peer may show a server's certificate."""
+    return gatehouse.config.zone["lab"].peer[0].client_usage is ClientUsage.SERVER_AUTH_ALLOWED
 
 
 async def accepted(house: House, listener: str = "zone") -> None:
@@ -89,10 +105,6 @@ def expired(pki: Pki) -> Issued:
     return pki.issuing.gateway("gateway.laboratory.example", not_after=NOW)
 
 
-def for_mail_alone(pki: Pki) -> Issued:
-    return pki.issuing.gateway("gateway.laboratory.example", eku=["email"])
-
-
 def nothing(pki: Pki) -> None:
     return None
 
@@ -103,7 +115,6 @@ def nothing(pki: Pki) -> None:
     [
         (foreign, Reason.CHAIN, "UNKNOWN_CA"),
         (expired, Reason.EXPIRED, "CERTIFICATE_EXPIRED"),
-        (for_mail_alone, Reason.EKU, "UNSUPPORTED_CERTIFICATE"),
         (nothing, Reason.PEER_UNKNOWN, "CERTIFICATE_REQUIRED"),
     ],
 )
@@ -117,6 +128,40 @@ async def test_a_fault_of_the_chain_is_a_tls_alert(
     (event,) = gatehouse.seen(PeerRejected)
     assert (event.reason, event.address) == (reason, "127.0.0.1")
     assert event.detail
+
+
+@pytest.mark.parametrize("usage", ["server", "email"])
+async def test_a_certificate_that_is_no_clients(gatehouse: House, usage: str) -> None:
+    """An alert; where the peer may show a server's, who it is and whether this one is, is asked in the session."""
+    shown = gatehouse.client_tls(gatehouse.pki.issuing.gateway("gateway.laboratory.example", eku=[usage]))
+    if not lenient(gatehouse):
+        assert "UNSUPPORTED_CERTIFICATE" in await asyncio.to_thread(alert_of, gatehouse.ports["zone"], shown, False)
+        assert [event.reason for event in gatehouse.seen(PeerRejected)] == [Reason.EKU]
+        return
+    gatehouse.peers.answer = Refuse(Reason.EKU, "meant for something else") if usage == "email" else None
+    gatehouse.peers.allowed = "meant for servers"
+    async with gatehouse.client("zone", tls=shown) as client:
+        replies = [await client.mail("results@laboratory.example", "cardiology@hospital.example") for _ in range(2)]
+    if usage == "email":
+        assert not any(reply.startswith("250 ") for reply in replies)
+        assert [event.reason for event in gatehouse.seen(PeerRejected)] == [Reason.EKU]
+        assert not gatehouse.seen(PeerAllowed)
+        return
+    assert replies[0].startswith("250 ")
+    (event,) = gatehouse.seen(PeerAllowed)
+    assert (event.listener, event.address, event.zone, event.peer) == ("zone", "127.0.0.1", "lab", "laboratory")
+    assert event.detail == "meant for servers"
+
+
+async def test_an_authority_that_is_no_clients(gatehouse: House) -> None:
+    """Public authorities are limited to servers themselves: that is passed over too, and judged above."""
+    servers = gatehouse.pki.root.intermediate("CN=Servers,O=Zone,C=FR", eku=["server"])
+    shown = gatehouse.client_tls(servers.gateway("gateway.laboratory.example", eku=None))
+    if not lenient(gatehouse):
+        assert "UNSUPPORTED_CERTIFICATE" in await asyncio.to_thread(alert_of, gatehouse.ports["zone"], shown, False)
+        return
+    async with gatehouse.client("zone", tls=shown) as client:
+        assert (await client.mail("results@laboratory.example", "cardiology@hospital.example")).startswith("250 ")
 
 
 def alert_of(port: int, context: ssl.SSLContext, starttls: bool) -> str:
@@ -162,6 +207,33 @@ async def test_no_session_is_resumed_on_a_zone_listener(gatehouse: House) -> Non
         session = client.writer.get_extra_info("ssl_object").session
         assert not session.has_ticket
         await client.ask("QUIT")
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_session_that_is_offered_again(gatehouse: House, version: ssl.TLSVersion) -> None:
+    """By identifier (RFC 5246 F.1.4) or by ticket (RFC 8446 2.2): whoever it is taken up with, is judged anew, and by name."""
+    context = gatehouse.client_tls(gatehouse.pki.laboratory)
+    context.minimum_version = context.maximum_version = version
+    assert await asyncio.to_thread(said_twice, gatehouse.ports["zone"], context) == [b"250", b"250"]
+    gatehouse.peers.answer = Refuse(Reason.REVOKED, "since a minute ago")
+    assert await asyncio.to_thread(said_twice, gatehouse.ports["zone"], context) == [b"550", b"550"]
+
+
+def said_twice(port: int, context: ssl.SSLContext) -> list[bytes]:
+    """What a peer is told at MAIL, on a first connection and on one that offers the session of the first again."""
+    session, said = None, []
+    for _ in range(2):
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
+            context.wrap_socket(plain, server_hostname="gateway.hospital.example", session=session) as secured,
+        ):
+            assert secured.read().startswith(b"220 ")
+            for command in (b"HELO gateway.laboratory.example\r\n", b"MAIL FROM:<results@laboratory.example>\r\n"):
+                secured.sendall(command)
+                answer = secured.read()
+            said.append(answer[:3])
+            session = secured.session
+    return said
 
 
 async def test_reload_changes_anchors_and_peers_and_drops_no_connection(gatehouse: House) -> None:

@@ -90,7 +90,7 @@ def test_a_name_inside_is_believed(authority: Ca, names: dict[str, Any]) -> None
 
 def test_who_is_met_by_his_dns_name_needs_no_mailbox() -> None:
     """A peer is compared by DNS name or subject; its addresses bind nothing."""
-    assert isinstance(judged(HOSPITAL.gateway("gateway.laboratory.example"), Purpose.GATEWAY_PEER), Trusted)
+    assert isinstance(judged(HOSPITAL.gateway("gateway.laboratory.example"), Purpose.GATEWAY_SERVER), Trusted)
 
 
 def test_an_anchor_is_constrained_too() -> None:
