@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -10,7 +11,6 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
@@ -19,6 +19,7 @@ from gateway.outcome import GatewayError, Reason
 from gateway.trust.certificate import facts
 from gateway.trust.moment import SECOND, TOLERANCE, microseconds
 from gateway.trust.name import normal_name
+from gateway.trust.ocspdetail import DIGESTS, Signature, signature_of, with_critical_extensions
 from gateway.trust.strength import strong_hash
 
 MAX_OCSP: Final = 256 * 1024
@@ -28,12 +29,6 @@ WITHOUT_NEXT: Final = 24 * 3600 * SECOND
 """For how long an answer that names no nextUpdate is current, in microseconds: RFC 6960 4.2.2.1 says newer ones always exist."""
 
 _OCSP_SIGNING: Final = "1.3.6.1.5.5.7.3.9"
-_HASHES: Final[dict[str, hashes.HashAlgorithm]] = {
-    "sha1": hashes.SHA1(),  # noqa: S303 - it names a certificate and protects nothing (RFC 5019 2.1.1 wants it)
-    "sha256": hashes.SHA256(),
-    "sha384": hashes.SHA384(),
-    "sha512": hashes.SHA512(),
-}
 
 CertId = tuple[str, bytes, bytes, int]
 """The hash's name, the hash of the issuer's name, of its key, and the serial number (RFC 6960 4.1.1)."""
@@ -71,7 +66,7 @@ class Single:
 class OcspAnswer:
     """One OCSPResponse. ``this_update`` is the latest and ``next_update`` the earliest of those in it, microseconds UTC."""
 
-    __slots__ = ("_delegates", "_digest", "_makers", "_parsed", "_singles", "next_update", "sha256", "this_update")
+    __slots__ = ("_delegates", "_makers", "_parsed", "_signature", "_singles", "next_update", "sha256", "this_update")
 
     def __init__(self, der: bytes) -> None:
         """Parses ``der``. Raises :class:`OcspError` for what is none, and for one that refuses to answer."""
@@ -80,8 +75,8 @@ class OcspAnswer:
         try:
             parsed = ocsp.load_der_ocsp_response(der)
             _refuse(parsed)
-            self._digest = parsed.signature_hash_algorithm
-            self._singles = _singles(parsed)
+            self._signature = signature_of(der, parsed)
+            self._singles = _singles(parsed, with_critical_extensions(der, parsed))
             self._delegates = tuple(each.public_bytes(Encoding.DER) for each in parsed.certificates[:MAX_DELEGATES])
         except OcspError:
             raise
@@ -126,7 +121,8 @@ class OcspAnswer:
 
     def strong(self, at: int) -> bool:
         """Whether its signature may prove something at ``at``."""
-        return strong_hash("" if self._digest is None else self._digest.name, at)
+        digest = self._signature.digest
+        return strong_hash("" if digest is None else digest.name, at)
 
     def _find(self, issuer: bytes) -> bytes | None:
         for candidate in (issuer, *self._delegates):
@@ -151,7 +147,7 @@ class OcspAnswer:
     def _made_by(self, candidate: bytes) -> bool:
         key = x509.load_der_x509_certificate(candidate).public_key()
         parsed = self._parsed
-        return _signed(key, parsed.signature, parsed.tbs_response_bytes, self._digest, padding.PKCS1v15())
+        return _signed(key, parsed.signature, parsed.tbs_response_bytes, self._signature)
 
 
 def request(certificate: bytes, issuer: bytes) -> bytes:
@@ -172,18 +168,16 @@ def _appointed(candidate: bytes, issuer: bytes) -> bool:
         authority.public_key(),
         certificate.signature,
         certificate.tbs_certificate_bytes,
-        certificate.signature_hash_algorithm,
-        scheme if isinstance(scheme, padding.PSS) else padding.PKCS1v15(),
+        Signature(certificate.signature_hash_algorithm, scheme if isinstance(scheme, padding.PSS) else padding.PKCS1v15()),
     )
 
 
-def _signed(
-    key: object, signature: bytes, content: bytes, digest: hashes.HashAlgorithm | None, scheme: padding.PSS | padding.PKCS1v15
-) -> bool:
-    """Whether ``signature`` over ``content`` is one of ``key``; ``scheme`` is for RSA. How strong it is, is asked elsewhere."""
+def _signed(key: object, signature: bytes, content: bytes, made: Signature) -> bool:
+    """Whether ``signature`` over ``content``, made like this, is one of ``key``. How strong it is, is asked elsewhere."""
+    digest = made.digest
     try:
         if isinstance(key, rsa.RSAPublicKey) and digest is not None:
-            key.verify(signature, content, scheme, digest)
+            key.verify(signature, content, made.scheme, digest)
         elif isinstance(key, ec.EllipticCurvePublicKey) and digest is not None:
             key.verify(signature, content, ec.ECDSA(digest))
         elif isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
@@ -198,7 +192,7 @@ def _signed(
 @lru_cache(maxsize=4096)
 def _request(certificate: bytes, issuer: bytes, hash_name: str) -> ocsp.OCSPRequest:
     builder = ocsp.OCSPRequestBuilder().add_certificate(
-        x509.load_der_x509_certificate(certificate), x509.load_der_x509_certificate(issuer), _HASHES[hash_name]
+        x509.load_der_x509_certificate(certificate), x509.load_der_x509_certificate(issuer), DIGESTS[hash_name]
     )
     return builder.build()
 
@@ -208,12 +202,12 @@ def _cert_id(certificate: bytes, issuer: bytes, hash_name: str) -> CertId:
     return hash_name, asked.issuer_name_hash, asked.issuer_key_hash, asked.serial_number
 
 
-def _singles(parsed: ocsp.OCSPResponse) -> dict[CertId, Single]:
+def _singles(parsed: ocsp.OCSPResponse, not_understood: Collection[int]) -> dict[CertId, Single]:
     singles: dict[CertId, Single] = {}
-    for each in parsed.responses:
+    for place, each in enumerate(parsed.responses):
         if len(singles) == MAX_RESPONSES:
             raise OcspError(f"more than {MAX_RESPONSES} responses")
-        if each.hash_algorithm.name not in _HASHES:
+        if place in not_understood or each.hash_algorithm.name not in DIGESTS:
             continue
         key = (each.hash_algorithm.name, each.issuer_name_hash, each.issuer_key_hash, each.serial_number)
         singles[key] = _single(each)
