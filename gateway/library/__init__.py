@@ -12,11 +12,13 @@ from gateway.library.message import Opened, open_message, open_message_async, pr
 from gateway.mail.confidentiality import HeaderProtection, Headers
 from gateway.mail.verdict import Judged, LayerVerdict, SignerVerdict, Verdict
 from gateway.smime.message import SignedForm
+from gateway.trust.along import Along
 from gateway.trust.crl import Crl
 from gateway.trust.given import GivenTrust
 from gateway.trust.judgement import Distrusted, Purpose, Revocation, Trusted
 
 __all__ = [
+    "Along",
     "AsyncPrivateKey",
     "Crl",
     "Distrusted",

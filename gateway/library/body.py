@@ -33,8 +33,10 @@ HOSTNAME: Final = "localhost"
 class Trust(Protocol):
     """Says whom to believe. :class:`gateway.trust.given.GivenTrust` does by certificates of authorities and their CRLs."""
 
-    def judge(self, certificate: bytes, others: Sequence[bytes], purpose: Purpose, at: int, /) -> Trusted | Distrusted:
-        """Whether ``certificate`` is to be believed at ``at`` (microseconds UTC). ``others`` came with it: found, not believed."""
+    def judge(self, certificate: bytes, along: Along, purpose: Purpose, at: int, /) -> Trusted | Distrusted:
+        """Whether ``certificate`` is to be believed at ``at`` (microseconds UTC). What is ``along`` came with it: found, not
+        believed.
+        """
 
 
 async def open_body(
@@ -53,7 +55,7 @@ async def open_body(
     """
 
     async def judge(certificate: bytes, along: Along, moment: int, /) -> Signed:
-        judgement = trust.judge(certificate, along.certificates, Purpose.SMIME_SIGNER, moment)
+        judgement = trust.judge(certificate, along, Purpose.SMIME_SIGNER, moment)
         return Signed(judgement, Assurance.PUBLIC_CA if isinstance(judgement, Trusted) else None)
 
     return await flow_open(

@@ -12,6 +12,7 @@ from gateway.operate.given import GivenKey
 from gateway.outcome import GatewayError, Reason
 from gateway.smime.certificate import encryption_key
 from gateway.smime.mechanisms import mechanisms_of
+from gateway.trust.along import Along
 from gateway.trust.certificate import binds, facts
 from gateway.trust.given import GivenTrust
 from gateway.trust.judgement import Distrusted, Purpose
@@ -83,7 +84,7 @@ def _unusable(
             return Doubt(leaf.subject, error.reason, f"{leaf.subject}: {error.detail}")
         if trust is None:
             return None
-        judged = trust.judge(certificate, above, purpose, at)
+        judged = trust.judge(certificate, Along(tuple(above)), purpose, at)
         answer = judged if isinstance(judged, Distrusted) else None
     return None if answer is None else Doubt(leaf.subject, answer.reason, answer.detail)
 

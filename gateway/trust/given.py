@@ -1,11 +1,12 @@
-"""Whom to believe by what somebody has at hand: certificates of authorities, and their CRLs."""
+"""Whom to believe by what somebody has at hand: certificates of authorities, their CRLs, and what came along with a signature."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gateway.outcome import Reason
+from gateway.trust.along import Along, stapled
 from gateway.trust.anchors import Anchors
 from gateway.trust.answer import Failed
 from gateway.trust.crl import Crl
@@ -17,7 +18,9 @@ from gateway.trust.sources import AtHand
 
 @dataclass(frozen=True, slots=True)
 class GivenTrust:
-    """Whom to believe: those below the anchors that were given, as far as the CRLs that were given tell. Nothing is fetched."""
+    """Whom to believe: those below the anchors that were given, as far as the CRLs tell that were given, and where those are
+    silent what came along. Nothing is fetched.
+    """
 
     anchors: Anchors
     crls: tuple[Crl, ...]
@@ -31,9 +34,9 @@ class GivenTrust:
         """
         return cls(Anchors(anchors), tuple(crls), revocation)
 
-    def judge(self, certificate: bytes, others: Sequence[bytes], purpose: Purpose, at: int) -> Trusted | Distrusted:
-        """Whether ``certificate`` (DER) is to be believed at ``at`` (microseconds UTC)."""
-        at_hand = AtHand(tuple(others), self.crls, known=_not_given)
+    def judge(self, certificate: bytes, along: Along, purpose: Purpose, at: int) -> Trusted | Distrusted:
+        """Whether ``certificate`` (DER) is to be believed at ``at`` (microseconds UTC): as the gateway does, by this evidence."""
+        at_hand = AtHand(along.certificates, self.crls, stapled(along.revocations), _not_given, along.signed_at)
         answer = judge(certificate, at_hand, at, Rules(self.anchors, purpose, self.revocation))
         if isinstance(answer, Needs):
             return Distrusted(Reason.REVOCATION_UNKNOWN, "not decided by what was given")

@@ -31,6 +31,7 @@ from gateway.smime.certificate import identified
 from gateway.smime.cms import Enveloped, SignedData
 from gateway.smime.known import Strength
 from gateway.smime.verify import Signature, check, needed
+from gateway.trust.along import Along
 from gateway.trust.judgement import Distrusted, Purpose, Trusted
 from tests.conformance.material import MATERIAL, believing, needs, opened, read, shown
 from tests.smime.openssl import openssl
@@ -92,21 +93,21 @@ def test_certificates_are_believed_for_what_they_are_for(section: str) -> None:
     """By their own authority, and by the other one through the certificate that it gave the first; by nobody else."""
     authority, purpose = CERTIFICATES[section]
     other = next(name for name in ROOTS if name != authority)
-    own = believing(file(ROOTS[authority])).judge(certificate(section), (), purpose, AT)
+    own = believing(file(ROOTS[authority])).judge(certificate(section), Along(), purpose, AT)
     assert isinstance(own, Trusted)
     assert own.path[0] == certificate(ROOTS[authority])
-    across = believing(file(ROOTS[other])).judge(certificate(section), (certificate(CROSS[authority]),), purpose, AT)
+    across = believing(file(ROOTS[other])).judge(certificate(section), Along((certificate(CROSS[authority]),)), purpose, AT)
     assert isinstance(across, Trusted)
     assert across.path == (certificate(ROOTS[other]), certificate(CROSS[authority]), certificate(section))
     for trust, others in ((believing(file(ROOTS[other])), ()), (believing(), (certificate(ROOTS[authority]),))):
-        assert isinstance(trust.judge(certificate(section), others, purpose, AT), Distrusted)
+        assert isinstance(trust.judge(certificate(section), Along(others), purpose, AT), Distrusted)
 
 
 @pytest.mark.parametrize("section", CERTIFICATES)
 def test_and_for_nothing_else(section: str) -> None:
     authority, purpose = CERTIFICATES[section]
     wrong = Purpose.SMIME_RECIPIENT if purpose is Purpose.SMIME_SIGNER else Purpose.SMIME_SIGNER
-    assert isinstance(believing(file(ROOTS[authority])).judge(certificate(section), (), wrong, AT), Distrusted)
+    assert isinstance(believing(file(ROOTS[authority])).judge(certificate(section), Along(), wrong, AT), Distrusted)
 
 
 @pytest.mark.parametrize("section", BUNDLES)
