@@ -40,11 +40,11 @@ def crl_url(text: str) -> str:
     try:
         parts = urlsplit(text)
         host(parts.hostname or "")
-        allowed = parts.scheme in ("http", "https", "ldap") and "@" not in parts.netloc and (parts.port or 1) > 0
+        allowed = parts.scheme in ("http", "https", "ldap", "ldaps") and "@" not in parts.netloc and (parts.port or 1) > 0
     except ValueError:
         allowed = False
     if not allowed:
-        raise ValueError("http://, https:// or ldap:// with a host, and without a password")
+        raise ValueError("http://, https://, ldap:// or ldaps:// with a host, and without a password")
     return text
 
 

@@ -85,7 +85,7 @@ class Fetcher:
         return answer
 
     async def _by(self, need: Need, scheme: str) -> tuple[bytes, ...]:
-        if scheme == "ldap":
+        if scheme in {"ldap", "ldaps"}:
             return await self._ldap.ask(need.url, need.kind)
         return (await self._http.ask(need.url, need.request),)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import ssl
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -25,7 +24,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from ldap3.core.exceptions import LDAPException
 
 from gateway.edge.breaker import Breaker
-from gateway.edge.ldapquestion import Connection, Question, bind, end, plain_socket
+from gateway.edge.ldapquestion import Connection, Question, bind, end
+from gateway.edge.ldaptls import LdapTls
 from gateway.edge.tlsclient import route_context
 from gateway.mail.address import Address
 from gateway.trust.certificate import MAX_CERTIFICATE, ORGANISATION_NAMES
@@ -86,7 +86,7 @@ class Ldap:
             use_ssl=parts.scheme == "ldaps",
             get_info=ldap3.NONE,
             connect_timeout=settings.deadline_seconds,
-            tls=_Tls(route_context(settings.anchors, None)) if over_tls else None,
+            tls=LdapTls(route_context(settings.anchors, None), parts.hostname) if over_tls else None,
         )
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix=f"ldap-{name}")
         self._idle: deque[Connection] = deque()
@@ -199,17 +199,6 @@ class Ldap:
         if outcome not in {"success", "sizeLimitExceeded", "noSuchObject"}:
             raise LDAPException(f"search refused: {outcome}")
         return [item for item in connection.response or () if item.get("type") == "searchResEntry"][:MAX_ENTRIES]
-
-
-class _Tls(ldap3.Tls):  # type: ignore[misc] # ldap3 has no types
-    """Checks the chain and the host name with OpenSSL; ldap3's own check is a copy of one that Python gave up."""
-
-    def __init__(self, context: ssl.SSLContext) -> None:
-        super().__init__(validate=ssl.CERT_REQUIRED)
-        self._context = context
-
-    def wrap_socket(self, connection: Connection, do_handshake: bool = False) -> None:  # noqa: ARG002 - as ldap3 calls it
-        connection.socket = self._context.wrap_socket(plain_socket(connection), server_hostname=connection.server.host)
 
 
 def escape(text: str) -> str:

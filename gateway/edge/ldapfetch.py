@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import ssl
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import Any, Final
 
 import ldap3
@@ -14,6 +16,7 @@ from ldap3.core.exceptions import LDAPException, LDAPSocketOpenError
 
 from gateway.edge.fetcherror import Bounds, Fault, FetchError, told
 from gateway.edge.ldapquestion import Connection, Question, bind, end
+from gateway.edge.ldaptls import LdapTls
 from gateway.edge.ldapurl import LdapUrl, read_ldap_url
 from gateway.edge.reachable import Names, Unreachable
 from gateway.trust.judgement import NeedKind
@@ -24,7 +27,9 @@ MAX_TRIED: Final = 4
 
 
 class LdapFetch:
-    """ldap3 blocks, so it runs in threads of its own. The server is connected to at the address that was checked."""
+    """ldap3 blocks, so it runs in threads of its own. The server is connected to at the address that was checked; under ``ldaps``
+    its certificate leads to the system's list of authorities, and names the host of the URL.
+    """
 
     def __init__(self, bounds: Bounds, names: Names) -> None:
         self._bounds = bounds
@@ -58,7 +63,8 @@ class LdapFetch:
         return self._ask_at(addresses[-1], wanted, self._bounds.seconds, question)
 
     def _ask_at(self, address: str, wanted: LdapUrl, patience: float, question: Question) -> tuple[bytes, ...]:
-        server = ldap3.Server(address, port=wanted.port, get_info=ldap3.NONE, connect_timeout=patience)
+        tls = LdapTls(self._context, wanted.host) if wanted.tls else None
+        server = ldap3.Server(address, wanted.port, wanted.tls, get_info=ldap3.NONE, connect_timeout=patience, tls=tls)
         connection = ldap3.Connection(
             server,
             read_only=True,
@@ -75,6 +81,10 @@ class LdapFetch:
             return self._read(connection, wanted)
         finally:
             end(connection)
+
+    @cached_property
+    def _context(self) -> ssl.SSLContext:
+        return ssl.create_default_context()
 
     def _read(self, connection: Connection, wanted: LdapUrl) -> tuple[bytes, ...]:
         connection.search(
@@ -99,6 +109,8 @@ def _fault(error: Exception, question: Question, bounds: Bounds) -> tuple[Fault,
         return Fault.TOO_LARGE, f"larger than {bounds.bytes} bytes"
     if isinstance(error, Unreachable):
         return Fault.FORBIDDEN, str(error)
+    if isinstance(error, ssl.SSLError):  # ldap3's error of a handshake is OpenSSL's besides
+        return Fault.TLS, told(error)
     # ldap3's own are errors of the socket besides; what is one of those alone comes of resolving the name.
     unreachable = isinstance(error, LDAPSocketOpenError) or (isinstance(error, OSError) and not isinstance(error, LDAPException))
     return Fault.UNREACHABLE if unreachable else Fault.BROKEN, told(error)

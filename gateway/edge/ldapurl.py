@@ -18,12 +18,15 @@ _ATTRIBUTES: Final[dict[NeedKind, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class LdapUrl:
-    """``host`` is a name or a number without brackets; ``attributes`` end in ``;binary`` (RFC 4522)."""
+    """``host`` is a name or a number without brackets; ``attributes`` end in ``;binary`` (RFC 4522); ``tls``: under TLS from the
+    first byte.
+    """
 
     host: str
     port: int
     entry: str
     attributes: tuple[str, ...]
+    tls: bool = False
 
 
 def read_ldap_url(url: str, kind: NeedKind) -> LdapUrl:
@@ -33,7 +36,8 @@ def read_ldap_url(url: str, kind: NeedKind) -> LdapUrl:
     """
     try:
         parts = urlsplit(url)
-        port = parts.port or 389
+        tls = parts.scheme == "ldaps"
+        port = parts.port or (636 if tls else 389)
         entry = unquote(parts.path.removeprefix("/"), errors="strict")
         names, scope, _, extensions = [*unquote(parts.query, errors="strict").split("?"), "", "", "", ""][:4]
     except ValueError:
@@ -44,7 +48,7 @@ def read_ldap_url(url: str, kind: NeedKind) -> LdapUrl:
         raise FetchError(Fault.FORBIDDEN, "URL with credentials")
     if scope.lower() not in ("", "base") or "!" in extensions or not entry:
         raise FetchError(Fault.FORBIDDEN, "an LDAP URL for more than one entry, or with extensions")
-    return LdapUrl(parts.hostname, port, entry, _attributes(names, kind))
+    return LdapUrl(parts.hostname, port, entry, _attributes(names, kind), tls)
 
 
 def _attributes(names: str, kind: NeedKind) -> tuple[str, ...]:

@@ -22,7 +22,8 @@ ALL_REASONS: Final[Reasons] = (1 << len(_REASONS)) - 1
 PlaceName = tuple[str, object]
 """A GeneralName made comparable: its kind, and a directory name prepared, or the value as it stands."""
 
-_SCHEMES: Final = ("http://", "https://", "ldap://")
+_SCHEMES: Final = ("http://", "https://", "ldap://", "ldaps://")
+_NO_HOST: Final = ("ldap:///", "ldaps:///")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,5 +89,5 @@ def _urls(names: Iterable[x509.GeneralName]) -> Iterator[str]:
     for name in names:
         if isinstance(name, x509.UniformResourceIdentifier):
             url = name.value
-            if url.lower().startswith(_SCHEMES) and not url.lower().startswith("ldap:///"):
+            if url.lower().startswith(_SCHEMES) and not url.lower().startswith(_NO_HOST):
                 yield url

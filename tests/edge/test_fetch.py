@@ -418,7 +418,13 @@ async def test_slow_server_delays_its_own_alone(publisher: Publisher, fetcher: F
             NeedKind.CERTIFICATE,
             LdapUrl("ldap.example", 389, "cn=CA", ("cACertificate;binary",)),
         ),
+        (
+            "ldaps://ldap.example/cn=CA?deltaRevocationList;binary",
+            NeedKind.CRL,
+            LdapUrl("ldap.example", 636, "cn=CA", ("deltaRevocationList;binary",), tls=True),
+        ),
         ("ldap:///cn=CA?certificateRevocationList?base", NeedKind.CRL, None),
+        ("ldaps:///cn=CA?certificateRevocationList?base", NeedKind.CRL, None),
         ("ldap://user:secret@ldap.example/cn=CA", NeedKind.CRL, None),
         ("ldap://ldap.example/cn=CA?userPassword", NeedKind.CRL, None),
         ("ldap://ldap.example/cn=CA?certificateRevocationList?sub", NeedKind.CRL, None),

@@ -122,6 +122,42 @@ async def test_ldap(behave: Behaviour, door: Door, fault: Fault) -> None:
     assert seconds < DEADLINE + 0.7
 
 
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("refused", Fault.UNREACHABLE),
+        ("no-tcp", Fault.LATE),
+        ("before-handshake", Fault.LATE),
+        ("no-tls", Fault.TLS),
+        ("of-nobody-we-know", Fault.TLS),
+        ("of-another-host", Fault.TLS),
+        ("behind-handshake", Fault.LATE),
+        ("truncated", Fault.BROKEN),
+        ("huge", Fault.TOO_LARGE),
+    ],
+)
+async def test_ldaps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, fault: Fault) -> None:
+    """Before an LDAP server behind TLS, which these faults never reach: before the handshake, within it, behind it."""
+    ca = Ca.root()
+    host = "elsewhere.example" if name == "of-another-host" else "localhost"
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*ca.gateway(host).write(tmp_path, "server"))
+    if name != "of-nobody-we-know":
+        (tmp_path / "ca.pem").write_bytes(ca.pem)
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    doors = {"refused": Door.SHUT, "no-tcp": Door.BLACK_HOLE}
+    behaviours = {
+        "no-tls": saying(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
+        "truncated": saying(LDAP_BODY[:3]),
+        "huge": saying(LDAP_BODY, HUGE),
+    }
+    tls = None if name in {*doors, "before-handshake", "no-tls"} else context
+    proxy = FaultProxy(behaviours.get(name, silent), doors.get(name, Door.OPEN), tls)
+    found, seconds = await _fault(proxy, "ldaps://localhost:{port}/cn=CA?certificateRevocationList")
+    assert found is fault
+    assert seconds < DEADLINE + 0.7
+
+
 async def test_dead_server_delays_nobody_else(publisher: Publisher) -> None:
     """While ten servers are silent, one that answers does so at once."""
     proxies = [FaultProxy() for _ in range(10)]

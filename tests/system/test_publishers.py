@@ -7,6 +7,7 @@ and goes by itself once something can. Each row says what was counted; each test
 from __future__ import annotations
 
 import base64
+import json
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -86,6 +87,17 @@ CASES: Final = (
     Case("https", "none", "", tls=True),
     Case("https", "silent", "late", tls=True),
     Case("https", "wrong-certificate", "tls", tls=True),
+    Case("ldaps", "none", ""),
+    Case("ldaps", "refused", "unreachable", Door.SHUT),
+    Case("ldaps", "black-hole", "late", Door.BLACK_HOLE),
+    Case("ldaps", "no-handshake", "late"),
+    Case("ldaps", "cut-handshake", "tls"),
+    Case("ldaps", "dripping-handshake", "late"),
+    Case("ldaps", "silent", "late", tls=True),
+    Case("ldaps", "wrong-certificate", "tls", tls=True),
+    Case("ldaps", "truncated", "broken", tls=True),
+    Case("ldaps", "dripping", "late", tls=True),
+    Case("ldaps", "huge", "too-large", tls=True),
 )
 
 
@@ -94,9 +106,11 @@ def _behaviour(case: Case, port: int) -> Behaviour:
     return {
         "none": through(port),
         "wrong-certificate": through(port),
-        "truncated": truncated(port, 20 if case.server == "ldap" else 300),  # amid the second answer; amid the content
+        "truncated": truncated(port, 20 if "ldap" in case.server else 300),  # amid the second answer; amid the content
+        "cut-handshake": truncated(port, 100),
         "dripping": dripping(port),
-        "huge": saying(LDAP_HUGE if case.server == "ldap" else HTTP_HUGE, HUGE),
+        "dripping-handshake": dripping(port),
+        "huge": saying(LDAP_HUGE if "ldap" in case.server else HTTP_HUGE, HUGE),
         "inwards": redirecting(INWARDS),
     }.get(case.fault, silent)
 
@@ -187,6 +201,12 @@ class World:
         port = f":{self.proxies[case.name].port}/"
         return [line for line in events(self.hospital, "fetch_failed") if port in line["source"]]
 
+    def logged(self, case: Case) -> list[dict[str, Any]]:
+        """What operations see of it."""
+        lines = (self.hospital.folder / "gateway.log").read_text().splitlines()
+        told = [json.loads(line) for line in lines if line.startswith("{") and "fetch_failed" in line]
+        return [line for line in told if f":{self.proxies[case.name].port}/" in line["source"]]
+
     def counted(self, case: Case) -> float:
         """The metric of its kind and result."""
         labels = {"org": "", "kind": case.kind, "result": case.result}
@@ -209,12 +229,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         crl = base64.b64encode((folder / "ca" / "ca.crl").read_bytes()).decode()
         slapd.add(f"dn: cn=crl,{BASE}\nobjectClass: cRLDistributionPoint\ncn: crl\ncertificateRevocationList;binary:: {crl}\n")
         http = urlsplit(lab.crl_url).port or 0
-        ports = {"http": http, "https": http, "ldap": slapd.port, "ocsp": responder.port}
+        ports = {"http": http, "https": http, "ldap": slapd.port, "ldaps": slapd.secure_port, "ocsp": responder.port}
         hospital = lab.site("hospital", HOSPITAL)
         world = World(lab, faults, hospital, outside)
         for case in CASES:
             tls = server_side(*(other if case.fault == "wrong-certificate" else named)) if case.tls else None
-            proxy = faults.started(FaultProxy(_behaviour(case, ports[case.server]), case.door, tls))
+            port = slapd.port if case.server == "ldaps" and case.tls else ports[case.server]  # TLS ends at the proxy, or behind it
+            proxy = faults.started(FaultProxy(_behaviour(case, port), case.door, tls))
             world.proxies[case.name] = proxy
             place = _PLACES[case.server].format(port=proxy.port)
             crls, ocsp = ((), place) if case.server == "ocsp" else ((place,), None)
@@ -239,6 +260,7 @@ _PLACES: Final = {
     "http": "http://127.0.0.1:{port}/ca.crl",
     "https": "https://localhost:{port}/ca.crl",
     "ocsp": "http://127.0.0.1:{port}/",
+    "ldaps": f"ldaps://localhost:{{port}}/cn=crl,{BASE}?certificateRevocationList",
     "ldap": f"ldap://127.0.0.1:{{port}}/cn=crl,{BASE}?certificateRevocationList",
 }
 
@@ -267,6 +289,8 @@ def test_fault(world: World, case: Case) -> None:
     assert again < DEADLINE / 2
     assert {line["result"] for line in world.failures(case)} == {case.result}
     assert until(lambda: world.counted(case), "it is counted")
+    assert {(line["kind"], line["result"]) for line in world.logged(case)} == {(case.kind, case.result)}
+    assert not any("detail" in line for line in world.logged(case))
 
 
 def test_revoked(world: World) -> None:
