@@ -164,7 +164,8 @@ class Inbound(Section):
 class Organisation(Section):
     """``[organisation.NAME]``: the first noun. ``mail_server`` is the route in, ``outbound`` the route to all who are in no zone.
 
-    ``anchors`` (PEM) are believed for people outside every zone; ``directories`` are asked for their certificates in order.
+    ``anchors`` (PEM) are believed for people outside every zone, ``inbound_anchors`` in their place for who signed what comes in;
+    ``directories`` are asked for their certificates in order.
     Every encrypted copy is to the certificates of ``archive`` too, and ``to_sender`` to that of our key for the From.
     ``headers``, ``legacy_display`` and ``signed_form`` are for rules that say nothing of them.
     """
@@ -173,6 +174,7 @@ class Organisation(Section):
     mail_server: RouteName
     outbound: RouteName | None = None
     anchors: CertificateFile | None = None
+    inbound_anchors: CertificateFile | None = None
     revocation: Revocation = Revocation.SOFT
     revocation_grace_hours: GraceHours = 0.0
     policies: tuple[Oid, ...] = ()
@@ -188,6 +190,12 @@ class Organisation(Section):
     headers: Headers = Headers.BASELINE
     legacy_display: bool = False
     signed_form: SignedForm = SignedForm.CLEAR
+
+    @model_validator(mode="after")
+    def _anchored(self) -> Self:
+        if self.inbound_anchors is not None and self.anchors is None:
+            raise ValueError("inbound_anchors stand beside anchors, which are for whom we encrypt to")
+        return self
 
 
 class Config(Section):

@@ -50,11 +50,13 @@ class ZonePeer(Section):
 
 
 class Zone(Section):
-    """``zones/NAME.toml``: a trust zone. ``identity`` names the [tls] section we show as a client; ``source`` are addresses of ours
-    to connect from. ``retry`` is for the mail to its peers, in place of the general one.
+    """``zones/NAME.toml``: a trust zone. ``inbound_anchors`` are believed in place of ``anchors`` for people who signed what comes
+    in; ``identity`` names the [tls] section we show as a client; ``source`` are addresses of ours to connect from. ``retry`` is for
+    the mail to its peers, in place of the general one.
     """
 
     anchors: CertificateFile
+    inbound_anchors: CertificateFile | None = None
     identity: TlsName
     revocation: Revocation = Revocation.HARD
     revocation_grace_hours: GraceHours = 0.0

@@ -21,7 +21,7 @@ from gateway.trust.zone import Peer, Peers
 class Circle:
     """``domains`` are those an administrator bound to members of the circle; only there does an organisation certificate speak
     for everyone. Outside of zones there are none. ``directories`` are asked in order. ``crls`` are where an administrator says that
-    CRLs are.
+    CRLs are. ``inbound_anchors`` are those of people who signed what comes in, where those of whom we encrypt to are others.
     """
 
     anchors: Anchors
@@ -35,6 +35,7 @@ class Circle:
     issuers: Issuers = Issuers.GIVEN
     grace: int = 0
     crls: tuple[Need, ...] = ()
+    inbound_anchors: Anchors | None = None
 
     def rules(self, purpose: Purpose) -> Rules:
         """How a certificate is judged for ``purpose``. Policies and issuers are those of people: a peer is listed one by one, and
@@ -42,7 +43,9 @@ class Circle:
         """
         if purpose.of_gateways:
             return Rules(self.anchors, purpose, self.revocation, grace=self.grace)
-        return Rules(self.anchors, purpose, self.revocation, self.policies, self.issuers, grace=self.grace)
+        inbound = self.inbound_anchors if purpose is Purpose.SMIME_SIGNER else None
+        anchors = self.anchors if inbound is None else inbound
+        return Rules(anchors, purpose, self.revocation, self.policies, self.issuers, grace=self.grace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ def draw_circles(config: Config, directories: Mapping[str, Directory], read_anch
             tuple(directories[directory] for directory in zone.directories),
             frozenset(domain for peer in zone.peer for domain in peer.domains),
             Peers(Peer(peer.name, peer.names, peer.dn) for peer in zone.peer),
-            *_conditions(zone),
+            *_conditions(zone, read_anchors),
         )
         for name, zone in config.zone.items()
     }
@@ -77,7 +80,7 @@ def draw_circles(config: Config, directories: Mapping[str, Directory], read_anch
             tuple(directories[directory] for directory in organisation.directories),
             frozenset(),
             Peers(()),
-            *_conditions(organisation),
+            *_conditions(organisation, read_anchors),
         )
         for name, organisation in config.organisation.items()
         if organisation.anchors is not None
@@ -85,7 +88,10 @@ def draw_circles(config: Config, directories: Mapping[str, Directory], read_anch
     return Circles(zones, organisations)
 
 
-def _conditions(section: Organisation | Zone) -> tuple[Policies, Issuers, int, tuple[Need, ...]]:
+def _conditions(
+    section: Organisation | Zone, read_anchors: Callable[[Path], Anchors]
+) -> tuple[Policies, Issuers, int, tuple[Need, ...], Anchors | None]:
     policies = Policies(frozenset(section.policies), explicit=True) if section.policies else ANY_POLICY_DOES
     crls = tuple(Need(NeedKind.CRL, url, b"") for url in section.crls)
-    return policies, section.issuers, int(section.revocation_grace_hours * HOUR), crls
+    inbound = None if section.inbound_anchors is None else read_anchors(section.inbound_anchors)
+    return policies, section.issuers, int(section.revocation_grace_hours * HOUR), crls, inbound

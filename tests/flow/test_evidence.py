@@ -372,6 +372,23 @@ async def test_peers(world: World) -> None:
         assert answer.reason is reason
 
 
+async def test_anchors_of_what_comes_in(world: World) -> None:
+    """Who signs is believed on the word of one authority, whom we encrypt to on that of another, peers as readers are."""
+    world.zone = replace(world.zone, inbound_anchors=Anchors([OUTSIDE.der]))
+    world.draw()
+    assert isinstance((await world.signer(OUTSIDE.signer(str(RESULTS)))).judgement, Trusted)
+    refused = (await world.signer(ROOT.signer(str(RESULTS)))).judgement
+    assert isinstance(refused, Distrusted)
+    assert refused.reason is Reason.CHAIN
+    world.first.certificates = [OUTSIDE.reader(str(RESULTS)).der]
+    assert await world.reason() is Reason.CHAIN
+    world.first.certificates = [ROOT.reader(str(RESULTS)).der]
+    assert isinstance(await world.recipient(), Usable)
+    for purpose in (Purpose.GATEWAY_CLIENT, Purpose.GATEWAY_SERVER):
+        chain = [ROOT.gateway("gateway.laboratory.example").der]
+        assert isinstance(await world.evidence.peer("health", chain, purpose, AT), Trusted)
+
+
 async def test_zone_that_is_gone(world: World) -> None:
     """A zone that a new configuration no longer has believes nobody."""
     gateway = ROOT.gateway("gateway.laboratory.example")
