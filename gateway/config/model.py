@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -152,13 +152,16 @@ class Recipients(Section):
 
 
 class Inbound(Section):
-    """What an inbound verdict means for an organisation."""
+    """What an inbound verdict means for an organisation. ``revocation_wait_minutes``: how long a mail waits whose signer nobody can
+    say is not revoked, where that is asked for (``revocation = "hard"``).
+    """
 
     unopened: Unopened = Unopened.HOLD
     end_to_end: Unopened | None = None
     encrypted_part: Unopened = Unopened.DELIVER
     signature: Literal["strip", "keep"] = "strip"
     legacy: Literal["refuse", "read"] = "refuse"
+    revocation_wait_minutes: Annotated[float, Field(ge=0, le=720)] = 60.0
 
 
 class Organisation(Section):

@@ -16,6 +16,7 @@ from gateway.flow.evidence import Signed
 from gateway.flow.harvest import Harvest, heard
 from gateway.flow.kept import Kept
 from gateway.flow.opening import Opened, open_message, write_all
+from gateway.flow.patience import worth_waiting
 from gateway.flow.peel import OURS
 from gateway.flow.result import Flowed
 from gateway.flow.work import in_thread
@@ -151,12 +152,15 @@ class Incoming:
             if error.reason in OURS:
                 raise
             return Flowed(held=(Held(recipients, error.reason, error.detail),))
+        verdict, inbound = opened.verdict, config.organisation[mail.arrival.organisation].inbound
+        released = mail.stage is Stage.RELEASED
+        if not released and worth_waiting(verdict, mail.arrival.at, self._now(), inbound, config.retry_for(mail.hop)):
+            bodies.discard()
+            return Flowed(deferred=(Deferred(recipients, Reason.REVOCATION_UNKNOWN, "whether its signer is revoked"),))
         self._say(mail, opened)
         self._learn(mail.arrival.organisation, opened)
-        verdict = opened.verdict
-        released = mail.stage is Stage.RELEASED
         # What an administrator released goes on, marked as what it is; a hold asks for a person once, not for ever.
-        why = None if released else _kept_back(config.organisation[mail.arrival.organisation].inbound, verdict)
+        why = None if released else _kept_back(inbound, verdict)
         if why is not None:
             bodies.discard()
             return Flowed(held=(Held(recipients, *why),))

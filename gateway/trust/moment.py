@@ -6,8 +6,9 @@ import datetime as dt
 from typing import Final
 
 SECOND: Final = 1_000_000
-HOUR: Final = 3600 * SECOND
-TOLERANCE: Final = 5 * 60 * SECOND
+MINUTE: Final = 60 * SECOND
+HOUR: Final = 60 * MINUTE
+TOLERANCE: Final = 5 * MINUTE
 """How far two clocks may differ, in microseconds."""
 
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)

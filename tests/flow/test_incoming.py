@@ -55,22 +55,26 @@ class House:
 
     ca: Ca
     issued: dict[str, Issued]
-    inbound: dict[str, str] = field(default_factory=dict)
+    inbound: dict[str, Any] = field(default_factory=dict)
     rules: list[dict[str, Any]] = field(default_factory=list)
     bodies: MemoryBodies = field(default_factory=MemoryBodies)
     events: Events = field(default_factory=Events)
     reachable: bool = True
     learned: Learned = field(default_factory=Learned)
     at: int = AT
+    told: dict[bytes, Reason] = field(default_factory=dict)
+    retry: dict[str, float] = field(default_factory=dict)
 
     @property
     def config(self) -> Config:
         own = {"purpose": "decrypt", "organisation": "hospital", "certificate": "/c", "addresses": [READER]}
         hospital = WORLD["organisation"]["hospital"] | {"inbound": self.inbound}
-        return world(*self.rules, key=WORLD["key"] | {"own": own}, organisation=WORLD["organisation"] | {"hospital": hospital})
+        organisation = WORLD["organisation"] | {"hospital": hospital}
+        return world(*self.rules, key=WORLD["key"] | {"own": own}, organisation=organisation, retry=self.retry)
 
     async def receive(self, message: bytes, *to: str, stage: Stage = Stage.FLOW) -> Flowed:
         judge = believing(self.ca)
+        judge.told = self.told
         keys = FileKeys({name: FileKey(issued.key) for name, issued in self.issued.items()})
         flow = Incoming(
             config=lambda: self.config,
@@ -460,3 +464,77 @@ async def test_a_full_disk_leaves_nothing_behind(house: House, issued: dict[str,
 async def test_a_header_nobody_can_read_is_held(house: House) -> None:
     (held,) = (await house.receive(b"From: a@b.example\nTo: c@d.example\n\nx\n")).held
     assert held.reason is Reason.MALFORMED
+
+
+# Whom nobody can say is not revoked
+
+MINUTE = 60 * 10**6
+
+
+@pytest.mark.parametrize("sealed", [False, True], ids=["signed", "encrypted"])
+async def test_waits_for_the_word_on_its_signer(
+    house: House, ca: Ca, issued: dict[str, Issued], tmp_path: Path, sealed: bool
+) -> None:
+    """For an hour, in which nothing is delivered and nothing said to have been opened; then it is what it is."""
+    signer = ca.signer(SENDER, "rsa2048")
+    signed = sign(tmp_path, ENTITY, signer)
+    message = as_message(encrypt(tmp_path, signed, issued["opens"]) if sealed else signed)
+    house.told = {signer.der: Reason.REVOCATION_UNKNOWN}
+    for minutes in (0, 59):
+        house.at = AT + minutes * MINUTE
+        flowed = await house.receive(message, READER, OTHER)
+        (deferred,) = flowed.deferred
+        assert [str(each.address) for each in deferred.recipients] == [READER, OTHER]
+        assert deferred.reason is Reason.REVOCATION_UNKNOWN
+        assert not flowed.outputs
+        assert not flowed.held
+        assert not house.bodies.kept
+        assert not [each for each in house.events.seen if isinstance(each, MailOpened)]
+    house.at = AT + 60 * MINUTE
+    _, got = only(await house.receive(message))
+    assert "smime=policy" in marks_in(got)["Authentication-Results"]
+    assert "reasons=REVOCATION_UNKNOWN" in marks_in(got)["X-Gateway-Security"]
+
+
+async def test_the_word_comes(house: House, ca: Ca, tmp_path: Path) -> None:
+    """The publisher is back: the mail is verified, or its signer revoked, and waits no more."""
+    signer = ca.signer(SENDER, "rsa2048")
+    message = as_message(sign(tmp_path, ENTITY, signer))
+    house.told = {signer.der: Reason.REVOCATION_UNKNOWN}
+    assert (await house.receive(message)).deferred
+    house.told = {signer.der: Reason.REVOKED}
+    _, got = only(await house.receive(message))
+    assert "reasons=REVOKED" in marks_in(got)["X-Gateway-Security"]
+    house.told = {}
+    _, got = only(await house.receive(message))
+    assert "verdict=verified" in marks_in(got)["X-Gateway-Security"]
+
+
+@pytest.mark.parametrize(
+    ("inbound", "retry", "minutes"),
+    [
+        ({"revocation_wait_minutes": 0}, {}, 0),
+        ({"revocation_wait_minutes": 5}, {}, 5),
+        ({"revocation_wait_minutes": 240}, {"warn_hours": 0.5}, 30),
+        ({"revocation_wait_minutes": 240}, {"warn_hours": 0, "give_up_hours": 2}, 120),
+    ],
+)
+async def test_how_long_is_configured(
+    house: House, ca: Ca, tmp_path: Path, inbound: dict[str, Any], retry: dict[str, float], minutes: int
+) -> None:
+    """And it ends before its sender would be told that it waits, or that it is given up."""
+    signer = ca.signer(SENDER, "rsa2048")
+    message = as_message(sign(tmp_path, ENTITY, signer))
+    house.told, house.inbound, house.retry = {signer.der: Reason.REVOCATION_UNKNOWN}, inbound, retry
+    if minutes:
+        house.at = AT + minutes * MINUTE - 1
+        assert (await house.receive(message)).deferred
+    house.at = AT + minutes * MINUTE
+    only(await house.receive(message))
+
+
+async def test_what_was_released_does_not_wait(house: House, ca: Ca, tmp_path: Path) -> None:
+    """A person has seen it."""
+    signer = ca.signer(SENDER, "rsa2048")
+    house.told = {signer.der: Reason.REVOCATION_UNKNOWN}
+    only(await house.receive(as_message(sign(tmp_path, ENTITY, signer)), stage=Stage.RELEASED))

@@ -55,7 +55,10 @@ LISTENER: Final = """
 address = "127.0.0.1"
 port = {port}
 role = "stranger"
-organisation = "{organisation}"
+organisation = "{name}"
+
+[organisation.{name}.inbound]
+revocation_wait_minutes = 0
 """
 
 
@@ -94,7 +97,7 @@ class World:
             section = ORGANISATION.format(crls=json.dumps(self.places[way]))
             text = re.sub(r"^anchors = .*$", section.strip(), site.configuration.read_text(), count=1, flags=re.MULTILINE)
             site.configuration.write_text(text)
-            site.add(LISTENER.format(port=port, organisation=site.name))
+            site.add(LISTENER.format(port=port, name=site.name))
             site.start()
             try:
                 return self._said(mailboxes, port)
