@@ -34,6 +34,7 @@ from gateway.config.kinds import (
 )
 from gateway.config.listener import Client, Listener
 from gateway.config.numbers import Endpoint, Fetching, Limits, Processes, Retry
+from gateway.config.revocation import RevocationOf
 from gateway.config.route import Route
 from gateway.config.rule import HeaderTrigger, Rule, When
 from gateway.config.section import Secret, Section
@@ -179,6 +180,7 @@ class Organisation(Section):
     anchors: CertificateFile | None = None
     inbound_anchors: CertificateFile | None = None
     revocation: Revocation = Revocation.SOFT
+    revocation_of: RevocationOf = RevocationOf()
     revocation_grace_hours: GraceHours = 0.0
     policies: tuple[Oid, ...] = ()
     issuers: Issuers = Issuers.GIVEN

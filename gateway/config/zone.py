@@ -20,6 +20,7 @@ from gateway.config.kinds import (
     TlsName,
 )
 from gateway.config.numbers import Retry
+from gateway.config.revocation import ZoneRevocationOf
 from gateway.config.section import Section
 from gateway.config.urls import CrlUrls
 from gateway.config.words import ClientUsage, Revocation, TlsMode
@@ -59,6 +60,7 @@ class Zone(Section):
     inbound_anchors: CertificateFile | None = None
     identity: TlsName
     revocation: Revocation = Revocation.HARD
+    revocation_of: ZoneRevocationOf = ZoneRevocationOf()
     revocation_grace_hours: GraceHours = 0.0
     policies: tuple[Oid, ...] = ()
     issuers: Issuers = Issuers.GIVEN

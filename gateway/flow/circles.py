@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.config.model import Config, Organisation, Zone
+from gateway.config.revocation import RevocationOf, ZoneRevocationOf
 from gateway.trust.anchors import Anchors
 from gateway.trust.judgement import Assurance, Need, NeedKind, Purpose, Revocation
 from gateway.trust.moment import HOUR
@@ -21,7 +22,8 @@ from gateway.trust.zone import Peer, Peers
 class Circle:
     """``domains`` are those an administrator bound to members of the circle; only there does an organisation certificate speak
     for everyone. Outside of zones there are none. ``directories`` are asked in order. ``crls`` are where an administrator says that
-    CRLs are. ``inbound_anchors`` are those of people who signed what comes in, where those of whom we encrypt to are others.
+    CRLs are. ``inbound_anchors`` are those of people who signed what comes in, where those of whom we encrypt to are others;
+    ``revocation_of`` what ``revocation`` is for some purposes, where it is not that of the others.
     """
 
     anchors: Anchors
@@ -36,16 +38,18 @@ class Circle:
     grace: int = 0
     crls: tuple[Need, ...] = ()
     inbound_anchors: Anchors | None = None
+    revocation_of: Mapping[Purpose, Revocation] = field(default_factory=dict)
 
     def rules(self, purpose: Purpose) -> Rules:
         """How a certificate is judged for ``purpose``. Policies and issuers are those of people: a peer is listed one by one, and
         shows its whole chain (RFC 8446 4.4.2).
         """
+        revocation = self.revocation_of.get(purpose, self.revocation)
         if purpose.of_gateways:
-            return Rules(self.anchors, purpose, self.revocation, grace=self.grace)
+            return Rules(self.anchors, purpose, revocation, grace=self.grace)
         inbound = self.inbound_anchors if purpose is Purpose.SMIME_SIGNER else None
         anchors = self.anchors if inbound is None else inbound
-        return Rules(anchors, purpose, self.revocation, self.policies, self.issuers, grace=self.grace)
+        return Rules(anchors, purpose, revocation, self.policies, self.issuers, grace=self.grace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +94,16 @@ def draw_circles(config: Config, directories: Mapping[str, Directory], read_anch
 
 def _conditions(
     section: Organisation | Zone, read_anchors: Callable[[Path], Anchors]
-) -> tuple[Policies, Issuers, int, tuple[Need, ...], Anchors | None]:
+) -> tuple[Policies, Issuers, int, tuple[Need, ...], Anchors | None, Mapping[Purpose, Revocation]]:
     policies = Policies(frozenset(section.policies), explicit=True) if section.policies else ANY_POLICY_DOES
     crls = tuple(Need(NeedKind.CRL, url, b"") for url in section.crls)
     inbound = None if section.inbound_anchors is None else read_anchors(section.inbound_anchors)
-    return policies, section.issuers, int(section.revocation_grace_hours * HOUR), crls, inbound
+    of = _revocation_of(section.revocation_of)
+    return policies, section.issuers, int(section.revocation_grace_hours * HOUR), crls, inbound, of
+
+
+def _revocation_of(said: RevocationOf) -> dict[Purpose, Revocation]:
+    words = {Purpose.SMIME_SIGNER: said.signer, Purpose.SMIME_RECIPIENT: said.reader}
+    if isinstance(said, ZoneRevocationOf):
+        words |= dict.fromkeys((Purpose.GATEWAY_CLIENT, Purpose.GATEWAY_SERVER), said.peer)
+    return {purpose: Revocation(word) for purpose, word in words.items() if word is not None}

@@ -12,7 +12,7 @@ import click
 
 from gateway.config.kinds import contents, first_certificate
 from gateway.config.load import load
-from gateway.config.model import Config, KeyPurpose, Missing, Organisation, Protection, Revocation, TlsMode
+from gateway.config.model import Config, KeyPurpose, Missing, Organisation, Protection, Revocation, TlsMode, Zone
 from gateway.config.words import ClientUsage, Mode
 from gateway.edge.clock import now
 from gateway.mail.envelope import Role
@@ -73,8 +73,7 @@ def notes(config: Config) -> Iterator[str]:
 
 def _zones(config: Config) -> Iterator[str]:
     for name, zone in config.zone.items():
-        if zone.revocation is Revocation.UNSAFE_OFF:
-            yield f"zone {name} never asks whether a certificate is revoked"
+        yield from _unasked(f"zone {name}", zone)
         if not any(listener.zone == name for listener in config.listener.values()):
             yield f"zone {name} has no listener; its peers cannot send to us"
         for peer in zone.peer:
@@ -82,9 +81,16 @@ def _zones(config: Config) -> Iterator[str]:
                 yield f"peer {name}/{peer.name} may show a certificate meant for servers when it connects to us"
 
 
+def _unasked(who: str, section: Organisation | Zone) -> Iterator[str]:
+    if section.revocation is Revocation.UNSAFE_OFF:
+        yield f"{who} never asks whether a certificate is revoked"
+    for purpose, word in section.revocation_of:
+        if word is Revocation.UNSAFE_OFF:
+            yield f"{who} never asks whether the certificate of a {purpose} is revoked"
+
+
 def _about(config: Config, name: str, organisation: Organisation) -> Iterator[str]:
-    if organisation.revocation is Revocation.UNSAFE_OFF:
-        yield f"organisation {name} never asks whether a certificate is revoked"
+    yield from _unasked(f"organisation {name}", organisation)
     purposes = {key.purpose for key in config.key.values() if key.organisation == name and not key.retired}
     if KeyPurpose.SIGN not in purposes:
         yield f"organisation {name} has no key to sign with; what must be signed is refused"

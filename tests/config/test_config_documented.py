@@ -37,6 +37,7 @@ from gateway.config.model import (
     Zone,
     ZonePeer,
 )
+from gateway.config.revocation import RevocationOf, ZoneRevocationOf
 
 PAGE = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
 SECTIONS: dict[str, type[Section]] = {
@@ -44,6 +45,7 @@ SECTIONS: dict[str, type[Section]] = {
     "`[organisation.NAME]`": Organisation,
     "`recipients` of an organisation": Recipients,
     "`inbound` of an organisation": Inbound,
+    "`revocation_of` of an organisation": RevocationOf,
     "`floor` of an organisation": Floor,
     "`[[organisation.NAME.reader]]`": KnownReader,
     "`opens` of a reader or of a peer": Opens,
@@ -59,6 +61,7 @@ SECTIONS: dict[str, type[Section]] = {
     "`when` of a rule": When,
     "`header` of a rule": HeaderTrigger,
     "`zones/NAME.toml`": Zone,
+    "`revocation_of` of a zone": ZoneRevocationOf,
     "`[[peer]]`": ZonePeer,
     "`[limits]`": Limits,
     "`[retry]`": Retry,
@@ -96,6 +99,7 @@ def test_the_documented_default_is_the_real_one(title: str) -> None:
 
 def test_every_section_of_the_model_is_on_the_page() -> None:
     def below(section: type[Section]) -> set[type[Section]]:
-        return {each for each in section.__subclasses__() if each.__module__.startswith("gateway.config")}
+        direct = {each for each in section.__subclasses__() if each.__module__.startswith("gateway.config")}
+        return direct.union(*map(below, direct))
 
     assert below(Section) == set(SECTIONS.values())

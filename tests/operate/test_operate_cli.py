@@ -39,6 +39,17 @@ def test_a_right_configuration_ends_with_0(run: Run) -> None:
     assert "zone health never asks" in done.stdout
 
 
+def test_what_is_never_asked_is_told_by_purpose(run: Run, site: Path) -> None:
+    """A zone that asks about peers and not about signers."""
+    zone = site / "zones" / "health.toml"
+    text = zone.read_text().replace('revocation = "unsafe_off"', 'revocation_of = { signer = "unsafe_off", reader = "soft" }')
+    zone.write_text(text)
+    told = run("check").stdout
+    assert "zone health never asks whether the certificate of a signer is revoked" in told
+    assert "of a reader" not in told
+    assert "whether a certificate is revoked" not in told
+
+
 def test_a_peer_that_may_show_a_servers_certificate_is_told(run: Run, site: Path) -> None:
     """It is no mistake, and somebody should know of it; by default there is none."""
     assert "meant for servers" not in run("check").stdout
