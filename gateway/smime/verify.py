@@ -24,6 +24,7 @@ from gateway.smime.algorithms import (
     CONTENT_TYPE,
     DATA,
     ED25519,
+    ENCRYPTION_KEY_PREFERENCE,
     HASHES,
     MESSAGE_DIGEST,
     SIGNING_CERTIFICATE_V2,
@@ -72,8 +73,8 @@ class Checked:
     """One signer. ``certificate`` is DER, None where the message holds none; ``time`` is the signing time, microseconds UTC.
 
     ``reason`` is None exactly where ``signature`` is GOOD and proves something: a good one by weak means has WEAK_ALGORITHM,
-    and one over content that is no MIME entity UNSUPPORTED. ``capabilities`` is the DER of SMIMECapabilities as it came, of a
-    GOOD one that has them once.
+    and one over content that is no MIME entity UNSUPPORTED. ``capabilities`` and ``preference`` are the DER of SMIMECapabilities
+    and of SMIMEEncryptionKeyPreference as they came, of a GOOD one that has them once.
     """
 
     signature: Signature
@@ -82,6 +83,7 @@ class Checked:
     scheme: str = ""
     time: int | None = None
     capabilities: bytes | None = None
+    preference: bytes | None = None
 
 
 Over = tuple[bytes, hashes.HashAlgorithm | Prehashed]
@@ -143,9 +145,15 @@ def _check(
         if error.reason is Reason.MALFORMED:
             return Checked(Signature.BAD, certificate, Reason.BAD_SIGNATURE, scheme, time)
         return Checked(Signature.UNSUPPORTED, certificate, error.reason, scheme, time)
-    said = () if attributes is None else attributes.get(der.oid(SMIME_CAPABILITIES), ())
-    capabilities = said[0][0] if [len(values) for values in said] == [1] else None
-    return Checked(Signature.GOOD, certificate, _proves_nothing(signed, certificate, known, strength), scheme, time, capabilities)
+    why = _proves_nothing(signed, certificate, known, strength)
+    said = [_said(attributes, kind) for kind in (SMIME_CAPABILITIES, ENCRYPTION_KEY_PREFERENCE)]
+    return Checked(Signature.GOOD, certificate, why, scheme, time, *said)
+
+
+def _said(attributes: Attributes | None, kind: str) -> bytes | None:
+    """The value of an attribute that is there once, with one value."""
+    said = () if attributes is None else attributes.get(der.oid(kind), ())
+    return said[0][0] if [len(values) for values in said] == [1] else None
 
 
 def _proves_nothing(signed: SignedData, certificate: bytes, scheme: Scheme, strength: Strength) -> Reason | None:
