@@ -29,12 +29,12 @@ from gateway.edge.ldap import Ldap
 from gateway.edge.ldapsrv import LdapSrv
 from gateway.edge.reachable import networks
 from gateway.edge.shelf import Shelf
-from gateway.events import ConfigurationLoaded, ConfigurationRefused, Observer
+from gateway.events import ConfigurationLoaded, ConfigurationRefused, FetchFailed, Observer
 from gateway.flow.besides import Besides
 from gateway.flow.circles import draw_circles
-from gateway.flow.evidence import Evidence
 from gateway.flow.incoming import Incoming
 from gateway.flow.outgoing import Outgoing
+from gateway.flow.vouching import Vouching
 from gateway.mail.envelope import Direction
 from gateway.outcome import Defer, GatewayError, Refuse
 from gateway.receive.peers import Client, ZonePeers
@@ -47,7 +47,9 @@ from gateway.spool.epoch import load_sealing_key
 from gateway.spool.files import free_space
 from gateway.spool.schedule import longest_pause
 from gateway.spool.sqlite import SqliteSpool
-from gateway.state.capabilities import HeardCapabilities, open_state
+from gateway.state.capabilities import HeardCapabilities
+from gateway.state.certificates import KeptCertificates
+from gateway.state.state import STATE, State
 from gateway.supervise import Kind, agent_sockets
 from gateway.trust.sources import Source
 from gateway.worker import Worker
@@ -58,7 +60,7 @@ class Live:
     """A configuration in force, and what was read from the files it names."""
 
     config: Config
-    evidence: Evidence
+    evidence: Vouching
     peers: ZonePeers
     certificates: dict[str, tuple[bytes, ...]]
     archives: dict[str, tuple[Besides, ...]]
@@ -75,7 +77,7 @@ def make_live(config: Config, source: Source, observer: Observer) -> Live:
     """Reads what ``config`` names. Raises ``OSError``, ``ValueError`` or ``GatewayError`` for what is wrong with it."""
     allowed = networks(config.fetching.allow_private)
     directories = {name: make_directory(name, section, allowed) for name, section in config.directory.items()}
-    evidence = Evidence(draw_circles(config, directories, read_anchors), source, observer, now)
+    evidence = Vouching(draw_circles(config, directories, read_anchors), source, observer, now)
     certificates = {name: read_certificates(key.certificate) for name, key in config.key.items() if key.certificate is not None}
     archives = {
         name: tuple(
@@ -150,9 +152,13 @@ class MailProcess:
         self._spool = make_spool(config, unwrapper, lambda: longest_pause(self._current()))
         await self._spool.start()
         stack.push_async_callback(self._spool.close)
-        state = await asyncio.to_thread(open_state, config.state, now)
-        stack.push_async_callback(asyncio.to_thread, state.close)
-        self._heard = HeardCapabilities(state, now)
+        self._state = State(
+            config.state, now, lambda error: observer.see(FetchFailed(kind="state", source=STATE, detail=error.detail))
+        )
+        await self._state.open()
+        stack.push_async_callback(self._state.close)
+        self._heard = HeardCapabilities(self._state, now)
+        self._kept = KeptCertificates(self._state, observer, now)
         deliverer = Deliverer(config=self._current, resolver=Resolver(), peers=self, now=now)
         stack.push_async_callback(deliverer.close)
         recipients = CallForward(config=self._current, probe=deliverer.probe, now=now)
@@ -181,6 +187,7 @@ class MailProcess:
             evidence=lambda: self._live.evidence,
             unwrapper=unwrapper,
             harvest=self._heard,
+            keeping=self._kept,
             bodies=spool.output_bodies,
             observer=self._observer,
             now=now,
@@ -237,6 +244,9 @@ class MailProcess:
         """Receive and work until ``stopping``; on return every mail that was said 250 to is in the spool or gone on its way."""
         received = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._worker.run(received))
+            mending = tasks.create_task(self._state.mend())
+            working = tasks.create_task(self._worker.run(received))
             await self._receiver.run(stopping)
             received.set()
+            await working
+            mending.cancel()

@@ -188,6 +188,33 @@ class MailDropped(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateHarvested(Event):
+    """A verified mail showed a certificate of its author, ``address``; it is used from now on. ``fingerprint``: SHA-256 (hex)."""
+
+    address: str
+    fingerprint: str
+    zone: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateWaiting(CertificateHarvested):
+    """The same, not used before a person approves it: other than before is its ``key``, ``organisation`` or ``assurance``."""
+
+    kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateChanged(Event):
+    """A person, ``who``, as the user ``uid``, did ``operation``: ``pin``, ``import``, ``approve`` or ``forget``."""
+
+    address: str
+    fingerprint: str
+    operation: str
+    who: str
+    uid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeyUsed(Event):
     """A key agent did one private-key operation (``sign`` or ``unwrap``) for a worker."""
 
@@ -206,8 +233,8 @@ class KeyFailed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchFailed(Event):
-    """A CRL, an OCSP answer, a certificate or a directory could not be read: ``kind`` says which, ``result`` how it ended.
-    ``source`` is its URL without credentials, or the name of the directory.
+    """A CRL, an OCSP answer, a certificate, a directory or our own state could not be read: ``kind`` says which, ``result`` how it
+    ended. ``source`` is its URL without credentials, or the name of the directory or of the file.
     """
 
     kind: str

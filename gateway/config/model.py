@@ -45,6 +45,7 @@ from gateway.mail.confidentiality import Headers
 from gateway.mail.envelope import NextHop
 from gateway.smime.keys import Mechanism
 from gateway.smime.message import SignedForm
+from gateway.trust.harvested import Harvesting
 from gateway.trust.rules import Issuers
 
 __all__ = [
@@ -170,6 +171,7 @@ class Organisation(Section):
 
     ``anchors`` (PEM) are believed for people outside every zone, ``inbound_anchors`` in their place for who signed what comes in;
     ``directories`` are asked for their certificates in order.
+    ``harvest``: what becomes of the certificates that verified mail shows of its authors.
     Every encrypted copy is to the certificates of ``archive`` too, and ``to_sender`` to that of our key for the From.
     ``headers``, ``legacy_display`` and ``signed_form`` are for rules that say nothing of them.
     """
@@ -188,6 +190,7 @@ class Organisation(Section):
     directories: tuple[DirectoryName, ...] = ()
     recipients: Recipients = Recipients()
     inbound: Inbound = Inbound()
+    harvest: Harvesting = Harvesting.APPROVE
     floor: Floor = Floor()
     reader: tuple[KnownReader, ...] = ()
     archive: tuple[ReaderFile, ...] = ()

@@ -13,7 +13,7 @@ from typing import Protocol
 from gateway.config.model import Config, Inbound, Key, KeyPurpose, Protection, Unopened
 from gateway.events import MailOpened, Observer
 from gateway.flow.evidence import Signed
-from gateway.flow.harvest import Harvest, heard
+from gateway.flow.harvest import CertificateHarvest, Harvest, ShownEvidence, heard, taught
 from gateway.flow.kept import Kept
 from gateway.flow.opening import Opened, open_message, write_all
 from gateway.flow.patience import worth_waiting
@@ -34,10 +34,11 @@ from gateway.policy.rules import matches
 from gateway.smime.keys import Unwrapper
 from gateway.smime.known import Strength
 from gateway.trust.along import Along
+from gateway.trust.harvested import Harvesting
 
 
-class SignerEvidence(Protocol):
-    """Says who vouches for a signer."""
+class SignerEvidence(ShownEvidence, Protocol):
+    """Says who vouches for a signer, and for what he shows."""
 
     async def signer(self, organisation: str, certificate: bytes, along: Along, at: int, /) -> Signed:
         """``certificate`` is DER, ``along`` what came with it; ``at`` in microseconds UTC."""
@@ -58,6 +59,7 @@ class Incoming:
         evidence: Callable[[], SignerEvidence],
         unwrapper: Unwrapper,
         harvest: Harvest,
+        keeping: CertificateHarvest,
         bodies: Bodies,
         observer: Observer,
         now: Callable[[], int],
@@ -68,6 +70,7 @@ class Incoming:
         self._evidence = evidence
         self._unwrapper = unwrapper
         self._harvest = harvest
+        self._keeping = keeping
         self._bodies = bodies
         self._observer = observer
         self._now = now
@@ -158,7 +161,7 @@ class Incoming:
             bodies.discard()
             return Flowed(deferred=(Deferred(recipients, Reason.REVOCATION_UNKNOWN, "whether its signer is revoked"),))
         self._say(mail, opened)
-        self._learn(mail.arrival.organisation, opened)
+        await self._learn(mail, config, opened)
         # What an administrator released goes on, marked as what it is; a hold asks for a person once, not for ever.
         why = None if released else _kept_back(inbound, verdict)
         if why is not None:
@@ -173,10 +176,17 @@ class Incoming:
         output = self._output(mail, hop, addressed, opened.body, encrypted=verdict.encrypted, eight_bit=opened.eight_bit)
         return Flowed((output,), held)
 
-    def _learn(self, organisation: str, opened: Opened) -> None:
-        said = heard(opened, self._now())
+    async def _learn(self, mail: Mail, config: Config, opened: Opened) -> None:
+        organisation, now = mail.arrival.organisation, self._now()
+        said = heard(opened, now)
         if said is not None:
             self._harvest.learn(organisation, said.address, said.capabilities, said.signed_at)
+        harvesting = config.organisation[organisation].harvest
+        if harvesting is Harvesting.OFF:
+            return
+        shown = await taught(organisation, opened, self._evidence(), now)
+        if shown is not None:
+            self._keeping.teach(organisation, mail.arrival.mail, shown, harvesting)
 
     async def _open(self, mail: Mail, config: Config, recipients: Sequence[Recipient], bodies: Bodies) -> Opened:
         organisation, evidence = mail.arrival.organisation, self._evidence()

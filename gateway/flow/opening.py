@@ -15,6 +15,7 @@ from gateway.flow.evidence import Signed
 from gateway.flow.kept import Kept
 from gateway.flow.payload import Author, Payload, author_of, bare, payload_of, shown_fields, tampered
 from gateway.flow.peel import CompressedLayer, EncryptedLayer, Entity, Layer, Peeled, Peeler, SignedLayer
+from gateway.flow.proof import Proof
 from gateway.flow.tell import encrypted_verdict, part_verdict, signed_algorithms, signer_verdict
 from gateway.flow.work import in_thread
 from gateway.mail.address import Address
@@ -47,15 +48,15 @@ class JudgeSigner(Protocol):
 class Opened:
     """``body`` is the message as the mailbox gets it, marks included; as it came but for the marks where it did not open.
 
-    ``keys`` are our keys that opened it; ``eight_bit``: some byte of ``body`` is not ASCII. ``signer`` and ``author`` are the
-    signature that verifies it and the From, None where it is not verified.
+    ``keys`` are our keys that opened it; ``eight_bit``: some byte of ``body`` is not ASCII. ``proof`` and ``author`` are what
+    verifies it and the From, None where it is not verified.
     """
 
     verdict: Verdict
     body: Body
     keys: tuple[str, ...]
     eight_bit: bool
-    signer: Checked | None = None
+    proof: Proof | None = None
     author: Address | None = None
 
 
@@ -86,7 +87,7 @@ async def open_message(
         )
         payload = await in_thread(body, partial(payload_of, message, peeled))
         author = author_of(message.header, payload.protected)
-        verdict, signer = await _judge(message, peeled, payload, author, judge, at)
+        verdict, proof = await _judge(message, peeled, payload, author, judge, at)
         shown = _shown(message, peeled, verdict, keep_signature)
         if peeled.entities and shown is peeled.entities[-1]:
             shown = await in_thread(body, partial(bare, payload, between))
@@ -98,7 +99,7 @@ async def open_message(
     finally:
         between.discard()
     used = tuple(layer.key for layer in peeled.layers if isinstance(layer, EncryptedLayer) and layer.key is not None)
-    return Opened(verdict, written, used, eight_bit, signer, author.address if signer is not None else None)
+    return Opened(verdict, written, used, eight_bit, proof, author.address if proof is not None else None)
 
 
 def _or_foreign(message: Entity, peeled: Peeled) -> Peeled:
@@ -119,8 +120,8 @@ def _is_encrypted(peeled: Peeled) -> bool:
 
 async def _judge(
     message: Entity, peeled: Peeled, payload: Payload, author: Author, judge: JudgeSigner, at: int
-) -> tuple[Verdict, Checked | None]:
-    """The verdict, and the signature on which it stands. ``verified`` needs one that covers everything shown, by a believed signer
+) -> tuple[Verdict, Proof | None]:
+    """The verdict, and what it stands on. ``verified`` needs one that covers everything shown, by a believed signer
     who is the From; another that is bad, or of nobody, denies it.
 
     A signature around encryption counts neither for nor against: it covers ciphertext, and anybody may put one there.
@@ -128,7 +129,7 @@ async def _judge(
     covering = _covering(peeled.layers)
     layers: list[LayerVerdict] = []
     reasons: list[Reason] = []
-    found: list[tuple[SignerVerdict, Signed, Checked]] = []
+    found: list[tuple[SignerVerdict, Proof]] = []
     for number, layer in enumerate(peeled.layers):
         if isinstance(layer, EncryptedLayer):
             layers.append(encrypted_verdict(layer.kind, layer.enveloped))
@@ -141,16 +142,16 @@ async def _judge(
         reasons += [reason for each, _ in told for reason in each.reasons] or ([] if told else [Reason.NO_SIGNER])
         if number >= covering:
             both = zip(told, layer.checked, strict=True)
-            found += [(each, vouched, checked) for (each, vouched), checked in both if vouched is not None]
+            found += [(each, Proof(by, vouched, layer.signed)) for (each, vouched), by in both if vouched is not None]
     parts = await in_thread(message.body, partial(_parts, message, peeled))
     reasons += _about_the_whole(peeled, author.address, covering, parts)
     reasons += _about_the_header(message.header, payload, author)
     believed = bool(found) and author.other is None and not any(map(_denies, peeled.layers[covering:]))
     judged = _judged(peeled, believed, bool(parts))
-    by, vouched, signer = found[0] if judged is Judged.VERIFIED else (None, None, None)
-    assurance = vouched.assurance if vouched is not None else None
+    by, proof = found[0] if judged is Judged.VERIFIED else (None, None)
+    assurance = proof.vouched.assurance if proof is not None else None
     told_once = tuple(dict.fromkeys(reasons))
-    return Verdict(judged, author.said, _is_encrypted(peeled), told_once, (*layers, *parts), assurance, by), signer
+    return Verdict(judged, author.said, _is_encrypted(peeled), told_once, (*layers, *parts), assurance, by), proof
 
 
 def _covering(layers: Sequence[Layer]) -> int:

@@ -148,7 +148,7 @@ async def open_message_async(
         hostname=hostname,
         keep_signature=keep_signature,
     )
-    return Opened(_bytes(opened.body), opened.verdict, None if opened.signer is None else opened.signer.certificate)
+    return Opened(_bytes(opened.body), opened.verdict, None if opened.proof is None else opened.proof.signer.certificate)
 
 
 def _usable(certificates: Iterable[bytes], purpose: Purpose, at: int) -> None:

@@ -28,7 +28,8 @@ from gateway.mail.envelope import NextHop
 from gateway.operate.output import say
 from gateway.outcome import Defer, GatewayError, Refuse
 from gateway.smime.capabilities import Capabilities
-from gateway.state.capabilities import STATE, HeardCapabilities, open_state
+from gateway.state.capabilities import HeardCapabilities
+from gateway.state.state import STATE, open_state
 from gateway.supervise import Kind, agent_sockets
 from gateway.trust.sources import DirectoryError
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
-import os
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import click
@@ -14,9 +11,10 @@ import click
 from gateway.config.load import load
 from gateway.config.model import Config
 from gateway.edge.clock import now
-from gateway.edge.observe import Audit, Observe, rfc3339
-from gateway.events import Event, MailDropped, MailReleased
+from gateway.edge.observe import rfc3339
+from gateway.events import MailDropped, MailReleased
 from gateway.mail.identifier import MailId, is_mail_id
+from gateway.operate.acting import recorded, who
 from gateway.operate.output import Exit, Settings, answer, columns, command_options
 from gateway.outcome import REASONS, GatewayError, Reason
 from gateway.spool.sqlite import SqliteSpool
@@ -39,21 +37,6 @@ def _with_spool(config: Config, work: Callable[[SqliteSpool], Awaitable[T]]) -> 
             await spool.close()
 
     return asyncio.run(run())
-
-
-@contextmanager
-def _audit(config: Config) -> Iterator[Callable[[Event], None]]:
-    """What a person did stands in the audit like everything else."""
-    observe = Observe(Audit(config.state / "audit", "queue", now))
-    try:
-        yield observe.see
-    finally:
-        observe.close()
-
-
-def _who() -> str:
-    """Whoever sits at the terminal, also behind sudo."""
-    return os.environ.get("SUDO_USER") or getpass.getuser()
 
 
 def _identifier(context: click.Context, parameter: click.Parameter, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
@@ -193,12 +176,12 @@ def _change(
 
     async def work(spool: SqliteSpool) -> dict[str, bool]:
         changed: dict[str, bool] = {}
-        with _audit(config) as see:
+        with recorded(config, "queue") as see:
             for mail in map(MailId, mails):
                 row = await spool.row(mail)
                 changed[mail] = row is not None and await change(spool, mail)
                 if row is not None and changed[mail]:
-                    see(event(org=row.mail.arrival.organisation, mail=mail, who=_who()))
+                    see(event(org=row.mail.arrival.organisation, mail=mail, who=who()))
         return changed
 
     changed = _with_spool(config, work)

@@ -6,18 +6,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from importlib.resources import files
-from pathlib import Path
 from typing import Any, Final
 
 import apsw
 
-from gateway.database.thread import Database, Effect, Work
+from gateway.database.thread import Effect, Work
 from gateway.mail.address import Address
 from gateway.outcome import GatewayError
 from gateway.smime.capabilities import Capabilities, read_capabilities
+from gateway.state.state import Working
 
-STATE: Final = "state.sqlite"
 MAX_REMEMBERED: Final = 100_000  # people, of all organisations; whoever was seen last stays
 FORGOTTEN_DAYS: Final = 365
 _FORGOTTEN: Final = FORGOTTEN_DAYS * 86_400 * 1_000_000
@@ -27,20 +25,12 @@ _MAX_CACHED: Final = 20_000
 Person = tuple[str, str]
 
 
-def open_state(folder: Path, now: Callable[[], int]) -> Database:
-    """The database of what outlives a mail, in the state directory ``folder``. ``now`` in microseconds UTC.
-
-    Raises :class:`GatewayError` (SPOOL_UNAVAILABLE, SPOOL_FULL).
-    """
-    return Database(folder / STATE, files(__package__) / "schema", now)
-
-
 class HeardCapabilities:
     """Remembers, for each organisation and address, what was signed last."""
 
-    def __init__(self, database: Database, now: Callable[[], int]) -> None:
+    def __init__(self, state: Working, now: Callable[[], int]) -> None:
         """``now`` in microseconds UTC."""
-        self._database = database
+        self._state = state
         self._now = now
         self._cached: dict[Person, tuple[int, Capabilities | None]] = {}
 
@@ -51,7 +41,7 @@ class HeardCapabilities:
         if now < until:
             return found
         try:
-            found = await self._database.run(lambda database: _find(database, person, now - _FORGOTTEN), Effect.READ)
+            found = await self._state.run(lambda database: _find(database, person, now - _FORGOTTEN), Effect.READ)
         except GatewayError:
             return None
         if len(self._cached) >= _MAX_CACHED:
@@ -66,7 +56,7 @@ class HeardCapabilities:
         """
         person, now = (organisation, address.key), self._now()
         with contextlib.suppress(GatewayError):
-            self._database.submit(Work(lambda database: _keep(database, person, value, signed_at, now), _unheard, Effect.CHANGE))
+            self._state.submit(Work(lambda database: _keep(database, person, value, signed_at, now), _unheard, Effect.CHANGE))
         self._cached.pop(person, None)  # whoever asks from now on is answered behind the change
 
 
@@ -101,8 +91,10 @@ def _keep(database: apsw.Connection, person: Person, value: bytes, signed_at: in
 def _forget(database: apsw.Connection, now: int) -> None:
     """Who was not seen for long, and beyond the bound who was not seen for longest."""
     database.execute("DELETE FROM capabilities WHERE seen_at <= ?", (now - _FORGOTTEN,))
-    database.execute(
-        "DELETE FROM capabilities WHERE (organisation, address) IN (SELECT organisation, address FROM capabilities"
-        " ORDER BY seen_at LIMIT max(0, (SELECT count(*) FROM capabilities) - ?))",
-        (MAX_REMEMBERED,),
-    )
+    remembered: Any = database.execute("SELECT rows FROM counted WHERE kind = 'capabilities'").get
+    if remembered > MAX_REMEMBERED:
+        database.execute(
+            "DELETE FROM capabilities WHERE (organisation, address) IN (SELECT organisation, address FROM capabilities"
+            " ORDER BY seen_at LIMIT ?)",
+            (remembered - MAX_REMEMBERED,),
+        )

@@ -25,16 +25,20 @@ class KeptAs(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Kept:
     """A certificate (DER) kept for an address. ``since`` in microseconds UTC: the signing time of what it was harvested from,
-    else when an administrator said so.
+    else when an administrator said so. ``above`` are certificates that came with it and may lie between it and an anchor (DER).
     """
 
     certificate: bytes
     kept_as: KeptAs
     since: int
+    above: tuple[bytes, ...] = ()
 
 
 class Keeping(Protocol):
     """What an organisation keeps."""
 
     async def kept(self, organisation: str, address: Address, /) -> tuple[Kept, ...]:
-        """Everything kept for ``address``, bound to it by whoever kept it. Raises :class:`gateway.trust.sources.DirectoryError`."""
+        """Everything kept for ``address``, what waits too, bound to it by whoever kept it.
+
+        Raises :class:`gateway.trust.sources.DirectoryError`.
+        """

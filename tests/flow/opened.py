@@ -83,6 +83,11 @@ class Evidence:
             return Signed(Trusted((anchor.der, certificate)), Assurance.ZONE, "test", self.domains)
         return Signed(Distrusted(Reason.CHAIN))
 
+    async def shown(
+        self, _organisation: str, _zone: str | None, certificate: bytes, along: Along, at: int, /
+    ) -> Trusted | Distrusted:
+        return (await self(certificate, along, at)).judgement
+
     async def signer(self, organisation: str, certificate: bytes, along: Along, at: int, /) -> Signed:  # noqa: ARG002
         return await self(certificate, along, at)
 

@@ -18,12 +18,13 @@ from gateway.flow.result import Flowed
 from gateway.mail.address import Address, parse_address
 from gateway.mail.envelope import Arrival, Direction, Envelope, Mail, NextHop, Recipient, Role, Stage
 from gateway.mail.envelope import Body as Transfer
-from gateway.mail.identifier import make_mail_id
+from gateway.mail.identifier import MailId, make_mail_id
 from gateway.mail.message import read_header
 from gateway.outcome import GatewayError, Reason
 from gateway.smime.algorithms import ContentCipher
 from gateway.smime.capabilities import Capabilities, read_capabilities
 from gateway.smime.keys import WrappedKey
+from gateway.trust.harvested import Harvesting, Taught
 from tests.doubles import Events, MemoryBodies, MemoryBody, MemoryWriter
 from tests.flow.opened import ENTITY, HEADER, HOSTNAME, PLAIN, READER, SENDER, as_message, believing, encrypt, sign
 from tests.mail import pgp
@@ -47,6 +48,9 @@ class Learned:
 
     def learn(self, organisation: str, address: Address, capabilities: bytes, signed_at: int, /) -> None:
         self.of.append((organisation, str(address), capabilities, signed_at))
+
+    def teach(self, organisation: str, mail: MailId, taught: Taught, harvesting: Harvesting, /) -> None:
+        """See ``test_flow_harvest``."""
 
 
 @dataclass
@@ -82,6 +86,7 @@ class House:
             evidence=lambda: judge,
             unwrapper=keys if self.reachable else NoKeys(),
             harvest=self.learned,
+            keeping=self.learned,
             bodies=self.bodies,
             observer=self.events,
             now=lambda: self.at,

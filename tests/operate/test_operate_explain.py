@@ -16,7 +16,8 @@ from gateway.mail.address import parse_address
 from gateway.operate.cli import main
 from gateway.smime import der
 from gateway.smime.algorithms import AES256_CBC, AES256_GCM
-from gateway.state.capabilities import HeardCapabilities, open_state
+from gateway.state.capabilities import HeardCapabilities
+from gateway.state.state import open_state
 from tests.pki import Ca
 
 Run = Callable[..., Result]

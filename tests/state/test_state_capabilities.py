@@ -17,7 +17,8 @@ from gateway.smime import der
 from gateway.smime.algorithms import AES256_CBC, AES256_GCM, ContentCipher
 from gateway.smime.capabilities import Capabilities
 from gateway.state import capabilities as state
-from gateway.state.capabilities import FORGOTTEN_DAYS, HeardCapabilities, open_state
+from gateway.state.capabilities import FORGOTTEN_DAYS, HeardCapabilities
+from gateway.state.state import open_state
 
 DAY = 86_400 * 10**6
 RESULTS, OTHER = parse_address("results@laboratory.example"), parse_address("other@laboratory.example")
@@ -171,7 +172,8 @@ from pathlib import Path
 from gateway.mail.address import Address
 from gateway.smime import der
 from gateway.smime.algorithms import AES256_CBC, AES256_GCM
-from gateway.state.capabilities import HeardCapabilities, open_state
+from gateway.state.capabilities import HeardCapabilities
+from gateway.state.state import open_state
 first = int(sys.argv[2])
 database = open_state(Path(sys.argv[1]), lambda: 10**15)
 heard = HeardCapabilities(database, lambda: 10**15)

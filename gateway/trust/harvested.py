@@ -1,0 +1,114 @@
+"""Whether the certificate that a verified mail shows of its author is kept, and whether it may be used at once. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from gateway.mail.address import Address
+from gateway.trust.certificate import facts
+from gateway.trust.kept import KeptAs
+
+_ORGANIZATION: Final = "2.5.4.10"
+
+
+class Harvesting(StrEnum):
+    """What becomes of certificates that verified mail shows."""
+
+    OFF = "off"
+    """None is kept."""
+    KEEP = "keep"
+    """The newest is used, with whatever key."""
+    APPROVE = "approve"
+    """The first is used; one with another key waits for a person."""
+
+
+class Why(StrEnum):
+    """Why a certificate waits for a person."""
+
+    KEY = "key"
+    """Its key is another than those kept for the address."""
+    ORGANISATION = "organisation"
+    """It names another organisation than those kept."""
+    ASSURANCE = "assurance"
+    """No zone vouches for it, and one did for those kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """The author ``address`` showed ``certificate`` (DER) to be written to, in a verified mail signed at ``signed_at``
+    (microseconds UTC). ``above`` lies between it and its anchor (DER); ``zone`` vouches for it, None outside of all.
+    """
+
+    address: Address
+    certificate: bytes
+    above: tuple[bytes, ...]
+    zone: str | None
+    signed_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is kept for the address already. ``zone`` as in :class:`Taught`; None for what an administrator put in."""
+
+    certificate: bytes
+    kept_as: KeptAs
+    zone: str | None
+    signed_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class New:
+    """A certificate is to be kept: in use, or waiting for a person and ``why``."""
+
+    why: Why | None = None
+
+    @property
+    def kept_as(self) -> KeptAs:
+        """How."""
+        return KeptAs.HARVESTED if self.why is None else KeptAs.WAITING
+
+
+def decide(taught: Taught, known: Sequence[Known], harvesting: Harvesting, not_before: int = 0) -> New | None:
+    """Whether ``taught``, which is none of ``known``, is kept beside them; None where it is not.
+
+    ``not_before`` is when somebody forgot the address (microseconds UTC): a mail of before teaches nothing any more. Neither does
+    one that was signed before what is harvested: a mail that was captured and comes once more brings nothing back.
+    """
+    harvested = (each.signed_at for each in known if each.kept_as in (KeptAs.HARVESTED, KeptAs.WAITING))
+    if harvesting is Harvesting.OFF or taught.signed_at <= max(harvested, default=not_before) or taught.signed_at <= not_before:
+        return None
+    in_use = [each for each in known if each.kept_as is not KeptAs.WAITING]
+    if not known:
+        return New()
+    named = organisations(taught.certificate)
+    if named and any((other := organisations(each.certificate)) and other != named for each in in_use):
+        return New(Why.ORGANISATION)  # side by side they would be refused, and one mail could stop all to its author
+    if taught.zone is None and any(each.zone is not None for each in in_use):
+        return New(Why.ASSURANCE)
+    if harvesting is Harvesting.APPROVE and public_key(taught.certificate) not in {public_key(e.certificate) for e in in_use}:
+        return New(Why.KEY)
+    return New()
+
+
+def organisations(certificate: bytes) -> frozenset[str]:
+    """The organisations in the subject of ``certificate`` (DER), as names are compared.
+
+    Raises :class:`gateway.trust.certificate.CertificateError`.
+    """
+    return frozenset(value for relative in facts(certificate).subject_name for kind, value in relative if kind == _ORGANIZATION)
+
+
+def public_key(certificate: bytes) -> bytes:
+    """The public key of ``certificate`` (DER), whatever else stands in it; itself where the library does not know such keys."""
+    try:
+        return (
+            x509.load_der_x509_certificate(certificate).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        )
+    except Exception:  # the library raises a dozen kinds
+        return certificate
