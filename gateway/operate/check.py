@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
@@ -18,6 +19,8 @@ from gateway.edge.clock import now
 from gateway.mail.envelope import Role
 from gateway.operate.exposed import exposed, unseen
 from gateway.operate.output import Exit, Settings, answer, columns, command_options
+from gateway.outcome import GatewayError
+from gateway.state.state import STATE, open_sound_state
 from gateway.trust.certificate import facts
 
 DAY: Final = 86_400 * 1_000_000
@@ -31,7 +34,7 @@ _WARN_DAYS: Final = 30
 def check(context: click.Context, settings: Settings, live: bool) -> None:
     """Say every mistake in the configuration at once, with file and line."""
     config = load(settings.config)
-    remarks = [*notes(config), *unseen(config), *exposed(config, settings.config.absolute())]
+    remarks = [*notes(config), *state_notes(config), *unseen(config), *exposed(config, settings.config.absolute())]
     told: dict[str, object] = {"ok": True, "notes": remarks}
     lines = [f"{settings.config} is right", *(f"note: {remark}" for remark in remarks)]
     failed = False
@@ -69,6 +72,16 @@ def notes(config: Config) -> Iterator[str]:
             yield f"listener {name} takes mail in clear from the network"
     for name, organisation in config.organisation.items():
         yield from _about(config, name, organisation)
+
+
+def state_notes(config: Config) -> Iterator[str]:
+    """What is wrong with what outlives a mail, where it is there and open to the user of this command."""
+    path = config.state / STATE
+    if os.access(path, os.R_OK | os.W_OK):
+        try:
+            open_sound_state(config.state, now).close()
+        except GatewayError as error:
+            yield f"{path} cannot be used, and what would be encrypted waits: {error.detail}; docs/operate.md, What to do when"
 
 
 def _zones(config: Config) -> Iterator[str]:

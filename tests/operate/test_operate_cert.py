@@ -253,7 +253,19 @@ def test_before_the_gateway_ever_ran_a_pin_is_made_by_the_owner_of_its_state(sit
         assert run(*pin).exit_code == 3
 
 
-def test_a_damaged_database_is_unavailable(site: Path, run: Run) -> None:
+def test_a_damaged_database_is_unavailable_and_check_says_so(site: Path, run: Run, ask: Ask) -> None:
     (site / "state").mkdir()
     (site / "state/state.sqlite").write_bytes(b"no database" * 100)
     assert run("cert", "list").exit_code == 3
+    _, told = ask("check")
+    [note] = [note for note in told["notes"] if "state.sqlite" in note]
+    assert "not a database" in note
+    assert "what would be encrypted waits" in note
+
+
+@pytest.mark.usefixtures("database")
+def test_check_has_nothing_to_say_of_a_sound_one(site: Path, ask: Ask) -> None:
+    assert not [note for note in ask("check")[1]["notes"] if "state.sqlite" in note]
+    (site / "state/state.sqlite").rename(site / "elsewhere")
+    assert not [note for note in ask("check")[1]["notes"] if "state.sqlite" in note]
+    assert not (site / "state/state.sqlite").exists()
