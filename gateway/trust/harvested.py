@@ -80,8 +80,8 @@ def decide(taught: Taught, known: Sequence[Known], harvesting: Harvesting, not_b
     ``not_before`` is when somebody forgot the address (microseconds UTC): a mail of before teaches nothing any more. Neither does
     one that was signed before what is harvested: a mail that was captured and comes once more brings nothing back.
     """
-    harvested = (each.signed_at for each in known if each.kept_as in (KeptAs.HARVESTED, KeptAs.WAITING))
-    if harvesting is Harvesting.OFF or taught.signed_at <= max(harvested, default=not_before) or taught.signed_at <= not_before:
+    harvested = [each.signed_at for each in known if each.kept_as in (KeptAs.HARVESTED, KeptAs.WAITING)]
+    if harvesting is Harvesting.OFF or taught.signed_at <= max((not_before, *harvested)):
         return None
     in_use = [each for each in known if each.kept_as is not KeptAs.WAITING]
     if not known:

@@ -203,11 +203,14 @@ async def test_an_old_mail_that_comes_again_brings_nothing_back(house: House) ->
     assert await house.learned() == {new.der: KeptAs.HARVESTED}
 
 
-async def test_a_mail_kept_back_between_two_of_the_newer_one_brings_nothing_back(house: House) -> None:
-    """Replay: the mail signed in between is older than the last word of the certificate in use, not only than its first."""
+@pytest.mark.parametrize("mine_at", [(1, 5), (5, 1)])
+async def test_a_mail_kept_back_between_two_of_the_newer_one_brings_nothing_back(house: House, mine_at: tuple[int, int]) -> None:
+    """Replay: the mail signed in between is older than the last word of the certificate in use, not only than its first; and an
+    old mail of its own does not turn its clock back.
+    """
     house.harvest = "keep"
     mine, other = both(), both()
-    for author, minutes in ((mine, 1), (mine, 5), (other, 3)):
+    for author, minutes in (*((mine, each) for each in mine_at), (other, 3)):
         assert await house.receive(signed_mail(author, AT - 10 * MINUTE + minutes * MINUTE)) == "verified"
     assert await house.learned() == {mine.der: KeptAs.HARVESTED}
 
@@ -223,6 +226,18 @@ async def test_what_was_forgotten_is_not_taught_again_by_a_mail_of_before(house:
     house.at += MINUTE
     await house.receive(signed_mail(author, AT + MINUTE))
     assert await house.learned() == {author.der: KeptAs.HARVESTED}
+
+
+async def test_what_was_forgotten_beside_another_is_not_taught_again_either(house: House) -> None:
+    """Replay: the one that is left was heard of long before, and what lies between was signed with the key that is lost."""
+    house.harvest = "keep"
+    left, lost = both(), both()
+    for author, minutes in ((left, 5), (lost, 4)):
+        await house.receive(signed_mail(author, AT - minutes * MINUTE))
+    [entry] = [each for each in house.database.call(entries, Effect.READ) if each.kept.certificate == lost.der]
+    house.database.call(lambda database: forget(database, entry, house.at), Effect.CHANGE)
+    await house.receive(signed_mail(lost, AT - 3 * MINUTE))
+    assert await house.learned() == {left.der: KeptAs.HARVESTED}
 
 
 async def test_two_mails_of_one_moment_the_first_stays(house: House) -> None:
