@@ -32,9 +32,9 @@ from gateway.edge.shelf import Shelf
 from gateway.events import ConfigurationLoaded, ConfigurationRefused, FetchFailed, Observer
 from gateway.flow.besides import Besides
 from gateway.flow.circles import draw_circles
+from gateway.flow.evidence import Evidence
 from gateway.flow.incoming import Incoming
 from gateway.flow.outgoing import Outgoing
-from gateway.flow.vouching import Vouching
 from gateway.mail.envelope import Direction
 from gateway.outcome import Defer, GatewayError, Refuse
 from gateway.receive.peers import Client, ZonePeers
@@ -51,6 +51,7 @@ from gateway.state.capabilities import HeardCapabilities
 from gateway.state.certificates import KeptCertificates
 from gateway.state.state import STATE, State
 from gateway.supervise import Kind, agent_sockets
+from gateway.trust.kept import Keeping
 from gateway.trust.sources import Source
 from gateway.worker import Worker
 
@@ -60,7 +61,7 @@ class Live:
     """A configuration in force, and what was read from the files it names."""
 
     config: Config
-    evidence: Vouching
+    evidence: Evidence
     peers: ZonePeers
     certificates: dict[str, tuple[bytes, ...]]
     archives: dict[str, tuple[Besides, ...]]
@@ -73,11 +74,11 @@ class Live:
                 await directory.close()
 
 
-def make_live(config: Config, source: Source, observer: Observer) -> Live:
+def make_live(config: Config, source: Source, observer: Observer, keeping: Keeping) -> Live:
     """Reads what ``config`` names. Raises ``OSError``, ``ValueError`` or ``GatewayError`` for what is wrong with it."""
     allowed = networks(config.fetching.allow_private)
     directories = {name: make_directory(name, section, allowed) for name, section in config.directory.items()}
-    evidence = Vouching(draw_circles(config, directories, read_anchors), source, observer, now)
+    evidence = Evidence(draw_circles(config, directories, read_anchors), source, observer, now, keeping)
     certificates = {name: read_certificates(key.certificate) for name, key in config.key.items() if key.certificate is not None}
     archives = {
         name: tuple(
@@ -147,11 +148,6 @@ class MailProcess:
         stack.push_async_callback(fetcher.close)
         self._source = EvidenceCache(fetcher, make_shelf(config), observer)
         stack.push_async_callback(self._source.close)
-        self._live = await asyncio.to_thread(make_live, config, self._source, observer)
-        stack.push_async_callback(self._close_live)
-        self._spool = make_spool(config, unwrapper, lambda: longest_pause(self._current()))
-        await self._spool.start()
-        stack.push_async_callback(self._spool.close)
         self._state = State(
             config.state, now, lambda error: observer.see(FetchFailed(kind="state", source=STATE, detail=error.detail))
         )
@@ -159,6 +155,11 @@ class MailProcess:
         stack.push_async_callback(self._state.close)
         self._heard = HeardCapabilities(self._state, now)
         self._kept = KeptCertificates(self._state, observer, now)
+        self._live = await asyncio.to_thread(make_live, config, self._source, observer, self._kept)
+        stack.push_async_callback(self._close_live)
+        self._spool = make_spool(config, unwrapper, lambda: longest_pause(self._current()))
+        await self._spool.start()
+        stack.push_async_callback(self._spool.close)
         deliverer = Deliverer(config=self._current, resolver=Resolver(), peers=self, now=now)
         stack.push_async_callback(deliverer.close)
         recipients = CallForward(config=self._current, probe=deliverer.probe, now=now)
@@ -229,7 +230,7 @@ class MailProcess:
     async def _replace(self, config: Config) -> None:
         before = self._live
         try:
-            self._live = await asyncio.to_thread(make_live, config, self._source, self._observer)
+            self._live = await asyncio.to_thread(make_live, config, self._source, self._observer, self._kept)
             self._receiver.reload()
         except (OSError, ValueError, GatewayError) as error:
             refused, self._live = self._live, before

@@ -32,6 +32,8 @@ class Reason(StrEnum):
     NO_ROUTE = "NO_ROUTE"
     # Certificates
     NO_CERTIFICATE = "NO_CERTIFICATE"
+    CERTIFICATE_AMBIGUOUS = "CERTIFICATE_AMBIGUOUS"
+    APPROVAL_PENDING = "APPROVAL_PENDING"
     DIRECTORY_UNAVAILABLE = "DIRECTORY_UNAVAILABLE"
     CHAIN = "CHAIN"
     EXPIRED = "EXPIRED"
@@ -137,6 +139,12 @@ REASONS: Final[dict[Reason, Explanation]] = {
     Reason.NO_ROUTE: Explanation("4.4", "No route to this recipient", _ADMIN, "give the organisation an outbound route"),
     Reason.NO_CERTIFICATE: Explanation(
         "7.5", "No usable certificate for this recipient", _ADMIN, "run `explain`; import the recipient's certificate"
+    ),
+    Reason.CERTIFICATE_AMBIGUOUS: Explanation(
+        "7.5", "Certificates of different organisations for this recipient", _ADMIN, "find out which is right, and `cert pin` it"
+    ),
+    Reason.APPROVAL_PENDING: Explanation(
+        "7.5", "The recipient's certificate has changed and waits for approval", _ADMIN, "ask the recipient, then `cert approve`"
     ),
     Reason.DIRECTORY_UNAVAILABLE: Explanation(
         "4.3", "Certificate directory unavailable", _OPS, "see whether the directory answers; the mail is tried again"

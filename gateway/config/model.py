@@ -14,6 +14,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from gateway.config.agents import Agents
+from gateway.config.correspondents import Correspondents
 from gateway.config.directory import Directory
 from gateway.config.encryption import Floor, KnownReader, Opens, ReaderFile
 from gateway.config.kinds import (
@@ -46,6 +47,7 @@ from gateway.mail.envelope import NextHop
 from gateway.smime.keys import Mechanism
 from gateway.smime.message import SignedForm
 from gateway.trust.harvested import Harvesting
+from gateway.trust.ladder import AfterInvalid, Rung
 from gateway.trust.rules import Issuers
 
 __all__ = [
@@ -173,7 +175,7 @@ class Organisation(Section):
     ``directories`` are asked for their certificates in order.
     ``harvest``: what becomes of the certificates that verified mail shows of its authors.
     Every encrypted copy is to the certificates of ``archive`` too, and ``to_sender`` to that of our key for the From.
-    ``headers``, ``legacy_display`` and ``signed_form`` are for rules that say nothing of them.
+    ``headers``, ``legacy_display``, ``signed_form`` and ``least_trust`` are for rules that say nothing of them.
     """
 
     domains: tuple[Domain, ...] = Field(min_length=1)
@@ -188,6 +190,9 @@ class Organisation(Section):
     issuers: Issuers = Issuers.GIVEN
     crls: CrlUrls = ()
     directories: tuple[DirectoryName, ...] = ()
+    least_trust: Rung = Rung.VERIFIED
+    after_invalid: AfterInvalid = AfterInvalid.STOP
+    correspondents: tuple[Correspondents, ...] = ()
     recipients: Recipients = Recipients()
     inbound: Inbound = Inbound()
     harvest: Harvesting = Harvesting.APPROVE

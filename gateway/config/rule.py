@@ -12,6 +12,7 @@ from gateway.config.words import Missing, Mode, Protection
 from gateway.mail.confidentiality import Headers
 from gateway.mail.envelope import Direction
 from gateway.smime.message import SignedForm
+from gateway.trust.ladder import Rung
 
 
 class HeaderTrigger(Section):
@@ -48,6 +49,7 @@ class Rule(Section):
     headers: Headers | None = None
     legacy_display: bool | None = None
     signed_form: SignedForm | None = None
+    least_trust: Rung | None = None
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -66,4 +68,6 @@ class Rule(Section):
             )
         if self.signed_form is not None and self.protect not in (Protection.BOTH, Protection.SIGN):
             raise ValueError("signed_form is for a rule that signs")
+        if self.least_trust is not None and not encrypts:
+            raise ValueError("least_trust is for a rule that encrypts")
         return self

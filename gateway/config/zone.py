@@ -24,6 +24,7 @@ from gateway.config.revocation import ZoneRevocationOf
 from gateway.config.section import Section
 from gateway.config.urls import CrlUrls
 from gateway.config.words import ClientUsage, Revocation, TlsMode
+from gateway.trust.ladder import AfterInvalid, Rung
 from gateway.trust.rules import Issuers
 
 
@@ -53,7 +54,8 @@ class ZonePeer(Section):
 class Zone(Section):
     """``zones/NAME.toml``: a trust zone. ``inbound_anchors`` are believed in place of ``anchors`` for people who signed what comes
     in; ``identity`` names the [tls] section we show as a client; ``source`` are addresses of ours to connect from. ``retry`` is for
-    the mail to its peers, in place of the general one.
+    the mail to its peers, in place of the general one. ``least_trust`` is the lowest rung of the ladder of trust from which a
+    certificate is taken; ``after_invalid``, whether a source that has only invalid ones is the last.
     """
 
     anchors: CertificateFile
@@ -66,6 +68,8 @@ class Zone(Section):
     issuers: Issuers = Issuers.GIVEN
     crls: CrlUrls = ()
     directories: tuple[DirectoryName, ...] = ()
+    least_trust: Rung = Rung.VERIFIED
+    after_invalid: AfterInvalid = AfterInvalid.STOP
     source: Sources = ()
     retry: Retry | None = None
     peer: tuple[ZonePeer, ...] = ()

@@ -15,6 +15,7 @@ import dns.rdtypes.ANY.SMIMEA
 from gateway.edge.dnslookup import Lookup, Question, Records
 from gateway.mail.address import Address
 from gateway.trust.certificate import ORGANISATION_NAMES
+from gateway.trust.ladder import Way
 from gateway.trust.smimea import Association, association, local_label
 from gateway.trust.sources import DirectoryError, Found, WordUnknown, sort_found
 
@@ -69,10 +70,10 @@ def smimea_found(answers: Sequence[Records]) -> Found:
 
 
 def cert_found(answers: Sequence[Records], *, dnssec_required: bool) -> Found:
-    """What CERT records hold."""
+    """What CERT records hold. Where DNSSEC is required of them, what is left is the domain's own word."""
     passed_over: Counter[str] = Counter()
     values = [value for answer in answers for value in _certificates(answer, dnssec_required, passed_over)]
-    return sort_found(values, _seconds(answers), (), _told(passed_over))
+    return sort_found(values, _seconds(answers), (), _told(passed_over), Way.DNSSEC if dnssec_required else Way.OPEN)
 
 
 def cert_names(address: Address) -> list[dns.name.Name]:

@@ -11,6 +11,7 @@ from typing import Final
 from gateway.edge.anchorfile import read_certificates
 from gateway.mail.address import Address
 from gateway.trust.certificate import CertificateError, facts, organisation_domains
+from gateway.trust.ladder import Way
 from gateway.trust.sources import DirectoryError, Found
 
 MAX_FILES: Final = 20_000
@@ -55,7 +56,7 @@ class Folder:
                 self._look_at = now + self._look_seconds
             own = self._index.by_address.get(address.key, ())
             domain = self._index.by_domain.get(address.domain, ())
-            return Found((*own, *domain), tuple(self._index.authorities))
+            return Found((*own, *domain), tuple(self._index.authorities), way=Way.GUARDED)
 
     def _refresh(self) -> None:
         stamps = self._scan()

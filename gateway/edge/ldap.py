@@ -29,6 +29,7 @@ from gateway.edge.ldaptls import LdapTls
 from gateway.edge.tlsclient import route_context
 from gateway.mail.address import Address
 from gateway.trust.certificate import MAX_CERTIFICATE, ORGANISATION_NAMES
+from gateway.trust.ladder import Way
 from gateway.trust.sources import DirectoryError, Found, sort_found
 
 THREADS: Final = 4
@@ -116,7 +117,7 @@ class Ldap:
             # The first line alone, and short: the text may carry what the server sent.
             raise DirectoryError(f"{self.name}: {type(error).__name__}: {str(error).partition(chr(10))[0][:200]}") from None
         self._breaker.succeeded()
-        return sort_found(values)
+        return sort_found(values, way=Way.GUARDED if self._server.tls is not None else Way.OPEN)
 
     async def close(self) -> None:
         """Lets the questions under way come to their end, within their deadline; then ends the connections and the threads.

@@ -9,8 +9,8 @@ from typing import Protocol
 from gateway.config.model import Config, Protection
 from gateway.config.words import Mode
 from gateway.flow.already import Already, Encrypted, Signed
+from gateway.flow.choice import Unusable, Usable
 from gateway.flow.copies import Decision, Make
-from gateway.flow.evidence import Unusable, Usable
 from gateway.flow.readers import LOOKUPS, ReaderEvidence, readers_among
 from gateway.mail.address import Address
 from gateway.mail.compose import is_layer
@@ -51,7 +51,7 @@ async def decide(
         wanted = _wanted(asked, already, recipient, is_reader=recipient in readers)
         if isinstance(wanted, Decision) and wanted.make.cipher is not None:
             async with gate:
-                found = await find_reader(config, evidence, known, mail.arrival.organisation, asked.zone, recipient.address, at)
+                found = await find_reader(config, evidence, known, mail.arrival.organisation, asked, recipient.address, at)
             if isinstance(found, Unusable):
                 wanted = _without_certificate(asked, recipient, found)
             else:
@@ -117,13 +117,13 @@ async def find_reader(
     evidence: ReaderEvidence,
     known: KnownCapabilities,
     organisation: str,
-    zone: str | None,
+    planned: Plan,
     address: Address,
     at: int,
 ) -> tuple[Usable, Chosen] | Unusable:
     """The certificate of ``address`` and how it is encrypted to by it. One to which we do not encrypt is as good as none."""
     try:
-        found = await evidence.recipient(organisation, zone, address, at)
+        found = await evidence.recipient(organisation, planned.zone, address, at, planned.least)
         if isinstance(found, Unusable):
             return found
         announced = await known.capabilities(organisation, address)

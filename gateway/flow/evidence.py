@@ -2,49 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Final
 
-from gateway.events import FetchFailed, Observer, RevocationStale
+from gateway.events import Observer
+from gateway.flow.choice import Looked, Unusable, Usable, concluded, settled
 from gateway.flow.circles import Circle, Circles
+from gateway.flow.inquiry import Extent, Inquiry, Question
+from gateway.flow.judging import Judging
 from gateway.flow.lookups import Lookups
+from gateway.flow.sharedkeys import SharedKeys
 from gateway.mail.address import Address
 from gateway.outcome import Reason
-from gateway.trust.along import Along, stapled
-from gateway.trust.answer import Answer, Failed
-from gateway.trust.certificate import Binding, CertificateError, CertificateFacts, binds, facts
-from gateway.trust.crl import Crl
-from gateway.trust.judgement import Assurance, Distrusted, Need, Needs, Purpose, Trusted
-from gateway.trust.path import judge
-from gateway.trust.places import MAX_URLS
-from gateway.trust.smimea import Association
-from gateway.trust.sources import AtHand, DirectoryError, Found, Source, WordUnknown
+from gateway.trust.along import Along
+from gateway.trust.certificate import CertificateError, CertificateFacts, facts
+from gateway.trust.judgement import Assurance, Distrusted, Purpose, Trusted
+from gateway.trust.kept import KEEPS_NOTHING, Keeping, KeptAs
+from gateway.trust.ladder import AfterInvalid, Rung, Way, place
+from gateway.trust.sources import DirectoryError, Source
 from gateway.trust.zone import match_peer
 
-BUDGET_SECONDS: Final = 15.0
-"""How long one question may wait for what it needs in all; what has not come by then counts as failed."""
-MAX_CANDIDATES: Final = 16
-_ROUNDS: Final = 4 * MAX_URLS  # each settles one place of every certificate: of issuers, CRLs, deltas, responders
-
-
-@dataclass(frozen=True, slots=True)
-class Usable:
-    """A certificate (DER) to encrypt to. ``source`` is the directory it came from; ``marks`` do not forbid its use."""
-
-    certificate: bytes
-    source: str
-    assurance: Assurance
-    marks: tuple[Reason, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Unusable:
-    """Why there is none. ``detail`` is for the administrator and names what was found."""
-
-    reason: Reason
-    detail: str = ""
+MAX_PINS_ASKED: Final = 4  # addresses of one signer
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,92 +32,160 @@ class Signed:
     """What is known about a signer, whatever it signed. ``assurance`` and ``zone`` say who vouches for it, None if nobody does.
 
     Whether the signer is the From is asked of :func:`gateway.trust.certificate.binds` with ``domains``, the domains an
-    organisation certificate may speak for here.
+    organisation certificate may speak for here. Where ``pinned`` is not empty the signer is believed for these mailboxes alone
+    (in the form addresses are compared in).
     """
 
     judgement: Trusted | Distrusted
     assurance: Assurance | None = None
     zone: str | None = None
     domains: frozenset[str] = frozenset()
+    pinned: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Inquired:
+    """All that can be said of a recipient: what each source said, how many of them were needed, and the ``answer``."""
+
+    looked: tuple[Looked, ...]
+    needed: int
+    answer: Usable | Unusable
 
 
 class Evidence:
     """Answers for recipients, signers and peers. One for each generation of the configuration; what was fetched outlives it."""
 
-    def __init__(self, circles: Circles, source: Source, observer: Observer, now: Callable[[], int]) -> None:
+    def __init__(
+        self, circles: Circles, source: Source, observer: Observer, now: Callable[[], int], keeping: Keeping = KEEPS_NOTHING
+    ) -> None:
         """``now`` in microseconds UTC."""
         self._circles = circles
-        self._source = source
-        self._observer = observer
-        self._now = now
-        self._lookups = Lookups(observer, now)
+        self._keeping = keeping
+        self._judging = Judging(source, observer, now)
+        self._inquiry = Inquiry(self._judging, Lookups(observer, now), keeping)
+        self._shared = SharedKeys(observer)
 
-    async def recipient(self, organisation: str, zone: str | None, address: Address, at: int) -> Usable | Unusable:
-        """The certificate to encrypt to for ``address``: from the zone's directories, or from the organisation's outside zones.
+    async def recipient(
+        self, organisation: str, zone: str | None, address: Address, at: int, least: Rung | None = None
+    ) -> Usable | Unusable:
+        """The certificate to encrypt to for ``address``, by the rules of its zone, or of the organisation outside of zones.
 
-        Directories are asked in order; in each, the mailbox's own certificate comes before its domain's, the newest first,
-        and what is expired, revoked or otherwise unfit is passed over.
+        Sources are asked in order, and what is expired, revoked or otherwise unfit is passed over. ``least`` is the lowest rung
+        that is taken, None where the zone or organisation says.
         """
-        return await self.reader(organisation, zone, address, _every, at)
+        circle = self._circle(organisation, zone, address)
+        if isinstance(circle, Unusable):
+            return circle
+        question = Question(organisation, circle, address, at, _every)
+        return await self._first(question, least or circle.least, circle.after_invalid)
 
     async def reader(
-        self, organisation: str, zone: str | None, address: Address, named: Callable[[bytes], bool], at: int
+        self,
+        organisation: str,
+        zone: str | None,
+        address: Address,
+        named: Callable[[bytes], bool],
+        at: int,
+        least: Rung | None = None,
     ) -> Usable | Unusable:
-        """As :meth:`recipient`, among those certificates (DER) alone that ``named`` picks."""
-        circle = self._circles.organisations.get(organisation) if zone is None else self._circles.zones.get(zone)
-        if circle is None:
-            place = (
-                f"organisation {organisation} has no anchors for people outside its zones" if zone is None else f"no zone {zone}"
-            )
-            return Unusable(Reason.NO_CERTIFICATE, place)
-        unavailable: list[str] = []
-        unfit: list[Unusable] = []
-        empty: list[str] = []
-        associations: tuple[Association, ...] = ()
-        for directory in circle.directories:
-            try:
-                found = await self._lookups.find(organisation, directory, address)
-            except DirectoryError as error:
-                unavailable.append(error.detail)
-                if isinstance(error, WordUnknown):
+        """As :meth:`recipient`, among those certificates (DER) alone that ``named`` picks: somebody else has chosen, and no source
+        is asked to choose for him.
+        """
+        circle = self._circle(organisation, zone, address)
+        if isinstance(circle, Unusable):
+            return circle
+        question = Question(organisation, circle, address, at, named)
+        return await self._first(question, least or circle.least, AfterInvalid.NEXT)
+
+    async def _first(self, question: Question, least: Rung, after_invalid: AfterInvalid) -> Usable | Unusable:
+        looked: list[Looked] = []
+        answer: Usable | Unusable | None = None
+        async with aclosing(self._inquiry.each(question)) as sources:
+            async for each in sources:
+                looked.append(each)
+                answer = settled(looked, least, after_invalid)
+                if answer is not None:
                     break
-                continue
-            empty.append(directory.name + "".join(f", passed over {each}" for each in found.passed_over))
-            associations += found.associations
-            picked = replace(
-                found, certificates=tuple(filter(named, found.certificates[:MAX_CANDIDATES])), associations=associations
-            )
-            usable = await self._choose(picked, directory.name, circle, address, at, unfit)
-            if usable is not None:
-                return usable
-        if unavailable:
-            # A directory that does not answer may hold the very certificate that is missing: later, not never.
-            return Unusable(Reason.DIRECTORY_UNAVAILABLE, "; ".join(unavailable + [each.detail for each in unfit]))
-        if unfit:
-            return next((each for each in unfit if each.reason not in _OTHER_PURPOSE), unfit[0])
-        return Unusable(Reason.NO_CERTIFICATE, f"nothing in {', '.join(empty) or 'no directory is configured'}")
+        if answer is None:
+            answer = concluded(looked, least)
+        if isinstance(answer, Usable):
+            self._shared.see(question.organisation, answer.certificate)
+        return answer
+
+    async def inquire(self, organisation: str, zone: str | None, address: Address, at: int) -> Inquired:
+        """As :meth:`recipient`, for people: every source is asked, and everything in it is looked at."""
+        circle = self._circle(organisation, zone, address)
+        if isinstance(circle, Unusable):
+            return Inquired((), 0, circle)
+        looked: list[Looked] = []
+        answered: tuple[int, Usable | Unusable] | None = None
+        async with aclosing(self._inquiry.each(Question(organisation, circle, address, at, _every, Extent.ALL))) as sources:
+            async for each in sources:
+                looked.append(each)
+                answer = settled(looked, circle.least, circle.after_invalid) if answered is None else None
+                if answer is not None:
+                    answered = len(looked), answer
+        needed, answer = answered or (len(looked), concluded(looked, circle.least))
+        return Inquired(tuple(looked), needed, answer)
+
+    def _circle(self, organisation: str, zone: str | None, address: Address) -> Circle | Unusable:
+        if zone is not None:
+            return self._circles.zones.get(zone) or Unusable(Reason.NO_CERTIFICATE, f"no zone {zone}")
+        circle = self._circles.organisations.get(organisation)
+        return Unusable(Reason.NO_CERTIFICATE, f"no organisation {organisation}") if circle is None else circle.around(address)
 
     async def signer(self, organisation: str, certificate: bytes, along: Along, at: int) -> Signed:
         """Who vouches for a signer: the zone whose peers its names belong to, else the organisation's anchors for the outside.
 
-        Once a certificate leads to a zone's anchors that zone's answer stands, good or bad.
+        Once a certificate leads to a zone's anchors that zone's answer stands, good or bad. One that leads nowhere may be pinned.
         """
         try:
-            named = facts(certificate).domains
+            found = facts(certificate)
         except CertificateError as error:
             return Signed(Distrusted(error.reason, error.detail))
-        candidates = [circle for circle in self._circles.zones.values() if circle.domains & named]
+        candidates = [circle for circle in self._circles.zones.values() if circle.domains & found.domains]
         outside = self._circles.organisations.get(organisation)
         if outside is not None:
             candidates.append(outside)
-        answer: Trusted | Distrusted = Distrusted(Reason.CHAIN, "no zone binds its domains, and there are no other anchors")
+        answer = Distrusted(Reason.CHAIN, "no zone binds its domains, and there are no other anchors")
         for circle in candidates:
-            answer = await self._judge(certificate, along, circle, Purpose.SMIME_SIGNER, at)
-            if isinstance(answer, Trusted):
-                return Signed(answer, circle.assurance, circle.zone, circle.domains)
+            judged = await self._judging.judge(certificate, along, circle, circle.rules(Purpose.SMIME_SIGNER), at)
+            if isinstance(judged, Trusted):
+                self._shared.see(organisation, certificate)
+                return Signed(judged, circle.assurance, circle.zone, circle.domains)
+            answer = judged
             if answer.reason is not Reason.CHAIN:
                 break
+        if place(answer, certificate, Way.PINNED, Purpose.SMIME_SIGNER, at) is not None:
+            pinned = await self._pinned(organisation, certificate, found)
+            if pinned:
+                marks = (answer.reason,) if answer.reason is Reason.REVOCATION_UNKNOWN else ()
+                return Signed(Trusted((certificate,), marks), Assurance.PINNED, None, frozenset(), pinned)
         return Signed(answer)
+
+    async def _pinned(self, organisation: str, certificate: bytes, found: CertificateFacts) -> frozenset[str]:
+        """For which of the addresses it names a certificate is pinned; for none where that cannot be read now."""
+        pinned: set[str] = set()
+        for address in found.emails[:MAX_PINS_ASKED]:
+            try:
+                kept = await self._keeping.kept(organisation, address)
+            except DirectoryError:
+                continue
+            if any(each.kept_as is KeptAs.PINNED and each.certificate == certificate for each in kept):
+                pinned.add(address.key)
+        return frozenset(pinned)
+
+    async def shown(
+        self, organisation: str, zone: str | None, certificate: bytes, along: Along, at: int, /
+    ) -> Trusted | Distrusted:
+        """Whether ``certificate`` (DER) can be encrypted to, by the anchors of ``zone``, or of ``organisation`` outside of all.
+
+        ``along`` came with it; ``at`` in microseconds UTC. Whom it names is not asked.
+        """
+        circle = self._circles.organisations.get(organisation) if zone is None else self._circles.zones.get(zone)
+        if circle is None:
+            return Distrusted(Reason.CHAIN, "nobody vouches for it")
+        return await self._judging.judge(certificate, along, circle, circle.rules(Purpose.SMIME_RECIPIENT), at)
 
     async def peer(self, zone: str, chain: Sequence[bytes], purpose: Purpose, at: int) -> Trusted | Distrusted:
         """Whether the certificate a peer showed (DER, leaf first) leads to the zone's anchors, and fits the side of TLS that the
@@ -148,85 +196,13 @@ class Evidence:
             return Distrusted(Reason.PEER_UNKNOWN, f"no zone {zone}")
         if not chain:
             return Distrusted(Reason.PEER_UNKNOWN, "no certificate was shown")
-        return await self._judge(chain[0], Along(tuple(chain[1:])), circle, purpose, at)
+        return await self._judging.judge(chain[0], Along(tuple(chain[1:])), circle, circle.rules(purpose), at)
 
     def peer_name(self, zone: str, certificate: bytes) -> str | Distrusted:
         """Which peer of ``zone`` a certificate is, by its names alone: see :func:`gateway.trust.zone.match_peer`."""
         circle = self._circles.zones.get(zone)
         return Distrusted(Reason.PEER_UNKNOWN, f"no zone {zone}") if circle is None else match_peer(circle.peers, certificate)
 
-    async def _choose(
-        self, found: Found, source: str, circle: Circle, address: Address, at: int, unfit: list[Unusable]
-    ) -> Usable | None:
-        for candidate in _in_order(found.certificates, address, circle, unfit):
-            answer = await self._judge(candidate, Along(found.others), circle, Purpose.SMIME_RECIPIENT, at)
-            if isinstance(answer, Distrusted):
-                unfit.append(Unusable(answer.reason, f"{source}: {answer.detail}"))
-            elif found.associations and not any(each.names(answer.path) for each in found.associations):
-                subject = facts(candidate).subject
-                unfit.append(Unusable(Reason.CHAIN, f"{source}: {subject}: the domain's SMIMEA records name others"))
-            else:
-                return Usable(candidate, source, circle.assurance, answer.marks)
-        return None
-
-    async def _judge(self, certificate: bytes, along: Along, circle: Circle, purpose: Purpose, at: int) -> Trusted | Distrusted:
-        fetched: dict[Need, Answer] = {}
-        deadline = asyncio.get_running_loop().time() + BUDGET_SECONDS
-        rules = circle.rules(purpose)
-
-        def known(need: Need) -> Answer | None:
-            return fetched[need] if need in fetched else self._source.known(need, self._now())
-
-        await self._fetch([need for need in circle.crls if known(need) is None], fetched, deadline)
-        given = tuple(crl for crl in map(known, circle.crls) if isinstance(crl, Crl))
-        at_hand = AtHand(along.certificates, given, stapled(along.revocations), known, along.signed_at)
-        for _ in range(_ROUNDS):
-            answer = judge(certificate, at_hand, at, rules)
-            if not isinstance(answer, Needs):
-                if isinstance(answer, Trusted) and Reason.REVOCATION_STALE in answer.marks:
-                    self._observer.see(RevocationStale(kind=purpose, zone=circle.zone or "", subject=facts(certificate).subject))
-                return answer
-            await self._fetch(answer.needs, fetched, deadline)
-        return Distrusted(Reason.REVOCATION_UNKNOWN, "too many places to ask")
-
-    async def _fetch(self, needs: Sequence[Need], fetched: dict[Need, Answer], deadline: float) -> None:
-        """All at once, into ``fetched``; every one of ``needs`` has an answer there when this returns."""
-
-        async def one(need: Need) -> None:
-            try:
-                async with asyncio.timeout_at(deadline):
-                    fetched[need] = await self._source.fetch(need, self._now())
-            except TimeoutError:
-                detail = f"no answer within {BUDGET_SECONDS:g} s"
-                fetched[need] = Failed(f"{need.source}: {detail}")
-                self._observer.see(FetchFailed(kind=need.kind, result="late", source=need.source, detail=detail))
-
-        if not needs:
-            return
-        async with asyncio.TaskGroup() as group:
-            for need in needs:
-                group.create_task(one(need))
-
-
-_OTHER_PURPOSE: Final = frozenset({Reason.KEY_USAGE, Reason.EKU, Reason.ADDRESS_MISMATCH, Reason.MALFORMED})
-
 
 def _every(_: bytes) -> bool:
     return True
-
-
-def _in_order(certificates: Sequence[bytes], address: Address, circle: Circle, unfit: list[Unusable]) -> list[bytes]:
-    """Those that speak for ``address``: its own before its domain's, then the newest first. The others go to ``unfit``."""
-    bound: list[tuple[bool, int, bytes]] = []
-    for certificate in certificates:
-        try:
-            found: CertificateFacts = facts(certificate)
-        except CertificateError as error:
-            unfit.append(Unusable(error.reason, error.detail))
-            continue
-        binding = binds(found, address, circle.domains)
-        if binding is None:
-            unfit.append(Unusable(Reason.ADDRESS_MISMATCH, f"{found.subject}: does not name the address"))
-        else:
-            bound.append((binding is Binding.ORGANISATION, -found.not_before, certificate))
-    return [certificate for _, _, certificate in sorted(bound)]

@@ -219,7 +219,7 @@ async def _signer(
 
 def _not_the_author(certificate: bytes, vouched: Signed, author: Address) -> list[Reason]:
     """Why a believed signer is not this author, if so: he is another, or those who vouch for him do not speak for that domain."""
-    if binds(facts(certificate), author, vouched.domains) is None:
+    if binds(facts(certificate), author, vouched.domains) is None or (vouched.pinned and author.key not in vouched.pinned):
         return [Reason.FROM_MISMATCH]
     return [Reason.DOMAIN_NOT_BOUND] if vouched.zone is not None and author.domain not in vouched.domains else []
 

@@ -14,13 +14,14 @@ from typing import Final, Protocol
 
 from gateway.config.words import Protection
 from gateway.flow.already import Encrypted
-from gateway.flow.evidence import Unusable, Usable
+from gateway.flow.choice import Unusable, Usable
 from gateway.mail.address import Address
 from gateway.mail.envelope import Recipient
 from gateway.outcome import GatewayError, Reason
 from gateway.policy import TEMPORARY, Plan
 from gateway.smime.cms import CertificateId
 from gateway.smime.decrypt import names_of
+from gateway.trust.ladder import Rung
 
 LOOKUPS: Final = 16  # recipients of one mail whose certificates are looked for at once
 
@@ -31,11 +32,20 @@ _NOBODY: Final = frozenset({Reason.NO_CERTIFICATE, Reason.ADDRESS_MISMATCH})
 class ReaderEvidence(Protocol):
     """Finds certificates of recipients."""
 
-    async def recipient(self, organisation: str, zone: str | None, address: Address, at: int, /) -> Usable | Unusable:
+    async def recipient(
+        self, organisation: str, zone: str | None, address: Address, at: int, least: Rung | None, /
+    ) -> Usable | Unusable:
         """The certificate to encrypt to, or why there is none."""
 
     async def reader(
-        self, organisation: str, zone: str | None, address: Address, named: Callable[[bytes], bool], at: int, /
+        self,
+        organisation: str,
+        zone: str | None,
+        address: Address,
+        named: Callable[[bytes], bool],
+        at: int,
+        least: Rung | None,
+        /,
     ) -> Usable | Unusable:
         """As ``recipient``, among those certificates (DER) alone that ``named`` picks."""
 
@@ -72,7 +82,7 @@ async def readers_among(
         if not encrypted.readers or planned.protection not in (Protection.BOTH, Protection.ENCRYPT):
             return _Standing.UNKNOWN
         async with gate:
-            return await _standing(evidence, organisation, planned.zone, recipient.address, named, at)
+            return await _standing(evidence, organisation, planned, recipient.address, named, at)
 
     async with asyncio.TaskGroup() as tasks:
         asked = {recipient: tasks.create_task(one(recipient, planned)) for recipient, planned in plans.items()}
@@ -84,15 +94,15 @@ async def readers_among(
 
 
 async def _standing(
-    evidence: ReaderEvidence, organisation: str, zone: str | None, address: Address, named: Callable[[bytes], bool], at: int
+    evidence: ReaderEvidence, organisation: str, planned: Plan, address: Address, named: Callable[[bytes], bool], at: int
 ) -> _Standing:
     try:
-        found = await evidence.reader(organisation, zone, address, named, at)
+        found = await evidence.reader(organisation, planned.zone, address, named, at, planned.least)
         if isinstance(found, Usable):
             return _Standing.NAMED
         if found.reason not in _NOBODY:
             return _Standing.PASSED_OVER
-        other = await evidence.recipient(organisation, zone, address, at)
+        other = await evidence.recipient(organisation, planned.zone, address, at, planned.least)
     except GatewayError:
         return _Standing.PASSED_OVER
     return _Standing.PASSED_OVER if isinstance(other, Usable) or other.reason in TEMPORARY else _Standing.UNKNOWN

@@ -11,6 +11,7 @@ from gateway.config.load import load
 from gateway.edge.clock import now
 from gateway.mail.address import Address
 from gateway.operate.acting import recorded
+from gateway.operate.certfind import find
 from gateway.operate.certimport import import_
 from gateway.operate.certstate import among, as_fingerprint, changed, keeping, named_organisation, told, unfit
 from gateway.operate.explain import as_address
@@ -27,9 +28,10 @@ _fingerprint = click.argument("fingerprint", required=False)
 
 @click.group()
 def cert() -> None:
-    """Certificates of correspondents that are kept here: pinned, imported, harvested from verified mail."""
+    """Certificates of correspondents: found, and kept here, whether pinned, imported or harvested from verified mail."""
 
 
+cert.add_command(find)
 cert.add_command(import_)
 
 

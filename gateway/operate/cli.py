@@ -30,7 +30,7 @@ COMMANDS: Final = {
     "message": Place("gateway.operate.message", "message", "Open or protect one message, as the flows would."),
     "peer": Place("gateway.operate.peer", "peer", "List the peers of the zones; test the way to one."),
     "queue": Place("gateway.operate.queue", "queue", "List mails on their way; say why one waits; release or drop it."),
-    "cert": Place("gateway.operate.cert", "cert", "Pin, import, approve and forget certificates of correspondents."),
+    "cert": Place("gateway.operate.cert", "cert", "Find, pin, import, approve and forget certificates of correspondents."),
     "audit": Place("gateway.operate.audit", "audit", "Say whether the audit is what was written."),
     "key": Place("gateway.operate.key", "key", "List the keys, and what is on the token."),
     "user": Place("gateway.operate.user", "user", "Make a line of a file of users."),

@@ -14,8 +14,9 @@ from gateway.config.model import Config, Protection
 from gateway.config.words import Mode
 from gateway.edge.clock import now
 from gateway.flow.besides import besides
+from gateway.flow.choice import Unusable
 from gateway.flow.decide import KnownCapabilities, find_reader
-from gateway.flow.evidence import Evidence, Unusable
+from gateway.flow.evidence import Evidence
 from gateway.mail.address import Address, AddressError, parse_address
 from gateway.mail.confidentiality import NOT_PROTECTED
 from gateway.mail.envelope import Direction, Role
@@ -136,9 +137,9 @@ def _needs_certificate(given: Answer) -> bool:
 
 async def _with_evidence(config: Config, answers: list[Answer], recipients: tuple[Address, ...], header: Header) -> list[Answer]:
     """``answers``, with the certificate found for each recipient that is encrypted to and how, or what becomes of one without."""
-    from gateway.operate.live import parts, remembered  # loads everything that looks for certificates
+    from gateway.operate.live import parts  # loads everything that looks for certificates
 
-    async with parts(config) as live, remembered(config) as known:
+    async with parts(config) as (live, known):
         asked = (_certify(config, live.evidence, known, each, person) for each, person in zip(answers, recipients, strict=True))
         return [_with_besides(config, live, each, header) for each in await asyncio.gather(*asked)]
 
@@ -161,11 +162,11 @@ async def _certify(config: Config, evidence: Evidence, known: KnownCapabilities,
     outcome, planned, facts = given
     if planned is None or not _needs_certificate(given):
         return given
-    found = await find_reader(config, evidence, known, facts["organisation"], planned.zone, recipient, now())
+    found = await find_reader(config, evidence, known, facts["organisation"], planned, recipient, now())
     if not isinstance(found, Unusable):
         usable, chosen = found
         marks = [str(mark) for mark in usable.marks]
-        certificate = {"source": usable.source, "assurance": str(usable.assurance), "marks": marks}
+        certificate = {"source": usable.source, "trust": str(usable.rung), "assurance": usable.assurance, "marks": marks}
         why = {"cipher": str(chosen.cipher_why), "key": str(chosen.transport_why)}
         algorithms = {"cipher": str(chosen.cipher), "key": chosen.key, "why": why}
         return outcome, planned, facts | {"certificate": certificate, "algorithms": algorithms}
@@ -218,6 +219,12 @@ _WORDS = {
 }
 
 
+def _from(certificate: dict[str, Any]) -> str:
+    """Where a certificate was found, and on whose word it is taken."""
+    words = dict.fromkeys(filter(None, (certificate["trust"], certificate["assurance"])))
+    return f"from {certificate['source']}, {', '.join(words)}"
+
+
 def _lines(told: dict[str, Any]) -> list[str]:
     """One recipient's answer for people."""
     protection = _WORDS.get(told.get("protection", ""), "")
@@ -243,7 +250,7 @@ def _lines(told: dict[str, Any]) -> list[str]:
         "signed by": told.get("sign_key"),
         "written": "opaque: nothing on the way can break it" if told.get("signed_form") == "opaque" else None,
         "headers": _HEADERS.get(told.get("headers", "")),
-        "certificate": f"from {certificate['source']}, {certificate['assurance']}" if certificate else None,
+        "certificate": _from(certificate) if certificate else None,
         "marks": ", ".join(certificate["marks"]) if certificate else None,
         "cipher": f"{algorithms['cipher']} ({algorithms['why']['cipher']})" if algorithms else None,
         "key": f"{algorithms['key']} ({algorithms['why']['key']})" if algorithms else None,

@@ -29,8 +29,10 @@ from gateway.operate.output import say
 from gateway.outcome import Defer, GatewayError, Refuse
 from gateway.smime.capabilities import Capabilities
 from gateway.state.capabilities import HeardCapabilities
+from gateway.state.certificates import KeptCertificates
 from gateway.state.state import STATE, open_state
 from gateway.supervise import Kind, agent_sockets
+from gateway.trust.kept import KEEPS_NOTHING, Keeping
 from gateway.trust.sources import DirectoryError
 
 _AGENTS: Final[dict[Kind, Callable[[tuple[Path, ...]], AgentSigner | AgentUnwrapper]]] = {
@@ -56,18 +58,22 @@ class Silent:
 
 
 @asynccontextmanager
-async def parts(config: Config) -> AsyncIterator[Live]:
-    """Evidence and directories for the time of a command, which keeps nothing: the gateway's shelf may be another user's."""
+async def parts(config: Config) -> AsyncIterator[tuple[Live, KnownCapabilities]]:
+    """Evidence and directories for the time of a command, and what the gateway heard of its readers' programs.
+
+    Keeps nothing that is fetched: the gateway's shelf may be another user's.
+    """
     fetcher = make_fetcher(config)
     with tempfile.TemporaryDirectory(prefix="smime-gateway-") as folder:
         source = EvidenceCache(fetcher, Shelf(Path(folder)), Silent())
-        live = await asyncio.to_thread(make_live, config, source, Silent())
-        try:
-            yield live
-        finally:
-            await live.close()
-            await source.close()
-            await fetcher.close()
+        async with _remembered(config) as (known, keeping):
+            live = await asyncio.to_thread(make_live, config, source, Silent(), keeping)
+            try:
+                yield live, known
+            finally:
+                await live.close()
+                await source.close()
+                await fetcher.close()
 
 
 class Forgetful:
@@ -79,32 +85,33 @@ class Forgetful:
 
 
 @asynccontextmanager
-async def remembered(config: Config) -> AsyncIterator[KnownCapabilities]:
-    """What the gateway heard of its readers' programs. Nothing where it has never run; where it cannot be read, that is said."""
+async def _remembered(config: Config) -> AsyncIterator[tuple[KnownCapabilities, Keeping]]:
+    """What outlives a mail. Nothing where the gateway has never run; where it cannot be read, that is said."""
     try:
         there = (config.state / STATE).is_file()  # opening would make one, and perhaps as the wrong user
         state = await asyncio.to_thread(open_state, config.state, now) if there else None
     except (PermissionError, GatewayError):
-        say(f"note: what readers' programs said is left out: {config.state / STATE} cannot be read by this user", error=True)
+        place = config.state / STATE
+        say(f"note: what readers' programs said, and what is pinned, is left out: {place} cannot be read by this user", error=True)
         state = None
     if state is None:
-        yield Forgetful()
+        yield Forgetful(), KEEPS_NOTHING
         return
     try:
-        yield HeardCapabilities(state, now)
+        yield HeardCapabilities(state, now), KeptCertificates(state, Silent(), now)
     finally:
         await asyncio.to_thread(state.close)
 
 
 async def reach(config: Config, hop: NextHop) -> Probe:
     """Whether ``hop`` can be reached as a delivery would."""
-    async with parts(config) as live:
+    async with parts(config) as (live, _):
         return await _reach(config, live, hop)
 
 
 async def probe_all(config: Config) -> list[Probe]:
     """Every part, each by itself, in the order keys, directories, name servers, routes, peers."""
-    async with parts(config) as live:
+    async with parts(config) as (live, _):
         asked: list[Awaitable[Probe]] = [_directory(directory.name, live) for directory in live.directories]
         if any(route.kind is RouteKind.MX for route in config.route.values()):
             asked.append(_names(config))

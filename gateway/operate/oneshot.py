@@ -24,7 +24,7 @@ from gateway.mail.envelope import Arrival, Direction, Envelope, Mail, Recipient,
 from gateway.mail.identifier import RANDOM_BYTES, make_mail_id
 from gateway.mail.memory import MemoryBodies
 from gateway.operate.given import GivenKey
-from gateway.operate.live import parts, remembered
+from gateway.operate.live import parts
 from gateway.outcome import GatewayError, Reason
 from gateway.smime.known import Strength
 from gateway.smime.message import SignedForm
@@ -58,7 +58,7 @@ async def open_configured(config: Config, body: Body, organisation: str, at: int
     inbound = config.organisation[organisation].inbound
     unwrapper = AgentUnwrapper(agent_sockets(config, Kind.UNWRAP_AGENT))
     try:
-        async with parts(config) as live:
+        async with parts(config) as (live, _):
 
             async def judge(certificate: bytes, along: Along, moment: int, /) -> Signed:
                 return await live.evidence.signer(organisation, certificate, along, moment)
@@ -102,7 +102,7 @@ async def protect_configured(config: Config, mail: Outbound, observer: Observer,
     )
     envelope = Envelope(mail.sender, tuple(Recipient(each) for each in mail.recipients))
     try:
-        async with parts(config) as live, remembered(config) as known:
+        async with parts(config) as (live, known):
             outgoing = Outgoing(
                 config=lambda: config,
                 certificates=lambda: live.certificates,

@@ -15,6 +15,7 @@ from gateway.mail.message import Header, from_address
 from gateway.outcome import Defer, GatewayError, Hold, Reason, Refuse
 from gateway.policy.rules import Known, matching
 from gateway.smime.message import SignedForm
+from gateway.trust.ladder import Rung
 
 DEFAULT_ZONE: Final = "default-zone"
 DEFAULT_OUTSIDE: Final = "default-outside"
@@ -36,7 +37,7 @@ class Plan:
     ``headers``: what becomes of the header fields of what is signed or encrypted; ``signed_form``: how what is signed is written.
 
     In ``mode`` OBSERVE the copy leaves as it is, and what the rest of the plan asks for is only recorded; ``refusal`` is then why
-    the rule would have refused it.
+    the rule would have refused it. ``least`` is the lowest rung a certificate is taken from, None where the rule does not say.
     """
 
     rule: str
@@ -49,6 +50,7 @@ class Plan:
     refusal: Refuse | None = None
     headers: HeaderProtection = NOT_PROTECTED
     signed_form: SignedForm = SignedForm.CLEAR
+    least: Rung | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,17 @@ def _drafts(config: Config, known: Known, hop: NextHop, zone: str | None) -> Ite
     organisation_form = config.organisation[known.organisation].signed_form
     for rule in rules:
         headers, form = _headers(config, known, rule.protect, rule), rule.signed_form or organisation_form
-        yield Plan(rule.name, rule.protect, rule.missing, hop, zone, mode=rule.mode, headers=headers, signed_form=form)
+        yield Plan(
+            rule.name,
+            rule.protect,
+            rule.missing,
+            hop,
+            zone,
+            mode=rule.mode,
+            headers=headers,
+            signed_form=form,
+            least=rule.least_trust,
+        )
     if decided:
         return
     if zone is not None:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from cryptography import x509
@@ -162,6 +163,13 @@ def facts(certificate: bytes) -> CertificateFacts:
             _facts.pop(next(iter(_facts)), None)
         _facts[digest] = known
     return known
+
+
+@lru_cache(maxsize=4096)
+def public_key_info(certificate: bytes) -> bytes:
+    """The SubjectPublicKeyInfo (DER) of a certificate that was judged already."""
+    key = x509.load_der_x509_certificate(certificate).public_key()
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _read(certificate: bytes, digest: bytes) -> CertificateFacts:

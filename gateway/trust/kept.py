@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from gateway.mail.address import Address
 
@@ -42,3 +42,13 @@ class Keeping(Protocol):
 
         Raises :class:`gateway.trust.sources.DirectoryError`.
         """
+
+
+class _KeepsNothing:
+    """For whoever has no state to look into."""
+
+    async def kept(self, organisation: str, address: Address, /) -> tuple[Kept, ...]:  # noqa: ARG002 - the port
+        return ()
+
+
+KEEPS_NOTHING: Final[Keeping] = _KeepsNothing()

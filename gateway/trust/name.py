@@ -81,6 +81,11 @@ def common_names(name: NormalName) -> tuple[str, ...]:
     return tuple(value for rdn in name for oid, value in rdn if oid == "2.5.4.3")
 
 
+def organisation_names(name: NormalName) -> frozenset[str]:
+    """The prepared organisation names in ``name``."""
+    return frozenset(value for rdn in name for oid, value in rdn if oid == "2.5.4.10")
+
+
 def _prepare(value: str | bytes) -> str:
     """RFC 4518 2.1-2.6: every kind of space one SPACE, invisible characters nothing, NFKC, case folded, spaces collapsed."""
     if isinstance(value, bytes):

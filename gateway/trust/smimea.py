@@ -7,13 +7,9 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import lru_cache
 from typing import Final
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-from gateway.trust.certificate import MAX_CERTIFICATE
+from gateway.trust.certificate import MAX_CERTIFICATE, public_key_info
 
 _HASHED: Final = 28  # octets of the SHA-256 that a name keeps (RFC 8162 3)
 
@@ -67,7 +63,7 @@ class Association:
         return any(self._matches(certificate) for certificate in (path[-1:] if leaf else path[:-1]))
 
     def _matches(self, certificate: bytes) -> bool:
-        part = certificate if self.selector is Selector.CERTIFICATE else _public_key(certificate)
+        part = certificate if self.selector is Selector.CERTIFICATE else public_key_info(certificate)
         if self.matching is Matching.SHA256:
             return hashlib.sha256(part).digest() == self.data
         if self.matching is Matching.SHA512:
@@ -98,10 +94,3 @@ def _unquoted(text: str) -> str:
     """Without the backslashes of quoted pairs (RFC 5321 4.1.2)."""
     letters = iter(text)
     return "".join(next(letters, "") if letter == "\\" else letter for letter in letters)
-
-
-@lru_cache(maxsize=1024)
-def _public_key(certificate: bytes) -> bytes:
-    """The SubjectPublicKeyInfo of a certificate that was judged already (DER)."""
-    key = x509.load_der_x509_certificate(certificate).public_key()
-    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

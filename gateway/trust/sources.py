@@ -12,6 +12,7 @@ from gateway.trust.answer import Answer
 from gateway.trust.certificate import CertificateError, facts
 from gateway.trust.crl import Crl
 from gateway.trust.judgement import Need
+from gateway.trust.ladder import Way
 from gateway.trust.ocsp import OcspAnswer
 from gateway.trust.smimea import Association
 
@@ -36,7 +37,8 @@ class Found:
 
     Found, not believed: whether a candidate names the address is asked of the certificate. ``seconds`` it may be used again, None
     where the directory does not say. ``associations``, where there are any, are what the domain stands for: no other certificate
-    of the address counts, wherever it was found. ``passed_over`` says what could not be used, for audit and people.
+    of the address counts, wherever it was found. ``passed_over`` says what could not be used, for audit and people. ``way`` is how
+    all of it came.
     """
 
     certificates: tuple[bytes, ...] = ()
@@ -44,6 +46,7 @@ class Found:
     seconds: float | None = None
     associations: tuple[Association, ...] = ()
     passed_over: tuple[str, ...] = ()
+    way: Way = Way.OPEN
 
 
 def sort_found(
@@ -51,6 +54,7 @@ def sort_found(
     seconds: float | None = None,
     associations: tuple[Association, ...] = (),
     passed_over: tuple[str, ...] = (),
+    way: Way = Way.OPEN,
 ) -> Found:
     """``values`` (DER) sorted: authorities may lie above a certificate, the rest are candidates. What cannot be read is neither."""
     candidates: list[bytes] = []
@@ -63,7 +67,7 @@ def sort_found(
             unreadable += 1
     if unreadable:
         passed_over = (*passed_over, f"what is no certificate ({unreadable})")
-    return Found(tuple(candidates), tuple(authorities), seconds, associations, passed_over)
+    return Found(tuple(candidates), tuple(authorities), seconds, associations, passed_over, way)
 
 
 class Directory(Protocol):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic_core import PydanticUndefined
 
+from gateway.config.correspondents import Correspondents
 from gateway.config.model import (
     Agents,
     Client,
@@ -47,6 +48,7 @@ SECTIONS: dict[str, type[Section]] = {
     "`inbound` of an organisation": Inbound,
     "`revocation_of` of an organisation": RevocationOf,
     "`floor` of an organisation": Floor,
+    "`[[organisation.NAME.correspondents]]`": Correspondents,
     "`[[organisation.NAME.reader]]`": KnownReader,
     "`opens` of a reader or of a peer": Opens,
     "`[token]`": Token,

@@ -10,6 +10,7 @@ from gateway.edge.anchorfile import read_anchors, read_certificates
 from gateway.edge.folder import MAX_FILES, Folder
 from gateway.mail.address import parse_address
 from gateway.trust.certificate import CertificateError
+from gateway.trust.ladder import Way
 from gateway.trust.sources import DirectoryError, Found
 from tests.pki import Ca
 
@@ -27,9 +28,9 @@ async def test_address_and_domain(tmp_path: Path) -> None:
     (tmp_path / "broken.pem").write_bytes(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
     (tmp_path / "README").write_text("no certificate")
     folder = Folder("people", tmp_path)
-    assert await folder.find(RESULTS) == Found((own.der, domain.der), (ISSUING.der,))
-    assert await folder.find(parse_address("office@laboratory.example")) == Found((domain.der,), (ISSUING.der,))
-    assert await folder.find(parse_address("x@elsewhere.example")) == Found((), (ISSUING.der,))
+    assert await folder.find(RESULTS) == Found((own.der, domain.der), (ISSUING.der,), way=Way.GUARDED)
+    assert await folder.find(parse_address("office@laboratory.example")) == Found((domain.der,), (ISSUING.der,), way=Way.GUARDED)
+    assert await folder.find(parse_address("x@elsewhere.example")) == Found((), (ISSUING.der,), way=Way.GUARDED)
 
 
 async def test_changes_count(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from gateway.config.model import Config
 from gateway.flow.besides import Besides
-from gateway.flow.evidence import Unusable, Usable
+from gateway.flow.choice import Unusable, Usable
 from gateway.flow.outgoing import Outgoing
 from gateway.flow.result import Flowed
 from gateway.mail.address import Address, parse_address
@@ -19,6 +19,7 @@ from gateway.mail.identifier import make_mail_id
 from gateway.outcome import Reason
 from gateway.smime.capabilities import Capabilities
 from gateway.trust.judgement import Assurance
+from gateway.trust.ladder import Rung
 from tests.doubles import Events, MemoryBodies, MemoryBody, SoftwareSigner
 from tests.pki import NOW, Ca, Issued, microseconds
 from tests.policy.world import WORLD, world
@@ -45,14 +46,25 @@ class Certificates:
     known: dict[str, Issued | Unusable] = field(default_factory=dict)
     older: dict[str, Issued | Unusable] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    least: list[Rung | None] = field(default_factory=list)
 
-    async def recipient(self, _organisation: str, _zone: str | None, address: Address, _at: int, /) -> Usable | Unusable:
+    async def recipient(
+        self, _organisation: str, _zone: str | None, address: Address, _at: int, least: Rung | None, /
+    ) -> Usable | Unusable:
+        self.least.append(least)
         self.asked.append(str(address))
         found = self.known.get(str(address), Unusable(Reason.NO_CERTIFICATE, "nothing anywhere"))
         return found if isinstance(found, Unusable) else Usable(found.der, "folder", Assurance.ZONE)
 
     async def reader(
-        self, _organisation: str, _zone: str | None, address: Address, named: Callable[[bytes], bool], _at: int, /
+        self,
+        _organisation: str,
+        _zone: str | None,
+        address: Address,
+        named: Callable[[bytes], bool],
+        _at: int,
+        _least: Rung | None,
+        /,
     ) -> Usable | Unusable:
         for found in (self.known.get(str(address)), self.older.get(str(address))):
             if isinstance(found, Issued) and named(found.der):

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from gateway.events import Event, FetchFailed, RevocationStale
-from gateway.flow import evidence as evidence_module
+from gateway.flow import judging as judging_module
+from gateway.flow.choice import Unusable, Usable
 from gateway.flow.circles import Circle, Circles
-from gateway.flow.evidence import MAX_CANDIDATES, Evidence, Signed, Unusable, Usable
+from gateway.flow.evidence import Evidence, Signed
+from gateway.flow.inquiry import MAX_CANDIDATES
 from gateway.mail.address import Address, parse_address
 from gateway.outcome import Reason
 from gateway.trust.along import NOTHING_ALONG, Along
@@ -20,6 +22,8 @@ from gateway.trust.anchors import Anchors
 from gateway.trust.answer import Answer, Certificates, Failed, read_answer
 from gateway.trust.crl import Crl
 from gateway.trust.judgement import Assurance, Distrusted, Need, NeedKind, Purpose, Revocation, Trusted
+from gateway.trust.kept import Kept, KeptAs
+from gateway.trust.ladder import Rung, Way
 from gateway.trust.moment import HOUR
 from gateway.trust.rules import Issuers, Policies
 from gateway.trust.smimea import Association, association
@@ -48,6 +52,7 @@ class Shelf:
     asked: int = 0
     seconds: float | None = None
     associations: tuple[Association, ...] = ()
+    way: Way = Way.OPEN
     doors: asyncio.Event | None = None
     reached: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -58,7 +63,24 @@ class Shelf:
             await self.doors.wait()
         if self.down is not None:
             raise self.down
-        return Found(tuple(self.certificates), self.others, self.seconds, self.associations)
+        return Found(tuple(self.certificates), self.others, self.seconds, self.associations, (), self.way)
+
+
+@dataclass
+class Keeper:
+    """What we keep ourselves, by address."""
+
+    all: dict[str, list[Kept]] = field(default_factory=dict)
+    down: DirectoryError | None = None
+
+    def keep(self, kept_as: KeptAs, *certificates: bytes, address: Address = RESULTS) -> None:
+        self.all.setdefault(address.key, []).extend(Kept(each, kept_as, AT) for each in certificates)
+
+    async def kept(self, organisation: str, address: Address, /) -> tuple[Kept, ...]:
+        assert organisation == "hospital"
+        if self.down is not None:
+            raise self.down
+        return tuple(self.all.get(address.key, ()))
 
 
 @dataclass
@@ -89,6 +111,7 @@ class World:
         self.events: list[Event] = []
         self.first, self.second, self.outside = Shelf("first"), Shelf("second"), Shelf("outside")
         self.publisher = Publisher({URL: Crl(ROOT.crl()), OUTSIDE_URL: Crl(OUTSIDE.crl())})
+        self.keeper = Keeper()
         self.now = AT
         self.zone = Circle(
             Anchors([ROOT.der]),
@@ -104,13 +127,15 @@ class World:
 
     def draw(self) -> None:
         circles = Circles({"health": self.zone}, {"hospital": self.public})
-        self.evidence = Evidence(circles, self.publisher, self, lambda: self.now)
+        self.evidence = Evidence(circles, self.publisher, self, lambda: self.now, self.keeper)
 
     def see(self, event: Event) -> None:
         self.events.append(event)
 
-    async def recipient(self, zone: str | None = "health", address: Address = RESULTS) -> Usable | Unusable:
-        return await self.evidence.recipient("hospital", zone, address, AT)
+    async def recipient(
+        self, zone: str | None = "health", address: Address = RESULTS, least: Rung | None = None
+    ) -> Usable | Unusable:
+        return await self.evidence.recipient("hospital", zone, address, AT, least)
 
     async def reason(self, zone: str | None = "health") -> Reason:
         answer = await self.recipient(zone)
@@ -302,7 +327,7 @@ async def test_crl_unavailable(world: World) -> None:
 
 async def test_budget(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A publisher that never answers costs the budget, and then counts as failed."""
-    monkeypatch.setattr(evidence_module, "BUDGET_SECONDS", 0.1)
+    monkeypatch.setattr(judging_module, "BUDGET_SECONDS", 0.1)
     world.publisher.silent.add(URL)
     world.first.certificates = [ROOT.reader("results@laboratory.example", kind="p256").der]
     assert await world.reason() is Reason.REVOCATION_UNKNOWN

@@ -18,9 +18,9 @@ from gateway.database.thread import Database, Effect
 from gateway.edge.keyfile import FileKeys
 from gateway.events import CertificateHarvested, CertificateWaiting, MailOpened
 from gateway.flow.circles import Circle, Circles
+from gateway.flow.evidence import Evidence
 from gateway.flow.harvest import AHEAD
 from gateway.flow.incoming import Incoming
-from gateway.flow.vouching import Vouching
 from gateway.mail.address import Address, parse_address
 from gateway.mail.envelope import Arrival, Direction, Envelope, Mail, Recipient, Role, Stage
 from gateway.mail.identifier import make_mail_id
@@ -69,7 +69,7 @@ class House:
         zone = Circle(Anchors([ZONE.der]), Assurance.ZONE, Revocation.HARD, "health", domains=frozenset({"laboratory.example"}))
         public = Circle(Anchors([OUTSIDE.der]), Assurance.PUBLIC_CA, Revocation.SOFT)
         self.publisher = Publisher({URL: Crl(ZONE.crl()), OUTSIDE_URL: Crl(OUTSIDE.crl())})
-        self.evidence = Vouching(Circles({"health": zone}, {"hospital": public}), self.publisher, self.events, lambda: self.at)
+        self.evidence = Evidence(Circles({"health": zone}, {"hospital": public}), self.publisher, self.events, lambda: self.at)
         self.kept = KeptCertificates(database, self.events, lambda: self.at)
 
     @property

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.events import MailProtected, MailUnprotected
-from gateway.flow.evidence import Unusable
+from gateway.flow.choice import Unusable
 from gateway.outcome import Reason
 from tests.flow.hospital import MESSAGE, Hospital, bytes_of, names
 from tests.mail.pgp import armored, encrypted, entity

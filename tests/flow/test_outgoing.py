@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.config.model import Config
 from gateway.events import MailProtected, MailUnprotected
-from gateway.flow.evidence import Unusable
+from gateway.flow.choice import Unusable
 from gateway.mail.ending import Deferred, Held, Refused
 from gateway.mail.envelope import Body as Transfer
 from gateway.mail.envelope import Mail, Stage

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.events import MailProtected, MailUnprotected
-from gateway.flow.evidence import Unusable
+from gateway.flow.choice import Unusable
 from gateway.flow.result import Flowed
 from gateway.outcome import Reason
 from tests.flow.hospital import MESSAGE, Hospital, bytes_of, names

@@ -36,7 +36,7 @@ def test_to_a_peer_with_a_certificate_it_is_signed_and_encrypted(ask: Ask) -> No
     assert told["rule"] == "default-zone"
     assert told["hop"] == "peer:health/laboratory"
     assert told["sign_key"] == "sign"
-    assert told["certificate"] == {"source": "folder", "assurance": "zone", "marks": []}
+    assert told["certificate"] == {"source": "folder", "trust": "verified", "assurance": "zone", "marks": []}
     assert (told["headers"], told["legacy_display"], told["signed_form"]) == ("baseline", False, "clear")
 
 
@@ -77,7 +77,7 @@ def test_what_was_heard_and_cannot_be_read_is_said_to_be_left_out(site: Path, ru
     (site / "state" / "state.sqlite").write_text("no database, but long enough to be looked at" * 30)
     told = run("explain", "--from", "cardiology@hospital.example", "--to", "results@laboratory.example")
     assert told.exit_code == 0
-    assert "what readers' programs said is left out" in told.stderr
+    assert "what readers' programs said, and what is pinned, is left out" in told.stderr
     assert "aes256-cbc (default)" in told.stdout
 
 

@@ -30,12 +30,14 @@ from gateway.edge.ldapsrv import MAX_TARGETS, LdapSrv
 from gateway.edge.reachable import networks
 from gateway.edge.shelf import Shelf
 from gateway.events import Event, FetchFailed
+from gateway.flow.choice import Unusable, Usable
 from gateway.flow.circles import Circle, Circles
-from gateway.flow.evidence import Evidence, Unusable, Usable
+from gateway.flow.evidence import Evidence
 from gateway.mail.address import Address, parse_address
 from gateway.outcome import Reason
 from gateway.trust.anchors import Anchors
 from gateway.trust.judgement import Assurance, Revocation
+from gateway.trust.ladder import AfterInvalid, Rung
 from gateway.trust.rules import Issuers
 from gateway.trust.smimea import local_label
 from gateway.trust.sources import Directory as Port
@@ -128,6 +130,7 @@ class World:
                 self.srv(domain, port, priority=1)
             self.ldap(0, domain, f"a@{domain}.direct.example", domain)
         self.srv("d12", self.dead)
+        self.srv("d5", self.slapds[0].port)
         self.srv("d13", self.slapds[0].port)
         for case, numbers in ((15, ((1, 0), (2, 0))), (16, ((1, 100), (1, 0)))):
             for slapd, (priority, weight), name in zip(self.slapds, numbers, (f"d{case}", f"other{case}"), strict=True):
@@ -153,7 +156,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 def servers(world: World) -> Iterator[NameServers]:
     """Direct's cases, and the domains of the tests below."""
     one, two = (world.ca.reader("a@secure.example") for _ in range(2))
-    world.certificates |= {"secure": one, "other": two}
+    lone, alone = (Ca.root("CN=Stranger").reader(f"{name}@secure.example") for name in ("lone", "alone"))
+    world.certificates |= {"secure": one, "other": two, "lone": lone, "alone": alone}
     label = f"{local_label('a')}._smimecert"
     secure = [
         record(label, "SMIMEA", one.der),
@@ -165,6 +169,8 @@ def servers(world: World) -> Iterator[NameServers]:
         f"{local_label('odd')}._smimecert SMIMEA 9 9 9 00",
         "odd CERT URI 0 0 aHR0cDovL3gv",
         f"{local_label('elsewhere')}._smimecert CNAME {label}",
+        record(f"{local_label('lone')}._smimecert", "SMIMEA", lone.der),
+        record("alone", "CERT", alone.der),
         record("*", "CERT", one.der),
         *(record("huge", "CERT", bytes([number]) * 400) for number in range(100)),
     ]
@@ -178,7 +184,9 @@ def servers(world: World) -> Iterator[NameServers]:
 class Asking:
     """Evidence of one zone, with the directories that ``names`` picks; the zone binds every domain of the cases."""
 
-    def __init__(self, world: World, servers: NameServers, source: EvidenceCache, names: Sequence[str]) -> None:
+    def __init__(
+        self, world: World, servers: NameServers, source: EvidenceCache, names: Sequence[str], after_invalid: AfterInvalid
+    ) -> None:
         settings = LookupSettings((RESOLVER,), servers.port, DEADLINE)
         srv = LdapSrv(Lookup("srv", settings), Resolver([RESOLVER], servers.port), LOOPBACK, lambda most: most)
         self.all: dict[str, Port] = {
@@ -195,6 +203,7 @@ class Asking:
             tuple(self.all[name] for name in names),
             frozenset(f"d{number}.direct.example" for number in range(1, 19)),
             issuers=Issuers.FETCHED,
+            after_invalid=after_invalid,
         )
         self.srv = srv
         self.evidence = Evidence(Circles({"direct": self.circle}, {}), source, world, now)
@@ -204,7 +213,9 @@ class Asking:
 
 
 @contextlib.asynccontextmanager
-async def asking(world: World, servers: NameServers, *names: str) -> AsyncIterator[Asking]:
+async def asking(
+    world: World, servers: NameServers, *names: str, after_invalid: AfterInvalid = AfterInvalid.STOP
+) -> AsyncIterator[Asking]:
     fetcher = Fetcher(Bounds(1 << 20, 5, LOOPBACK, None))
     source = EvidenceCache(fetcher, Shelf(world.home / "shelf"), world)
     publisher = Publisher()
@@ -214,7 +225,7 @@ async def asking(world: World, servers: NameServers, *names: str) -> AsyncIterat
         "issuer": _serving(world.hidden.der),
     }
     await publisher.start()
-    ask = Asking(world, servers, source, names)
+    ask = Asking(world, servers, source, names, after_invalid)
     try:
         yield ask
     finally:
@@ -320,6 +331,43 @@ async def test_certificates_from_elsewhere_must_be_those_smimea_names(world: Wor
         answer = await ask.recipient("digest@secure.example")
     assert isinstance(answer, Unusable)
     assert (answer.reason, "SMIMEA" in answer.detail) == (Reason.CHAIN, True)
+
+
+@pytest.mark.parametrize(
+    ("directory", "name", "expected"),
+    [
+        ("smimea", "lone", Rung.VERIFIED),
+        ("signed", "alone", Rung.VERIFIED),
+        ("cert", "alone", Rung.UNVERIFIED),
+    ],
+)
+async def test_the_domains_own_word_needs_no_anchor(
+    world: World, servers: NameServers, directory: str, name: str, expected: Rung
+) -> None:
+    """A certificate of nobody we know, that its domain published: DNSSEC says that it is the domain's, else anybody might have."""
+    async with asking(world, servers, directory) as ask:
+        address = parse_address(f"{name}@secure.example")
+        answers = {rung: await ask.evidence.recipient("hospital", "direct", address, now(), rung) for rung in Rung}
+    for rung, answer in answers.items():
+        if expected.reaches(rung):
+            assert isinstance(answer, Usable)
+            assert (answer.certificate, answer.rung) == (world.certificates[name].der, expected)
+        else:
+            assert isinstance(answer, Unusable)
+            assert answer.reason is Reason.CHAIN
+
+
+async def test_a_source_with_invalid_certificates_alone_is_the_last(world: World, servers: NameServers) -> None:
+    """An expired certificate in DNS, and a good one in the directory behind: the rule says whether that is asked."""
+    world.slapds[0].add_person("behind", "a@d5.direct.example", [world.ca.reader("a@d5.direct.example").der])
+    async with asking(world, servers, "cert", "srv") as ask:
+        answer = await ask.recipient("a@d5.direct.example")
+        assert isinstance(answer, Unusable)
+        assert answer.reason is Reason.EXPIRED
+    async with asking(world, servers, "cert", "srv", after_invalid=AfterInvalid.NEXT) as ask:
+        answer = await ask.recipient("a@d5.direct.example")
+        assert isinstance(answer, Usable)
+        assert answer.source == "srv"
 
 
 async def test_bogus_smimea_lets_nobody_else_answer(world: World, servers: NameServers) -> None:

@@ -15,9 +15,17 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.edge.clock import now
 from gateway.edge.ldap import MAX_CONTEXTS, MAX_ENTRIES, MAX_VALUES, Ldap, LdapSettings, escape
+from gateway.flow.circles import Circle, Circles
+from gateway.flow.evidence import Evidence
 from gateway.mail.address import Address, parse_address
+from gateway.operate.live import Silent
 from gateway.outcome import GatewayError
+from gateway.trust.anchors import Anchors
+from gateway.trust.answer import Answer, Failed
+from gateway.trust.judgement import Assurance, Need, Revocation
+from gateway.trust.ladder import Rung, Way
 from gateway.trust.sources import DirectoryError, Found
 from tests.pki import Ca, Issued
 from tests.system.slapd import ADMIN, BASE, PASSWORD, Slapd
@@ -89,8 +97,8 @@ async def test_bundle(world: World) -> None:
 
 async def test_nothing_there(world: World) -> None:
     """An unknown domain is no error, nor is a base that does not exist."""
-    assert await _find(world.secure, parse_address("x@elsewhere.example")) == Found()
-    assert await _find(replace(world.secure, base="dc=nowhere")) == Found()
+    assert await _find(world.secure, parse_address("x@elsewhere.example")) == Found(way=Way.GUARDED)
+    assert await _find(replace(world.secure, base="dc=nowhere")) == Found(way=Way.GUARDED)
 
 
 async def test_a_server_that_says_what_it_holds(world: World) -> None:
@@ -109,7 +117,7 @@ async def test_contexts_have_a_bound(world: World, monkeypatch: pytest.MonkeyPat
         return [] if base else [{"raw_attributes": {"namingContexts": names}}]
 
     monkeypatch.setattr(Ldap, "_entries", entries)
-    assert await _find(replace(world.secure, base=None)) == Found()
+    assert await _find(replace(world.secure, base=None)) == Found(way=Way.GUARDED)
     assert asked == ["", *(f"dc={number}" for number in range(MAX_CONTEXTS))]
 
 
@@ -263,3 +271,32 @@ async def test_certificates_beyond_the_limits_are_left_out(world: World, more: i
     for address, most in ((entries, MAX_ENTRIES), (values, MAX_VALUES)):
         found = await _find(world.secure, parse_address(address))
         assert len(set(found.certificates)) == most
+
+
+async def test_what_leads_nowhere_stands_higher_over_tls(world: World) -> None:
+    """The same entry of the same server: over TLS nobody but the administrator of the directory put it there."""
+    stranger = Ca.root("CN=Stranger").reader("stranger@laboratory.example")
+    world.slapd.add_person("Stranger", "stranger@laboratory.example", [stranger.der])
+    for chosen, expected in (
+        (world.secure, Rung.DISCOVERED),
+        (world.starttls, Rung.DISCOVERED),
+        (LdapSettings(world.slapd.uri, BASE), Rung.UNVERIFIED),
+    ):
+        ldap = Ldap("directory", chosen)
+        circle = Circle(Anchors([world.ca.der]), Assurance.ZONE, Revocation.SOFT, "health", (ldap,))
+        evidence = Evidence(Circles({"health": circle}, {}), Nothing(), Silent(), now)
+        try:
+            told = await evidence.inquire("hospital", "health", parse_address("stranger@laboratory.example"), now())
+        finally:
+            await ldap.close()
+        assert [each.rung for each in told.looked[0].candidates if each.certificate == stranger.der] == [expected]
+
+
+class Nothing:
+    """Publishes nothing."""
+
+    def known(self, need: Need, _: int) -> Answer:
+        return Failed(f"{need.source}: closed")
+
+    async def fetch(self, need: Need, at: int) -> Answer:
+        return self.known(need, at)

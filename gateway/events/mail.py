@@ -1,24 +1,12 @@
-"""Everything that happens, one frozen dataclass each. ``edge.observe`` turns each into one audit line and one metric.
-
-Fields named ``sender``, ``recipients`` and ``address`` go to the audit and never to application logs. No event has a
-field for a subject, a body or a secret, so none can leak.
-"""
+"""What happens to mails, and to those who bring them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
+from gateway.events.event import Event
 from gateway.mail.identifier import MailId
 from gateway.outcome import Reason
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """What happened. ``org`` and ``mail`` are empty where the event belongs to neither."""
-
-    org: str = ""
-    mail: MailId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,125 +173,3 @@ class MailDropped(Event):
     """A person dropped a mail."""
 
     who: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CertificateHarvested(Event):
-    """A verified mail showed a certificate of its author, ``address``; it is used from now on. ``fingerprint``: SHA-256 (hex)."""
-
-    address: str
-    fingerprint: str
-    zone: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CertificateWaiting(CertificateHarvested):
-    """The same, not used before a person approves it: other than before is its ``key``, ``organisation`` or ``assurance``."""
-
-    kind: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CertificateChanged(Event):
-    """A person, ``who``, as the user ``uid``, did ``operation``: ``pin``, ``import``, ``approve`` or ``forget``."""
-
-    address: str
-    fingerprint: str
-    operation: str
-    who: str
-    uid: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyUsed(Event):
-    """A key agent did one private-key operation (``sign`` or ``unwrap``) for a worker."""
-
-    key: str
-    operation: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyFailed(Event):
-    """A key agent could not do an operation, or the token could not be opened."""
-
-    key: str
-    operation: str
-    detail: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FetchFailed(Event):
-    """A CRL, an OCSP answer, a certificate, a directory or our own state could not be read: ``kind`` says which, ``result`` how it
-    ended. ``source`` is its URL without credentials, or the name of the directory or of the file.
-    """
-
-    kind: str
-    result: str = ""
-    source: str
-    detail: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fetched(Event):
-    """A CRL, an OCSP answer or a certificate came from its publisher: ``kind`` says which, ``source`` is its URL."""
-
-    kind: str
-    source: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RevocationStale(Event):
-    """A certificate is believed though what is known of its revocation is out of date: the grace still lasts. ``kind`` is the
-    purpose, ``zone`` empty outside of all.
-    """
-
-    kind: str
-    zone: str
-    subject: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConfigurationLoaded(Event):
-    """A configuration generation is in force in this process."""
-
-    generation: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConfigurationRefused(Event):
-    """A changed configuration is wrong; the one before stays in force."""
-
-    mistakes: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessStarted(Event):
-    """One of our processes is ready."""
-
-    process: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessEnded(Event):
-    """One of our processes ended; ``status`` is its exit status, negative for a signal."""
-
-    process: str
-    status: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditSigned(Event):
-    """The control process signed the heads of ``segments`` segments of the audit that were new: as ``record``, whose line has the
-    SHA-256 ``digest`` (hex).
-    """
-
-    record: int
-    digest: str
-    segments: int
-
-
-class Observer(Protocol):
-    """Sees every event. Must not block and must not raise."""
-
-    def see(self, event: Event, /) -> None:
-        """Take note of ``event``."""

@@ -1,0 +1,164 @@
+"""Which of the certificates that were found for an address is taken, and why not the others. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from gateway.outcome import Reason
+from gateway.trust.certificate import Binding, facts
+from gateway.trust.judgement import Assurance, Distrusted
+from gateway.trust.ladder import AfterInvalid, Rung
+from gateway.trust.name import organisation_names
+from gateway.trust.smimea import Association
+from gateway.trust.sources import DirectoryError, WordUnknown
+
+_OTHER_PURPOSE: Final = frozenset({Reason.KEY_USAGE, Reason.EKU, Reason.ADDRESS_MISMATCH, Reason.MALFORMED})
+_INVALID: Final = frozenset({Reason.EXPIRED, Reason.NOT_YET_VALID, Reason.REVOKED, Reason.WEAK_ALGORITHM})
+
+
+@dataclass(frozen=True, slots=True)
+class Usable:
+    """A certificate (DER) to encrypt to. ``source`` is where it was found, ``rung`` where it stands on the ladder of trust.
+
+    ``assurance`` says on whose word, None where that is nobody's but the place's; ``marks`` do not forbid its use.
+    """
+
+    certificate: bytes
+    source: str
+    assurance: Assurance | None
+    marks: tuple[Reason, ...] = ()
+    rung: Rung = Rung.VERIFIED
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """Why there is none. ``detail`` is for the administrator and names what was found."""
+
+    reason: Reason
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A certificate (DER) that a source has for an address. ``rung`` is None where it is not to be used, whatever is asked for.
+
+    ``doubt`` is why, or why it stands no higher. ``binding`` says how it speaks for the address; ``path`` is DER, anchor first.
+    """
+
+    certificate: bytes
+    rung: Rung | None
+    doubt: Distrusted | None = None
+    binding: Binding | None = None
+    path: tuple[bytes, ...] = ()
+    assurance: Assurance | None = None
+    marks: tuple[Reason, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What one source said of an address, after ``seconds``, and what became of it. ``trouble`` where it could not be asked."""
+
+    source: str
+    seconds: float = 0.0
+    candidates: tuple[Candidate, ...] = ()
+    associations: tuple[Association, ...] = ()
+    passed_over: tuple[str, ...] = ()
+    trouble: DirectoryError | None = None
+
+
+def settled(looked: Sequence[Looked], least: Rung, after_invalid: AfterInvalid) -> Usable | Unusable | None:
+    """The answer where no further source could change it for the better; None where the next is to be asked."""
+    last = looked[-1]
+    if isinstance(last.trouble, WordUnknown):
+        return concluded(looked, least)
+    best = _best(looked, least)
+    if isinstance(best, Unusable) or (best is not None and best.rung.reaches(Rung.VERIFIED)):
+        return best
+    if after_invalid is AfterInvalid.STOP and best is None and _only_invalid(last):
+        return concluded(looked, least)
+    return None
+
+
+def concluded(looked: Sequence[Looked], least: Rung) -> Usable | Unusable:
+    """The answer when nobody else is to be asked."""
+    troubles = [each.trouble for each in looked if each.trouble is not None]
+    best = _best(looked, least)
+    if best is not None and not any(isinstance(each, WordUnknown) for each in troubles):
+        return best
+    unfit = [Unusable(why.reason, f"{source}: {why.detail}") for source, why in _doubts(looked, least)]
+    if troubles:
+        # A source that does not answer may hold the very certificate that is missing: later, not never.
+        told = [each.detail for each in troubles] + [each.detail for each in unfit]
+        return Unusable(Reason.DIRECTORY_UNAVAILABLE, "; ".join(told))
+    if unfit:
+        return next((each for each in unfit if each.reason not in _OTHER_PURPOSE), unfit[0])
+    asked = ", ".join(each.source + "".join(f", passed over {what}" for what in each.passed_over) for each in looked)
+    return Unusable(Reason.NO_CERTIFICATE, f"nothing in {asked or 'no directory is configured'}")
+
+
+def _best(looked: Sequence[Looked], least: Rung) -> Usable | Unusable | None:
+    """The newest of the best rung; a mailbox's own before its domain's, an earlier source before a later one."""
+    fit = [
+        (candidate.rung, each.source, candidate)
+        for each in looked
+        for candidate in _named(each.candidates, looked)
+        if candidate.rung is not None and candidate.rung.reaches(least)
+    ]
+    if not fit:
+        return None
+    order = {each.source: number for number, each in enumerate(looked)}
+    rung, source, best = min(fit, key=lambda each: _order(each[0], order[each[1]], each[2]))
+    rivals = [other.certificate for its, _, other in fit if its is rung and other.binding is best.binding]
+    names = organisations(rivals)
+    if len(names) > 1 and rung is not Rung.PINNED:
+        return Unusable(Reason.CERTIFICATE_AMBIGUOUS, f"{source}: of different organisations: {', '.join(sorted(names))}")
+    return Usable(best.certificate, source, best.assurance, best.marks, rung)
+
+
+def _order(rung: Rung, source: int, candidate: Candidate) -> tuple[int, int, bool, int, bytes]:
+    found = facts(candidate.certificate)
+    return rung.steps, source, candidate.binding is Binding.ORGANISATION, -found.not_before, found.sha256
+
+
+def organisations(certificates: Sequence[bytes]) -> frozenset[str]:
+    """The organisations (prepared for comparing) that the subjects of these name; one that names none is in nobody's way."""
+    return frozenset(" and ".join(sorted(names)) for der in certificates if (names := organisation_names(facts(der).subject_name)))
+
+
+def _only_invalid(each: Looked) -> bool:
+    """Whether a source has certificates of the address that were good once, or will be, and none that is."""
+    doubts = [candidate.doubt.reason for candidate in each.candidates if candidate.rung is None and candidate.doubt is not None]
+    return all(candidate.rung is None for candidate in each.candidates) and any(reason in _INVALID for reason in doubts)
+
+
+def _doubts(looked: Sequence[Looked], least: Rung) -> Iterator[tuple[str, Distrusted]]:
+    """Why not, of every candidate."""
+    for each in looked:
+        for candidate in _named(each.candidates, looked):
+            if candidate.doubt is None:
+                continue
+            if candidate.rung is None:
+                yield each.source, candidate.doubt
+            elif not candidate.rung.reaches(least):
+                detail = f"{candidate.doubt.detail}: it stands at {candidate.rung}, and the least that is taken is {least}"
+                yield each.source, Distrusted(candidate.doubt.reason, detail)
+
+
+def _named(candidates: Sequence[Candidate], looked: Sequence[Looked]) -> Iterator[Candidate]:
+    """``candidates``; where the domain says for which certificates it stands, others do not count, unless they are pinned."""
+    associations = [association for each in looked for association in each.associations]
+    for candidate in candidates:
+        if stood_for(candidate, associations):
+            yield candidate
+        else:
+            detail = f"{facts(candidate.certificate).subject}: the domain's SMIMEA records name others"
+            yield replace(candidate, rung=None, doubt=Distrusted(Reason.CHAIN, detail))
+
+
+def stood_for(candidate: Candidate, associations: Sequence[Association]) -> bool:
+    """Whether it counts, when the domain stands for these alone: for all where there are none."""
+    if not associations or candidate.rung in (None, Rung.PINNED):
+        return True
+    return any(each.names(candidate.path or (candidate.certificate,)) for each in associations)
