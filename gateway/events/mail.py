@@ -72,9 +72,9 @@ class MailAccepted(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MailProtected(Event):
     """An outbound copy was made: ``protection`` is ``both``, ``sign``, ``encrypt``, or ``kept`` where the sender had done enough
-    himself; ``rule`` asked for it. ``copy`` is the new mail's identifier. ``algorithms`` is how each of ``recipients`` is
-    encrypted to, and why so; ``besides`` who else can read it. ``headers`` is what became of its
-    header fields: ``off``, ``none``, ``baseline`` or ``shy``.
+    himself; ``rule`` asked for it. ``copy`` is the new mail's identifier. ``algorithms`` is how each of ``recipients`` is encrypted
+    to, and why so; ``certificates``, by which certificate, and how far that is trusted; ``besides`` who else can read it.
+    ``headers`` is what became of its header fields: ``off``, ``none``, ``baseline`` or ``shy``.
     """
 
     copy: MailId
@@ -84,6 +84,7 @@ class MailProtected(Event):
     sign_key: str = ""
     content_cipher: str = ""
     algorithms: tuple[str, ...] = ()
+    certificates: tuple[str, ...] = ()
     besides: tuple[str, ...] = ()
     headers: str = ""
 

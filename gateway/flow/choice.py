@@ -31,6 +31,11 @@ class Usable:
     marks: tuple[Reason, ...] = ()
     rung: Rung = Rung.VERIFIED
 
+    @property
+    def told(self) -> str:
+        """For audit and people: where it stands, where it was found, and the beginning of its SHA-256."""
+        return f"{self.rung} ({self.source}) {facts(self.certificate).sha256.hex()[:16]}"
+
 
 @dataclass(frozen=True, slots=True)
 class Unusable:

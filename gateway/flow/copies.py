@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.flow.besides import Besides
+from gateway.flow.choice import Usable
 from gateway.mail.address import MAX_ADDRESS, AddressError, parse_address
 from gateway.mail.confidentiality import NOT_PROTECTED, HeaderProtection
 from gateway.mail.envelope import NextHop, Recipient
@@ -44,7 +45,7 @@ class Make:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What one recipient gets. ``certificate`` (DER) and ``chosen`` are there exactly where it is encrypted.
+    """What one recipient gets. ``found``, the certificate, and ``chosen`` are there exactly where it is encrypted.
 
     ``kept``: the sender had done himself what the rule asks. ``reason``: why a rule that asks for more let it out unprotected.
     ``would``: what a rule that only observes would have done, a protection or the name of an ending, with ``reason`` why.
@@ -53,11 +54,16 @@ class Decision:
     recipient: Recipient
     plan: Plan
     make: Make
-    certificate: bytes | None = None
+    found: Usable | None = None
     chosen: Chosen | None = None
     kept: bool = False
     reason: Reason | None = None
     would: str = ""
+
+    @property
+    def certificate(self) -> bytes | None:
+        """The one it is encrypted to (DER)."""
+        return None if self.found is None else self.found.certificate
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ async def decide(
             else:
                 usable, chosen = found
                 make = wanted.make if chosen.cipher is wanted.make.cipher else replace(wanted.make, cipher=chosen.cipher)
-                wanted = replace(wanted, make=make, certificate=usable.certificate, chosen=chosen)
+                wanted = replace(wanted, make=make, found=usable, chosen=chosen)
         return recipient, observed(recipient, asked, wanted) if asked.mode is Mode.OBSERVE else wanted
 
     if len(planned) == 1:

@@ -233,6 +233,7 @@ class Outgoing:
                     content_cipher=copy.make.cipher or "",
                     besides=tuple(each.name for each in copy.besides),
                     algorithms=tuple(member.chosen.told for member in members if member.chosen is not None),
+                    certificates=tuple(member.found.told for member in members if member.found is not None),
                     headers="" if kept else copy.make.headers.policy,
                 )
             )

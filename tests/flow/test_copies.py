@@ -5,6 +5,7 @@ import time
 import pytest
 
 from gateway.config.model import Missing, Protection
+from gateway.flow.choice import Usable
 from gateway.flow.copies import Decision, Make, copies_of
 from gateway.mail.address import parse_address
 from gateway.mail.envelope import NextHop, Recipient
@@ -21,7 +22,9 @@ CHOSEN = Chosen(CBC, Why.DEFAULT, KeyTransport.PKCS1, Why.DEFAULT)
 
 def decision(address: str, make: Make = ENCRYPTED, hop: str = "lab", zone: str | None = "health", rule: str = "r") -> Decision:
     planned = Plan(rule, Protection.BOTH, Missing.REFUSE, NextHop(hop, zone), zone, make.sign_key)
-    return Decision(Recipient(parse_address(address)), planned, make, b"certificate of " + address.encode(), CHOSEN)
+    return Decision(
+        Recipient(parse_address(address)), planned, make, Usable(b"certificate of " + address.encode(), "folder", None), CHOSEN
+    )
 
 
 def grouped(header: bytes, *decisions: Decision) -> list[list[str]]:
@@ -70,7 +73,7 @@ def test_copies_differ_in_protection_key_cipher_hop_and_zone_but_not_in_rule() -
 
 def test_certificate_shared_by_two_recipients_is_one_reader() -> None:
     one = decision(A)
-    two = Decision(Recipient(parse_address(B)), one.plan, one.make, one.certificate, CHOSEN)
+    two = Decision(Recipient(parse_address(B)), one.plan, one.make, one.found, CHOSEN)
     [copy] = copies_of([one, two], read_header(b"To: a@laboratory.example, b@laboratory.example\r\n\r\n"))
     assert copy.readers == (Reader(one.certificate or b"", KeyTransport.PKCS1),)
 

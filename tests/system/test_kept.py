@@ -13,8 +13,8 @@ import pytest
 
 from demo.site import Site, command
 from tests.flow.opened import sign
-from tests.pki import Issued
-from tests.system.lab import HOSPITAL, SENDER, Lab, as_peer, events, letter, until
+from tests.pki import Ca, Issued
+from tests.system.lab import HOSPITAL, SENDER, Lab, as_peer, events, letter, send, until
 from tests.system.sink import Sink
 
 pytestmark = pytest.mark.timeout(300)
@@ -89,6 +89,10 @@ def test_a_mail_teaches_and_a_person_decides_about_what_is_other(world: World, t
     assert (taught["address"], taught["fingerprint"], taught["zone"]) == (DOCTOR, print_of(first), "lab")
     assert world.kept() == {print_of(first): "harvested"}
 
+    send(hospital.inside, letter("answer", recipients=[DOCTOR]), [DOCTOR])
+    [protected] = until(lambda: events(hospital, "mail_protected", recipients=[DOCTOR]), "the answer is encrypted")
+    assert protected["certificates"] == [f"verified (harvested) {print_of(first)[:16]}"]
+
     until(lambda: world.bring("two", second) and events(hospital, "certificate_waiting"), "another key waits")
     [waits] = events(hospital, "certificate_waiting")
     assert (waits["kind"], waits["fingerprint"]) == ("key", print_of(second))
@@ -97,8 +101,11 @@ def test_a_mail_teaches_and_a_person_decides_about_what_is_other(world: World, t
     assert hospital.ask("cert", "forget", DOCTOR, print_of(first)[:16])["forgotten"] == [print_of(first)]
     assert world.kept() == {print_of(second): "harvested"}
 
-    pinned, _ = first.write(tmp_path, "pinned")
+    stranger = Ca.root("CN=Stranger").reader(DOCTOR)
+    pinned, _ = stranger.write(tmp_path, "pinned")
     assert hospital.ask("cert", "pin", DOCTOR, str(pinned))["new"]
+    found = hospital.ask("cert", "find", DOCTOR)
+    assert (found["found"]["trust"], found["found"]["fingerprint"]) == ("pinned", print_of(stranger))
     (tmp_path / "partners").mkdir()
     world.doctor().write(tmp_path / "partners", "third")
     (tmp_path / "partners" / "third.key").unlink()
