@@ -23,7 +23,7 @@ from gateway.trust.kept import Kept, KeptAs
 from gateway.trust.sources import DirectoryError
 
 MAX_LEARNED: Final = 50_000
-"""Certificates harvested and waiting, of all organisations; what was seen last stays."""
+"""Certificates harvested and waiting, of all organisations; what a zone vouched for stays, then what was seen last."""
 MAX_HARVESTED: Final = 4
 """Of one address; those signed for last stay. As many wait at most, and push out none that is in use."""
 MAX_ROW: Final = 32 * 1024
@@ -161,7 +161,7 @@ def _make_room(database: apsw.Connection, person: Person, kept_as: KeptAs, now: 
     if learned > MAX_LEARNED:
         database.execute(
             "DELETE FROM certificates WHERE rowid IN (SELECT rowid FROM certificates WHERE kept_as IN ('harvested', 'waiting')"
-            " ORDER BY seen_at LIMIT ?)",
+            " ORDER BY zone != '', seen_at LIMIT ?)",
             (learned - MAX_LEARNED,),
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -65,8 +65,9 @@ class World:
         address: Address = RESULTS,
         harvesting: Harvesting = Harvesting.KEEP,
         above: Sequence[bytes] = (),
+        zone: str | None = None,
     ) -> None:
-        self.process().teach("hospital", MAIL, Taught(address, certificate, tuple(above), None, signed_at), harvesting)
+        self.process().teach("hospital", MAIL, Taught(address, certificate, tuple(above), zone, signed_at), harvesting)
 
     def put(self, certificate: bytes, kept_as: KeptAs, address: Address = RESULTS) -> bool:
         def change(database: apsw.Connection) -> bool:
@@ -142,6 +143,39 @@ async def test_beyond_the_bound_of_all_what_was_seen_last_stays(world: World, mo
         world.teach(CERTIFICATES[0], AT + number + 1, somebody(0))  # writes all the time
     assert [bool(await world.kept(somebody(number))) for number in (0, 1, 2, 3, 4, 99)] == [True, False, False, True, True, True]
     assert world.counted() == {"harvested": 3, "waiting": 0, "imported": 1, "pinned": 0}
+
+
+async def test_members_of_a_zone_do_not_make_room_for_strangers(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One certificate may name a thousand addresses, and each may write: nobody outside pushes a zone's people out by it."""
+    monkeypatch.setattr(state, "MAX_LEARNED", 3)
+    world.teach(CERTIFICATES[0], AT, somebody(0), zone="health")
+    for number in range(1, 6):
+        world.now += 1
+        world.teach(CERTIFICATES[0], AT, somebody(number))
+    assert [bool(await world.kept(somebody(number))) for number in range(6)] == [True, False, False, False, True, True]
+
+
+async def test_room_is_found_without_looking_at_all(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "MAX_LEARNED", 5000)
+    insert = "INSERT INTO certificates VALUES ('hospital', ?, x'00', 'harvested', '', 1, ?, x'00', x'')"
+    rows = [(f"{number}@x.example", AT + number) for number in range(5000)]
+    world.database.call(lambda database: database.executemany(insert, rows), Effect.CHANGE)
+    steps = counting(world.database)
+    world.teach(CERTIFICATES[0], AT)
+    assert steps() < 50
+    assert world.counted()["harvested"] == 5000
+
+
+def counting(database: Database) -> Callable[[], int]:
+    """Counts hundreds of instructions of SQLite from now on, until it is asked how many."""
+    steps = itertools.count()
+    database.call(lambda connection: connection.set_progress_handler(lambda: next(steps) < 0, 100), Effect.READ)
+
+    def stop() -> int:
+        database.call(lambda connection: connection.set_progress_handler(None), Effect.READ)
+        return next(steps)
+
+    return stop
 
 
 async def test_who_was_silent_for_a_year_is_forgotten_and_what_a_person_put_in_is_not(world: World) -> None:
@@ -303,12 +337,6 @@ async def test_people_remembered_are_not_counted_for_each_new_one(world: World, 
     world.database.call(fill, Effect.CHANGE)
     heard = capabilities.HeardCapabilities(world.database, lambda: AT)
 
-    steps = itertools.count()
-
-    def count(database: apsw.Connection) -> None:
-        database.set_progress_handler(lambda: next(steps) < 0, 100)
-
-    world.database.call(count, Effect.READ)
+    steps = counting(world.database)
     heard.learn("hospital", RESULTS, b"\x30\x00", AT)
-    world.database.call(lambda database: database.set_progress_handler(None), Effect.READ)
-    assert next(steps) < 20  # hundreds of instructions
+    assert steps() < 20

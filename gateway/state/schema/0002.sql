@@ -17,6 +17,9 @@ CREATE TABLE certificates (
 
 CREATE INDEX certificates_learned ON certificates (seen_at) WHERE kept_as IN ('harvested', 'waiting');
 
+-- Who makes room first: people outside of all zones, then whoever was seen last the longest time ago.
+CREATE INDEX certificates_room ON certificates (zone != '', seen_at) WHERE kept_as IN ('harvested', 'waiting');
+
 -- When an administrator last forgot something of an address: a mail signed before it teaches nothing of it any more.
 CREATE TABLE forgotten (
     organisation TEXT NOT NULL,
