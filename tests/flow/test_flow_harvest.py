@@ -15,7 +15,7 @@ from asn1crypto import core
 
 from gateway.config.model import Config
 from gateway.database.thread import Database, Effect
-from gateway.edge.keyfile import FileKeys
+from gateway.edge.keyfile import FileKey, FileKeys
 from gateway.events import CertificateHarvested, CertificateWaiting, MailOpened
 from gateway.flow.circles import Circle, Circles
 from gateway.flow.evidence import Evidence
@@ -36,7 +36,7 @@ from gateway.trust.kept import KeptAs
 from gateway.trust.moment import HOUR
 from tests import pki
 from tests.doubles import Events, MemoryBodies, MemoryBody
-from tests.flow.opened import HEADER, PLAIN, READER, SENDER
+from tests.flow.opened import HEADER, PLAIN, READER, SENDER, encrypt, sign
 from tests.flow.shown import by_key, by_recipient_key, by_serial, signed_mail
 from tests.flow.test_evidence import Publisher
 from tests.pki import NOW, Ca, Issued, microseconds
@@ -50,6 +50,7 @@ ZONE = Ca.root(crl_urls=[URL])
 OUTSIDE = Ca.root("CN=Public Root", crl_urls=[OUTSIDE_URL])
 BOTH = ("digital_signature", "key_encipherment")
 AUTHOR = parse_address(SENDER)
+OPENS = ZONE.organisation_reader("hospital.example")
 LAB = "CN=Results,O=Laboratory,C=FR"
 
 
@@ -81,9 +82,9 @@ class House:
         """The verdict; what was learned is on its way to the database, before whatever is asked of it next."""
         flow = Incoming(
             config=lambda: self.config,
-            certificates=dict,
+            certificates=lambda: {"opens": (OPENS.der,)},
             evidence=lambda: self.evidence,
-            unwrapper=FileKeys({}),
+            unwrapper=FileKeys({"opens": FileKey(OPENS.key)}),
             harvest=HeardCapabilities(self.database, lambda: self.at),
             keeping=self.kept,
             bodies=MemoryBodies(),
@@ -153,6 +154,20 @@ async def test_what_lies_between_it_and_its_anchor_is_kept_with_it(house: House)
     assert await house.receive(signed_mail(author, AT, issuing.der)) == "verified"
     [kept] = await house.kept.kept("hospital", AUTHOR)
     assert (kept.certificate, kept.above) == (author.der, (issuing.der,))
+
+
+async def test_from_behind_encryption_too(house: House, tmp_path: Path) -> None:
+    author = both()
+    signed = signed_mail(author, AT).removeprefix(HEADER)
+    assert await house.receive(HEADER + encrypt(tmp_path, signed, OPENS)) == "verified"
+    assert await house.learned() == {author.der: KeptAs.HARVESTED}
+
+
+async def test_a_signature_around_encryption_teaches_nothing(house: House, tmp_path: Path) -> None:
+    """Poisoning: anybody may put his around what another encrypted; it proves nothing of the author."""
+    inside = encrypt(tmp_path, b"Content-Type: text/plain\r\n\r\nx\r\n", OPENS)
+    assert await house.receive(HEADER + sign(tmp_path, inside, both())) != "verified"
+    assert await house.learned() == {}
 
 
 @pytest.mark.parametrize("preference", [by_serial, by_key, by_recipient_key])
