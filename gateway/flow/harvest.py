@@ -19,7 +19,7 @@ from gateway.trust.along import Along
 from gateway.trust.certificate import Binding, binds, facts
 from gateway.trust.harvested import Harvesting, Taught
 from gateway.trust.judgement import Distrusted, Purpose, Trusted
-from gateway.trust.suitability import outside, unsuitable
+from gateway.trust.suitability import unsuitable
 
 AHEAD: Final = 5 * 60 * 1_000_000  # microseconds; a signing time beyond would keep out everything until its day has come
 
@@ -82,14 +82,11 @@ async def taught(organisation: str, opened: Opened, evidence: ShownEvidence, at:
     candidate = _wanted(proof)
     if candidate is None or not _may_serve(candidate, author, at):
         return None
-    zone, answer = proof.vouched.zone, proof.vouched.judgement
-    if candidate != proof.signer.certificate:
-        along = Along(tuple(each for each in proof.signed.certificates if each != candidate), proof.signed.revocations)
-        answer = await evidence.shown(organisation, zone, candidate, along, at)
-    # What expired on its way was believed for this mail alone
-    if not isinstance(answer, Trusted) or any(outside(facts(each), at) for each in answer.path[1:]):
-        return None
-    return Taught(author, candidate, answer.path[1:-1], zone, signed_at)
+    zone = proof.vouched.zone
+    along = Along(tuple(each for each in proof.signed.certificates if each != candidate), proof.signed.revocations)
+    # His own is judged again, too: other anchors and another word on revocation may hold for readers than for signers
+    answer = await evidence.shown(organisation, zone, candidate, along, at)
+    return Taught(author, candidate, answer.path[1:-1], zone, signed_at) if isinstance(answer, Trusted) else None
 
 
 def _in_order(proof: Proof, at: int) -> int | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -147,10 +148,8 @@ async def test_what_lies_between_it_and_its_anchor_is_kept_with_it(house: House)
     """Or it could not be believed the day it is used: no directory has it."""
     issuing = ZONE.intermediate()
     author = both(issuing, crl_urls=[URL])
-    house.publisher.crls[URL] = Crl(ZONE.crl())
-    house.evidence._circles.zones["health"] = Circle(  # type: ignore[index]
-        Anchors([ZONE.der]), Assurance.ZONE, Revocation.UNSAFE_OFF, "health", domains=frozenset({"laboratory.example"})
-    )
+    zone = replace(house.evidence._circles.zones["health"], revocation=Revocation.UNSAFE_OFF)
+    house.evidence._circles = Circles({"health": zone}, {})
     assert await house.receive(signed_mail(author, AT, issuing.der)) == "verified"
     [kept] = await house.kept.kept("hospital", AUTHOR)
     assert (kept.certificate, kept.above) == (author.der, (issuing.der,))
@@ -354,6 +353,14 @@ async def test_a_preference_that_names_what_is_not_his_teaches_nothing(house: Ho
         assert wanted.der not in learned
     else:
         assert learned == {}
+
+
+async def test_who_is_believed_as_a_signer_alone_is_not_written_to(house: House) -> None:
+    """Poisoning: a zone may believe signers on the word of authorities by whose word nobody is encrypted to."""
+    zone = replace(house.evidence._circles.zones["health"], inbound_anchors=Anchors([OUTSIDE.der]))
+    house.evidence._circles = Circles({"health": zone}, {})
+    assert await house.receive(signed_mail(both(OUTSIDE), AT)) == "verified"
+    assert await house.learned() == {}
 
 
 # Changed keys, and downgrade
