@@ -69,6 +69,7 @@ class Live:
 
     async def close(self) -> None:
         """Let go of connections to directories."""
+        self.evidence.close()
         for directory in self.directories:
             if isinstance(directory, Ldap | LdapSrv):
                 await directory.close()

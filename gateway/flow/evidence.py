@@ -62,8 +62,13 @@ class Evidence:
         self._circles = circles
         self._keeping = keeping
         self._judging = Judging(source, observer, now)
-        self._inquiry = Inquiry(self._judging, Lookups(observer, now), keeping)
+        self._lookups = Lookups(observer, now)
+        self._inquiry = Inquiry(self._judging, self._lookups, keeping)
         self._shared = SharedKeys(observer)
+
+    def close(self) -> None:
+        """Nothing more is looked up but what mails wait for."""
+        self._lookups.close()
 
     async def recipient(
         self, organisation: str, zone: str | None, address: Address, at: int, least: Rung | None = None
