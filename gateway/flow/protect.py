@@ -1,6 +1,7 @@
 """One message made safe: signed, encrypted, or both. Whom for and by which key was decided before; see ``flow.outgoing``.
 
-The body is read twice: first to digest what is signed, then, with the signature made by the key agent, to write what leaves.
+What is signed is read and digested first. Then, with the signature made by the key agent, what leaves is written: from the same
+bytes or, where they are many, from the body read once more.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from gateway.mail.legacyelement import with_elements
 from gateway.mail.message import Field, Header, head_of
 from gateway.mail.sevenbit import UnencodableError, seven_bit
 from gateway.smime.algorithms import ContentCipher
+from gateway.smime.content import SignedContent, digested
 from gateway.smime.keys import Mechanism, Signer
 from gateway.smime.message import BOUNDARY_BYTES, EncryptedEntity, OpaqueEntity, SignedEntity, SignedForm, around_signed, message_of
 from gateway.smime.recipients import Reader
@@ -119,27 +121,21 @@ async def sign(
     """
     opaque = form is SignedForm.OPAQUE
     writer = SignatureWriter(key.certificates, at, key.mechanism, key.preference)
-    content, size, eight_bit = await in_thread(source.body, partial(_digest, source, writer, in_clear and not opaque))
+    content = await in_thread(source.body, partial(_digested, source, writer, in_clear and not opaque))
     need = writer.wants
     while need is not None:
         writer.give(await signer.sign(key.name, need.to_be_signed, need.mechanism))
         need = writer.wants
     if opaque:
-        return OpaqueEntity(content, size, *writer.enclose(), writer.digest, writer.message_digest)
-    label = eight_bit and not in_clear
+        return OpaqueEntity(content, *writer.enclose())
+    label = content.eight_bit and not in_clear
     around = around_signed(writer.finalize(), writer.digest, random(BOUNDARY_BYTES), eight_bit=label)
-    return SignedEntity(content, size, *around, writer.digest, writer.message_digest)
+    return SignedEntity(content, *around)
 
 
-def _digest(source: Source, writer: SignatureWriter, relayed: bool) -> tuple[Entity, int, bool]:
-    """The first pass: what is signed, its length, whether it is not 7-bit. ``relayed``: nothing keeps relays from changing it."""
-    entity: Entity = _seven_bit(source) if relayed else source.entity
-    size, eight_bit = 0, False
-    for chunk in entity.chunks():
-        writer.update(chunk)
-        size += len(chunk)
-        eight_bit = eight_bit or not chunk.isascii()
-    return entity, size, eight_bit
+def _digested(source: Source, writer: SignatureWriter, relayed: bool) -> SignedContent:
+    """The first pass. ``relayed``: nothing keeps relays from changing what is signed."""
+    return digested(_seven_bit(source) if relayed else source.entity, writer)
 
 
 def _seven_bit(source: Source) -> Entity:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,8 +9,8 @@ from typing import Final
 
 from gateway.mail.entity import Entity, gathered
 from gateway.mail.mime import Base64Lines, wrap, wrapped_size
-from gateway.outcome import GatewayError, Reason
 from gateway.smime.algorithms import MICALG, ContentCipher
+from gateway.smime.content import SignedContent
 from gateway.smime.encrypt import Encryptor
 from gateway.smime.keys import Digest
 from gateway.smime.recipients import Reader
@@ -29,26 +28,21 @@ class SignedForm(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SignedEntity:
-    """multipart/signed (RFC 8551 3.5.3): ``content``, and what stands ``before`` and ``behind`` it, where the signature is that was
-    made over ``message_digest``.
-    """
+    """multipart/signed (RFC 8551 3.5.3): ``content``, and what stands ``before`` and ``behind`` it, where its signature is."""
 
-    content: Entity
-    content_size: int
+    content: SignedContent
     before: bytes
     behind: bytes
-    digest: Digest
-    message_digest: bytes
 
     @property
     def size(self) -> int:
         """Length in bytes."""
-        return len(self.before) + self.content_size + len(self.behind)
+        return len(self.before) + self.content.size + len(self.behind)
 
     def chunks(self) -> Iterator[bytes]:
-        """The bytes from the start. Raises :class:`GatewayError` (OWN_WORK_WRONG) before its end where other bytes were signed."""
+        """The bytes from the start. Raises as :class:`SignedContent`, before the end."""
         yield self.before
-        yield from _as_signed(self)
+        yield from self.content.chunks()
         yield self.behind
 
 
@@ -73,43 +67,30 @@ def around_signed(signature: bytes, digest: Digest, boundary: bytes, *, eight_bi
 
 @dataclass(frozen=True, slots=True)
 class OpaqueEntity:
-    """application/pkcs7-mime with signed-data (RFC 8551 3.5.2): ``content`` inside its SignedData, which was made over
-    ``message_digest``; ``before`` and ``behind`` (DER) are what stands around it.
+    """application/pkcs7-mime with signed-data (RFC 8551 3.5.2): ``content`` inside its SignedData; ``before`` and ``behind`` (DER)
+    are what stands around it.
 
     Nothing on the way can change the content, which keeps its 8bit; who reads no S/MIME reads nothing.
     """
 
-    content: Entity
-    content_size: int
+    content: SignedContent
     before: bytes
     behind: bytes
-    digest: Digest
-    message_digest: bytes
 
     @property
     def size(self) -> int:
         """Length in bytes."""
-        return len(_pkcs7_mime("signed-data")) + wrapped_size(len(self.before) + self.content_size + len(self.behind))
+        return len(_pkcs7_mime("signed-data")) + wrapped_size(len(self.before) + self.content.size + len(self.behind))
 
     def chunks(self) -> Iterator[bytes]:
-        """The bytes from the start. Raises :class:`GatewayError` (OWN_WORK_WRONG) before its end where other bytes were signed."""
+        """The bytes from the start. Raises as :class:`SignedContent`, before the end."""
         lines = Base64Lines()
         yield _pkcs7_mime("signed-data")
         yield lines.update(self.before)
-        for chunk in _as_signed(self):
+        for chunk in self.content.chunks():
             yield lines.update(chunk)
         yield lines.update(self.behind)
         yield lines.finalize()
-
-
-def _as_signed(signed: SignedEntity | OpaqueEntity) -> Iterator[bytes]:
-    """The content, once more. Raises :class:`GatewayError` (OWN_WORK_WRONG) at its end where other bytes were signed."""
-    digest = hashlib.new(signed.digest)
-    for chunk in signed.content.chunks():
-        digest.update(chunk)
-        yield chunk
-    if digest.digest() != signed.message_digest:
-        raise GatewayError(Reason.OWN_WORK_WRONG, "what leaves is not what was signed")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from gateway.mail.ending import Deferred, Held, Refused
 from gateway.mail.envelope import Body as Transfer
 from gateway.mail.envelope import Mail, Stage
 from gateway.outcome import GatewayError, Reason
+from gateway.smime.content import KEPT
 from tests.doubles import MemoryBodies, MemoryWriter
 from tests.flow.hospital import AT, MESSAGE, SECRET, Hospital, bytes_of, mail_of, names
 from tests.pki import Ca, Issued, expired, short_rsa
@@ -382,9 +383,10 @@ class ChangingBody:
 
 
 async def test_body_that_changes_after_signing_is_not_sent(hospital: Hospital) -> None:
-    """The digest of what entered the encryptor is compared with what was signed."""
-    body = ChangingBody(MESSAGE)
-    flowed = await hospital.flow().run(replace(mail_of(MESSAGE, RESULTS), body=body))
+    """The digest of what entered the encryptor is compared with what was signed, where that is too long to be kept."""
+    message = MESSAGE + b"pulmonaire\r\n" * (KEPT // 12)
+    body = ChangingBody(message)
+    flowed = await hospital.flow().run(replace(mail_of(message, RESULTS), body=body))
     assert body.read == 3
     assert [each.reason for each in flowed.held] == [Reason.OWN_WORK_WRONG]
     assert not flowed.outputs

@@ -13,6 +13,7 @@ from gateway.flow.protect import SigningKey, protect_message
 from gateway.mail.body import Body
 from gateway.outcome import GatewayError, Reason
 from gateway.smime.algorithms import ContentCipher, KeyTransport
+from gateway.smime.content import KEPT
 from gateway.smime.keys import Mechanism
 from gateway.smime.message import SignedForm
 from gateway.smime.recipients import Reader
@@ -138,16 +139,23 @@ class Changing:
         return await self.signer.sign(key, to_be_signed, mechanism)
 
 
-@pytest.mark.parametrize("second", [b"plane", b"pla", b"plainer"], ids=["other bytes", "fewer", "more"])
+def text_of(size: int, last: bytes = b"plain\r\n") -> bytes:
+    """An entity of ``size`` bytes in short lines, the last one given."""
+    head = b"Content-Type: text/plain\r\n\r\n"
+    lines, odd = divmod(size - len(head) - len(last), 10)
+    return head + b"x" * odd + b"12345678\r\n" * lines + last
+
+
+@pytest.mark.parametrize("second", [b"plane\r\n", b"pla\r\n", b"plainer\r\n"], ids=["other bytes", "fewer", "more"])
 @pytest.mark.parametrize("form", SignedForm)
 @pytest.mark.parametrize("encrypted", [False, True])
 async def test_what_leaves_is_what_was_signed(
     author: Issued, reader: Issued, second: bytes, form: SignedForm, encrypted: bool
 ) -> None:
     """Own work is checked as it is written (a disk, a cache, a fault of ours), and nothing of it is left behind."""
-    head, bodies = FIELDS + b"Content-Type: text/plain\r\n\r\n", MemoryBodies()
+    bodies, entity = MemoryBodies(), text_of(KEPT + 1)
     signer, key = signing(author)
-    changing = Changing(head + b"plain\r\n", head + second + b"\r\n", signer)
+    changing = Changing(FIELDS + entity, FIELDS + entity.removesuffix(b"plain\r\n") + second, signer)
     with pytest.raises(GatewayError) as caught:
         await protect_message(
             changing,
@@ -160,6 +168,32 @@ async def test_what_leaves_is_what_was_signed(
         )
     assert caught.value.reason is Reason.OWN_WORK_WRONG
     assert bodies.kept == []
+
+
+@pytest.mark.parametrize("size", [1000, KEPT])
+@pytest.mark.parametrize("form", SignedForm)
+@pytest.mark.parametrize("encrypted", [False, True])
+async def test_what_was_signed_leaves_whatever_the_body_is_by_now(
+    author: Issued, reader: Issued, tmp_path: Path, size: int, form: SignedForm, encrypted: bool
+) -> None:
+    """As much as is kept is not read again."""
+    certificate, private = reader.write(tmp_path, "reader")
+    root_file = tmp_path / "root.pem"
+    root_file.write_bytes(to_pem(author.above[-1]))
+    entity = text_of(size)
+    signer, key = signing(author)
+    changing = Changing(FIELDS + entity, FIELDS + text_of(size, b"plane\r\n"), signer)
+    readers = [Reader(reader.der)] if encrypted else []
+    body = await protect_message(
+        changing, MemoryBodies(), signing=(changing, key), readers=readers, at=AT, random=os.urandom, form=form
+    )
+    written = b"".join(body.chunks())
+    signed = decrypt(written, certificate, private, "SMIME") if encrypted else written
+    if form is SignedForm.CLEAR:
+        assert verify_message(signed, root_file) == entity
+    else:
+        verify = ("cms", "-verify", "-inform", "SMIME", "-CAfile", root_file, "-purpose", "smimesign", "-binary")
+        assert openssl(*verify, data=signed) == entity
 
 
 @pytest.mark.parametrize("name", ENTITIES)
