@@ -8,7 +8,6 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain
 from types import MappingProxyType
 from typing import Final
 
@@ -22,7 +21,7 @@ _SHORT: Final = 300  # bytes of a value that is remembered
 MAX_BOUNDARY: Final = 70  # RFC 2046 5.1.1
 LINE: Final = 57  # octets that make a line of 76 characters, RFC 2045 6.8
 _WIDTH: Final = 76
-_LINES: Final = struct.Struct(f"{_WIDTH}s" * 64)  # cuts sixty-four lines at once
+_CUT: Final = tuple(struct.Struct(f"{_WIDTH}s" * lines) for lines in range(65))  # cuts so many lines at once
 
 _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+")
 # A bare value may also hold / [ ] ? = : @ (boundaries like ----=_Part_1 are common): there is only one way to read it.
@@ -185,7 +184,7 @@ class Base64Lines:
         data = self._rest + data
         whole = len(data) - len(data) % LINE
         self._rest = data[whole:]
-        return wrap(data[:whole])
+        return wrap(memoryview(data)[:whole])
 
     def finalize(self) -> bytes:
         """The last, shorter line, with its CRLF; nothing where there is none."""
@@ -263,12 +262,15 @@ class Base64Bytes:
             raise MimeError(Reason.MALFORMED, "base64 that ends too early")
 
 
-def wrap(data: bytes) -> bytes:
+def wrap(data: bytes | memoryview) -> bytes:
     """``data`` in base64, each line of at most 76 characters ended by CRLF."""
-    encoded = pybase64.b64encode(data)
-    whole = len(encoded) - len(encoded) % _LINES.size
-    lines = list(chain.from_iterable(_LINES.iter_unpack(memoryview(encoded)[:whole])))
-    lines += (encoded[at : at + _WIDTH] for at in range(whole, len(encoded), _WIDTH))
+    encoded, most = pybase64.b64encode(data), _CUT[-1]
+    left = len(encoded) % most.size
+    at = len(encoded) - left
+    lines = list(map(b"\r\n".join, most.iter_unpack(memoryview(encoded)[:at])))
+    lines += _CUT[left // _WIDTH].unpack_from(encoded, at)
+    if last := left % _WIDTH:
+        lines.append(encoded[-last:])
     lines.append(b"")
     return b"\r\n".join(lines)
 
