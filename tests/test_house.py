@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,9 @@ def test_files_are_short_and_say_what_they_are(module: str) -> None:
     text = MODULES[module].read_text()
     assert len(text.splitlines()) <= 300
     assert ast.get_docstring(ast.parse(text))
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_no_group_is_possessive(module: str) -> None:
+    """Python before 3.11.5, as Debian 12 has it, goes on in the wrong place where one fails half way (python/cpython#106052)."""
+    assert not re.findall(r"\)[*+?]\+", MODULES[module].read_text())

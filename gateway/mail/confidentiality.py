@@ -48,9 +48,9 @@ NOT_PROTECTED: Final = HeaderProtection()
 
 # A display name of atoms, dots, spaces and quoted strings, then the addr-spec; or that alone, with the name behind it in a comment
 # as old programs write it. Groups, routes and other comments are not read, and the field then stays (RFC 9788 3.2.2).
-_NAME: Final = rb'(?:[^\x00-\x08\x0a-\x1f\x7f"(),:;<>@\[\\\]]|"(?:[^"\\\x00-\x1f\x7f]|\\[ -~])*+")*+'
+_NAME: Final = rb'(?:[^\x00-\x08\x0a-\x1f\x7f"(),:;<>@\[\\\]]++|"(?:[^"\\\x00-\x1f\x7f]++|\\[ -~])*")*'
 _SPEC: Final = rb"[^\s\x00-\x1f\x7f\"(),:;<>@\[\\\]]++@[^\s\x00-\x1f\x7f\"(),:;<>@\\]++"
-_MAILBOX: Final = re.compile(rb"[ \t]*+(?:(%b)|%b<(%b)>)(?:[ \t]*+\([^()\\]*+\))?+[ \t]*+(?:,|\Z)" % (_SPEC, _NAME, _SPEC))
+_MAILBOX: Final = re.compile(rb"[ \t]*+(?:(%b)|%b<(%b)>)(?:[ \t]*+\([^()\\]*+\))?[ \t]*+(?:,|\Z)" % (_SPEC, _NAME, _SPEC))
 _MONTHS: Final = (b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec")
 _DATE: Final = re.compile(
     rb"(?:[A-Za-z]{3},)?[ \t]*(\d{1,2})[ \t]+([A-Za-z]{3})[ \t]+(\d{4})[ \t]+(\d\d):(\d\d)(?::(\d\d))?[ \t]+([+-])(\d\d)(\d\d)"

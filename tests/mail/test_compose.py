@@ -96,6 +96,7 @@ def test_the_subject_that_exchange_repeats_is_hidden_too() -> None:
         ("To: Ward: a@b.example, Bob <c@d.example>;", "To: Ward: a@b.example, Bob <c@d.example>;"),
         ("To: undisclosed-recipients:;", "To: undisclosed-recipients:;"),
         ("To: Alice <alice@smime.example", "To: Alice <alice@smime.example"),
+        ("To: Alice <alice@smime.example> (", "To: Alice <alice@smime.example> ("),
         ("Date: Sat, 20 Feb 2021 10:12:02 -0500", "Date: Sat, 20 Feb 2021 15:12:02 +0000"),
         ("Date: 1 Jan 2024 00:30 +0100 (CET)", "Date: Sun, 31 Dec 2023 23:30:00 +0000"),
         ("Date: Sat, 20 Feb 2021 10:12:02 -0000", "Date: Sat, 20 Feb 2021 10:12:02 -0000"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,6 +30,17 @@ def test_a_line_that_is_no_field_is_kept_without_a_name() -> None:
     assert [field.name for field in header.fields] == ["Subject", "", "To"]
 
 
+@pytest.mark.parametrize("line", [b"Subject", b"S", b"Subject\r\n x", b"Subject \r\n\t\r\n x", b"a b", b"\xe9: x"])
+def test_such_a_line_keeps_all_its_bytes(line: bytes) -> None:
+    read = read_header(b"From: a@b.example\r\n" + line + b"\r\n:x\r\nTo: c@d.example\r\n\r\n")
+    assert [(field.name, field.raw) for field in read.fields] == [
+        ("From", b"From: a@b.example\r\n"),
+        ("", line + b"\r\n"),
+        ("", b":x\r\n"),
+        ("To", b"To: c@d.example\r\n"),
+    ]
+
+
 def test_the_body_begins_behind_the_empty_line() -> None:
     assert read_header(b"\r\nbody") == Header((), 2)
     assert read_header(b"A: b\r\n").size == 6
@@ -50,6 +63,17 @@ def test_encoded_words_are_decoded_for_matching() -> None:
     """The example forms of RFC 2047 section 8."""
     header = read_header(b"Subject: =?ISO-8859-1?Q?Andr=E9?= Pirard\r\n X: =?utf-8?B?w6k=?= =?utf-8?q?_b?=\r\n\r\n")
     assert header.fields[0].text == "André Pirard X: é b"
+
+
+@pytest.mark.parametrize("fault", [b"\0", b"\r", b"\n"])
+@pytest.mark.parametrize("filler", [b"x", b" ", b"\r\n ", b"x\r\n ", b"x: y\r\n "])
+def test_a_fault_at_the_end_is_found_in_time_in_proportion(filler: bytes, fault: bytes) -> None:
+    for start in (b"x", b"x:", b" "):
+        begun = time.process_time()
+        with pytest.raises(MessageError) as caught:
+            read_header(start + filler * ((MAX_HEADER - 10) // len(filler)) + fault + b"x\r\n\r\n")
+        assert caught.value.reason is Reason.MALFORMED
+        assert time.process_time() - begun < 1
 
 
 @pytest.mark.parametrize(
