@@ -23,10 +23,10 @@ MAX_FROM: Final = 2000
 
 _END: Final = b"\r\n\r\n"
 # RFC 5322 2.2 and 4.5.3: printable US-ASCII but the colon; white space (also a fold) may stand before the colon in old mail.
-_NAME: Final = rb"([!-9;-~]+)[ \t]*(?:\r\n[ \t]+)*:"
+_NAME: Final = rb"([!-9;-~]++)(?::|[ \t]*+(?:\r\n[ \t]++)*:)"
 # A line, with the lines that go on with it, and its name if it is a field; or, from the first that is no line on, all the rest.
 # Python 3.11.2 (Debian 12) goes on in the wrong place behind a possessive group that fails half way; there is none here.
-_FIELD: Final = re.compile(rb"((?:%b)?[^\r\n\0]*\r\n(?:[ \t][^\r\n\0]*\r\n)*)|.+" % _NAME, re.DOTALL)
+_FIELD: Final = re.compile(rb"((?:%b|)[^\r\n\0]*+\r\n(?:[ \t][^\r\n\0]*+\r\n)*)|.++" % _NAME, re.DOTALL)
 _FOLD: Final = re.compile(rb"\r\n(?=[ \t])")
 _ENCODED: Final = re.compile(r"=\?([A-Za-z0-9_.:-]{1,40})(?:\*[A-Za-z0-9-]{1,40})?\?([BbQq])\?([^? ]*)\?=")
 _UNSEEN: Final = bytes(each for each in range(256) if not 0x21 <= each <= 0x7E)

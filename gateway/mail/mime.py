@@ -165,6 +165,8 @@ def parse_transfer_encoding(value: bytes | None) -> str:
     """
     if value is None:
         return "7bit"
+    if _TOKEN.fullmatch(value):
+        return value.decode("ascii").lower()
     token, at = _token(value, _skip(value, 0))
     if _skip(value, at) != len(value):
         raise MimeError(Reason.MALFORMED, "bad Content-Transfer-Encoding")

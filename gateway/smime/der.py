@@ -117,8 +117,8 @@ class Element:
             yield item
             at = item.end
 
-    def parts(self, most: int) -> list[Element]:
-        """The elements inside it, and no more than the first ``most``. Raises as :func:`read`."""
+    def parts(self, most: int = -1) -> list[Element]:
+        """The elements inside it, all (-1) or no more than the first ``most``. Raises as :func:`read`."""
         data, at, last = self.data, self.inside, self.end
         found: list[Element] = []
         while at < last and most:

@@ -67,8 +67,8 @@ def read_readers(infos: bytes) -> list[bytes]:
     Reads the two forms we write. Raises :class:`GatewayError` (MALFORMED) for any other.
     """
     found: list[bytes] = []
-    for info in der.read(infos):
-        fields = list(info)
+    for info in der.read(infos).parts():
+        fields = info.parts()
         if info.tag == der.SEQUENCE and len(fields) == 4:
             found.append(fields[1].raw)
         elif info.tag == KEY_AGREEMENT and len(fields) == 4:
@@ -88,14 +88,14 @@ def _recipient_info(reader: Reader, key: bytes) -> bytes:
 def _transported(reader: Reader, public: rsa.RSAPublicKey, key: bytes) -> bytes:
     """KeyTransRecipientInfo (RFC 5652 6.2.1)."""
     wrapped = public.encrypt(key, _PADDINGS[reader.transport])
-    return der.sequence(_before_wrapped(reader), der.octet_string(wrapped))
+    return der.sequence(_before_wrapped(reader.certificate, reader.transport), der.octet_string(wrapped))
 
 
 @lru_cache(maxsize=4096)
-def _before_wrapped(reader: Reader) -> bytes:
+def _before_wrapped(certificate: bytes, transport: KeyTransport) -> bytes:
     """What of a KeyTransRecipientInfo is the same in every mail: version, who, by which algorithm."""
-    algorithm = oaep_identifier(Digest.SHA256) if reader.transport is KeyTransport.OAEP_SHA256 else _RSA
-    return der.integer(0) + identified(reader.certificate).issuer_and_serial + algorithm
+    algorithm = oaep_identifier(Digest.SHA256) if transport is KeyTransport.OAEP_SHA256 else _RSA
+    return der.integer(0) + identified(certificate).issuer_and_serial + algorithm
 
 
 def _agreed(person: Identified, public: ec.EllipticCurvePublicKey | x25519.X25519PublicKey, key: bytes) -> bytes:

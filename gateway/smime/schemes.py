@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from gateway.outcome import Reason
@@ -119,6 +120,7 @@ def _scheme(digest: Digest, signature: Algorithm, strength: Strength) -> Scheme 
     return _SIGNATURES.get(signature.oid) or _LEGACY.get(signature.oid)
 
 
+@lru_cache(maxsize=4096)
 def permits(spki: bytes, scheme: Scheme) -> bool:
     """Whether a key makes such signatures by what its SubjectPublicKeyInfo (DER) says (RFC 4055 3.3): one that is id-RSASSA-PSS
     makes no others, and where it has parameters none but these, whose salt may be longer. Raises :class:`CmsError` (MALFORMED).

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from gateway.outcome import GatewayError, Reason
@@ -113,21 +114,30 @@ class SignatureWriter:
     def _closing(self) -> bytes:
         """SignedData behind its content: certificates, signerInfos. Read back."""
         signer_info = der.sequence(
-            der.integer(1),
-            identified(self._certificate).issuer_and_serial,
-            digest_identifier(self.digest),
+            _who_signs(self._certificate, self.digest),
             bytes((_EXPLICIT,)) + self._attributes[1:],  # signed as a SET, written as [0] IMPLICIT
             signature_identifier(self.mechanism),
             der.octet_string(self._signature or b""),
         )
-        certificates = der.set_of(*self._certificates, tag=_EXPLICIT)
         self._check(signer_info)
-        return certificates + der.set_of(signer_info)
+        return _set_of_certificates(self._certificates) + der.set_of(signer_info)
 
     def _check(self, signer_info: bytes) -> None:
         """The attributes as written were signed, by this key, and hold the digest of what was given."""
-        _, _, _, attributes, _, signature = der.read(signer_info)
+        _, _, _, attributes, _, signature = der.read(signer_info).parts(7)
         as_set = bytes((der.SET,)) + attributes.raw[1:]
         verify(self._key, as_set, signature.content, self.mechanism)
         if written_digest(as_set) != self._hash.digest():
             raise GatewayError(Reason.OWN_WORK_WRONG, "messageDigest is not the digest of the content")
+
+
+@lru_cache(maxsize=1024)
+def _who_signs(certificate: bytes, digest: Digest) -> bytes:
+    """What of a SignerInfo is the same in every mail, before its attributes: version, who, digestAlgorithm."""
+    return der.integer(1) + identified(certificate).issuer_and_serial + digest_identifier(digest)
+
+
+@lru_cache(maxsize=1024)
+def _set_of_certificates(certificates: tuple[bytes, ...]) -> bytes:
+    """CertificateSet."""
+    return der.set_of(*certificates, tag=_EXPLICIT)

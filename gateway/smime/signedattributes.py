@@ -35,17 +35,24 @@ def signed_attributes(digest: bytes, certificate: bytes, at: int, preference: by
     ``certificate`` (DER) is the signer's; ``preference`` (DER) the one to encrypt to in an answer, where that is said.
     """
     return der.set_of(
-        _attribute(CONTENT_TYPE, der.oid(DATA)),
-        _attribute(MESSAGE_DIGEST, der.octet_string(digest)),
-        _attribute(SIGNING_TIME, der.time(at)),
-        *_unchanging(certificate, preference),
+        _attribute(MESSAGE_DIGEST, der.octet_string(digest)), _signing_time(der.time(at)), *_unchanging(certificate, preference)
     )
+
+
+@lru_cache(maxsize=16)
+def _signing_time(time: bytes) -> bytes:
+    """The same in all mails of a second."""
+    return _attribute(SIGNING_TIME, time)
 
 
 @lru_cache(maxsize=1024)
 def _unchanging(certificate: bytes, preference: bytes | None) -> tuple[bytes, ...]:
     """The attributes that are the same in every mail of a signer."""
-    common = (_signing_certificate(certificate), _attribute(SMIME_CAPABILITIES, CAPABILITIES))
+    common = (
+        _attribute(CONTENT_TYPE, der.oid(DATA)),
+        _signing_certificate(certificate),
+        _attribute(SMIME_CAPABILITIES, CAPABILITIES),
+    )
     return common if preference is None else (*common, _key_preference(preference))
 
 
@@ -70,8 +77,8 @@ def _attribute(kind: str, value: bytes) -> bytes:
 def written_digest(attributes: bytes) -> bytes | None:
     """The messageDigest in the DER of SignedAttributes; None where there is not exactly one."""
     wanted = der.oid(MESSAGE_DIGEST)
-    found = [attribute for attribute in der.read(attributes) if attributes.startswith(wanted, attribute.inside)]
+    found = [attribute for attribute in der.read(attributes).parts() if attributes.startswith(wanted, attribute.inside)]
     if len(found) != 1:
         return None
-    _, values = found[0]
+    _, values = found[0].parts(3)
     return der.read(values.content).content
