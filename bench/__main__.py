@@ -8,9 +8,11 @@ from pathlib import Path
 from bench.belief import believing
 from bench.contest import growing, protecting, relaying
 from bench.crowd import crowding
+from bench.deaddirectory import dying
 from bench.engine import engine
 from bench.gatewayside import PROTECT, RELAY
 from bench.parts import profile
+from bench.remembered import remembering
 from bench.results import Figures, page
 
 MESSAGES = 2000
@@ -38,7 +40,11 @@ def main() -> None:
     smime = engine(rounds)
     print(f"(g) believing a certificate, {rounds} rounds", flush=True)
     belief = believing(rounds)
-    text = page(Figures(protect, relay, growth, crowd, parts, smime, belief), MEGABYTES, f"BENCH_ROUNDS={rounds} make bench")
+    print("(h) finding certificates", flush=True)
+    finding = (remembering(), dying())
+    text = page(
+        Figures(protect, relay, growth, crowd, parts, smime, belief, *finding), MEGABYTES, f"BENCH_ROUNDS={rounds} make bench"
+    )
     RESULTS.write_text(text)
     print(f"\n{text}\n{RESULTS} is written")
 

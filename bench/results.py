@@ -18,11 +18,13 @@ import psutil
 from bench.belief import Belief, belief_goals, belief_lines
 from bench.contest import MEGABYTE, SESSIONS, SIZE, Contest, Growth
 from bench.crowd import Crowd
+from bench.deaddirectory import Dead, dead_goals, dead_lines
 from bench.engine import Engine
 from bench.enginetable import engine_goals, engine_lines
 from bench.goal import Goal
 from bench.load import Run
 from bench.pipefilter import Filter
+from bench.remembered import Remembered, remembered_goals, remembered_lines
 
 
 def median(runs: Sequence[Run], figure: Callable[[Run], float]) -> float:
@@ -109,6 +111,8 @@ class Figures:
     parts: tuple[Mapping[str, float], Mapping[str, float]]
     engine: Engine
     belief: Belief
+    remembered: Remembered
+    dead: Dead
 
 
 def parted(protect: Mapping[str, float], relay: Mapping[str, float]) -> list[str]:
@@ -162,9 +166,12 @@ def page(figures: Figures, megabytes: int, command: str) -> str:
         *("", *parted(*figures.parts)),
         *("", *engine_lines(figures.engine)),
         *("", *belief_lines(figures.belief)),
+        *("", *remembered_lines(figures.remembered)),
+        *("", *dead_lines(figures.dead)),
         *("", "## Goals", ""),
         *(f"- {goal}" for goal in goals(documented, relay, growth, crowd)),
         *(f"- {goal}" for goal in (*engine_goals(figures.engine), *belief_goals(figures.belief))),
+        *(f"- {goal}" for goal in (*remembered_goals(figures.remembered), *dead_goals(figures.dead))),
         "",
     ]
     return "\n".join(lines)

@@ -7,12 +7,14 @@ import pytest
 from bench.belief import Work, believing
 from bench.contest import MEGABYTE, growing, protecting, relaying
 from bench.crowd import crowding
+from bench.deaddirectory import MAX_ASKED, dying, p99
 from bench.engine import SMALL, engine
 from bench.engineside import Task
 from bench.enginetable import engine_goals, growths
 from bench.gatewayside import PROTECT
 from bench.parts import NotAllowed, profile, shares
 from bench.pipefilter import Filter
+from bench.remembered import remembering
 from bench.results import Figures, page
 
 pytestmark = [pytest.mark.xdist_group("bench"), pytest.mark.timeout(300)]
@@ -43,7 +45,13 @@ def test_every_measurement_yields_its_figures() -> None:
     belief = believing(1, chains=3, entries=100, turns=10)
     assert belief.rounds.keys() == set(Work)
     assert all(seconds > 0 for rounds in belief.rounds.values() for seconds in rounds)
-    text = page(Figures(protect, relay, growth, crowd, ({"SMTP in": 1.0}, {"SMTP in": 1.0}), smime, belief), 10, "a test")
+    kept = remembering(1000, 500)
+    assert 0 < kept.before < kept.after < kept.before + 20 * MEGABYTE
+    dead = dying(2, 2.0)
+    assert 0 < dead.asked <= MAX_ASKED
+    assert p99(dead.beside) < 2 * p99(dead.alone) + 0.25  # seconds; a deadline of 5 would show
+    parts = ({"SMTP in": 1.0}, {"SMTP in": 1.0})
+    text = page(Figures(protect, relay, growth, crowd, parts, smime, belief, kept, dead), 10, "a test")
     for part in (
         "(a) Sign and encrypt",
         "(b) Relay",
@@ -53,6 +61,7 @@ def test_every_measurement_yields_its_figures() -> None:
         "| SMTP in | 100%",
         "(f) The S/MIME engine",
         "(g) Believing a certificate",
+        "(h) Finding certificates",
     ):
         assert part in text
 
