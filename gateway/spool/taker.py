@@ -64,6 +64,8 @@ class Taker:
         """When the database is to be asked again what is due, by the boot clock."""
         self._behind = True
         """Whether more was due when it was last asked than there was room for."""
+        self._run_behind = False
+        """Whether more bulk mail was due than there was room for such."""
 
     async def lease(self, limit: int, bulk: int) -> Sequence[Lease]:
         """See :meth:`gateway.spool.store.Spool.lease`. Rows whose epoch cannot be opened now are passed over, and tried later."""
@@ -82,6 +84,8 @@ class Taker:
         """See :meth:`gateway.spool.store.Spool.wait`. Sees what other processes changed within ``POLL_SECONDS``."""
         self._room, self._bulk = room, min(room, bulk)
         while not self._ready:
+            if (self._behind and room) or (self._run_behind and bulk):
+                return
             self._changed.clear()
             if room and (pause := self._look_at - self._boot()) > 0:
                 if await self._stirred(pause):
@@ -110,7 +114,7 @@ class Taker:
     def holder(self, priority: Priority) -> table.Holder | None:
         """Whose the next mail is from the start: ours if there is room for its like and nothing else waits for it."""
         bulk = priority is Priority.BULK
-        if self._room <= 0 or self._behind or (bulk and self._bulk <= 0):
+        if self._room <= 0 or self._behind or (bulk and (self._bulk <= 0 or self._run_behind)):
             return None
         self._room -= 1
         self._bulk -= bulk
@@ -136,7 +140,9 @@ class Taker:
         closed = self._closed_epochs()
         leases = await self._database.run(lambda database: leasing.take(database, wish, worker, closed, self._make), Effect.CHANGE)
         self._behind = len(leases) == limit
-        if self._behind:
+        if bulk:
+            self._run_behind = sum(lease.mail.priority is Priority.BULK for lease in leases) >= bulk
+        if self._behind or self._run_behind:
             self._look_at = 0.0
         shut = await self._open_epochs({body_of(lease.mail).epoch for lease in leases})
         refused = [(lease.mail.arrival.mail, lease.token) for lease in leases if body_of(lease.mail).epoch in shut]

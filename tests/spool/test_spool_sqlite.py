@@ -308,6 +308,24 @@ async def test_bulk_mail_is_not_waited_for_where_none_is_wanted(tmp_path: Path) 
         assert [lease.mail.arrival.mail for lease in await spool.lease(8, 0)] == [letter.arrival.mail]
 
 
+async def test_a_run_goes_on_as_soon_as_there_is_room_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was left of it waits for no further look into the database; a letter goes past it, and more of it does not."""
+    monkeypatch.setattr(taker, "POLL_SECONDS", 3600.0)
+    clock = Clock()
+    async with running(make_spool(tmp_path, clock)) as spool:
+        for _ in range(6):
+            await spool.accept(make_mail(spool, b"run", at=clock.now, priority=Priority.BULK))
+            clock.advance(0.001)
+        assert len(await spool.lease(8, 4)) == 4
+        await asyncio.wait_for(spool.wait(8, 4), 5)
+        await spool.accept(make_mail(spool, b"letter"))
+        await spool.accept(make_mail(spool, b"more", at=clock.now, priority=Priority.BULK))
+        assert [content(lease.mail) for lease in await spool.lease(1, 1)] == [b"letter"]
+        assert [content(lease.mail) for lease in await spool.lease(8, 2)] == [b"run"] * 2
+        await asyncio.wait_for(spool.wait(8, 1), 5)
+        assert [content(lease.mail) for lease in await spool.lease(8, 1)] == [b"more"]
+
+
 async def test_a_lease_that_ran_out_is_fenced(tmp_path: Path) -> None:
     """Another process takes the row; whatever the first then wants is refused and changes nothing."""
     clock = Clock()
