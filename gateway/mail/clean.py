@@ -54,6 +54,13 @@ class LineCheck:
         return self._ends.newlines
 
 
+def has_clean_lines(data: bytes) -> bool:
+    """Whether every line of ``data`` ends with CRLF, no CR or LF stands anywhere else, and there is no NUL."""
+    lines = LineCheck()
+    lines.update(data)
+    return lines.clean
+
+
 def with_crlf(chunks: Iterator[bytes]) -> Iterator[bytes]:
     """An entity whose lines end with LF alone, in its canonical form."""
     return (chunk.replace(b"\n", b"\r\n") for chunk in chunks)

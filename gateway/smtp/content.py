@@ -7,6 +7,7 @@ this is the last look.
 
 from __future__ import annotations
 
+from gateway.mail.clean import has_clean_lines
 from gateway.outcome import GatewayError, Reason
 
 
@@ -22,8 +23,7 @@ class ChunkedContent:
         self._carry = b""
         if data.endswith(b"\r"):  # whether it is bare, the next chunk tells
             data, self._carry = data[:-1], b"\r"
-        text = data.replace(b"\r\n", b"")
-        if b"\n" in text or b"\r" in text or b"\0" in text:
+        if not has_clean_lines(data):
             raise GatewayError(Reason.MALFORMED, "bare CR or LF, or NUL, in the message")
         return data
 

@@ -11,6 +11,7 @@ import re
 from enum import StrEnum
 from typing import Final
 
+from gateway.mail.clean import has_clean_lines
 from gateway.mail.message import MAX_HEADER
 from gateway.outcome import Reason
 from gateway.smtp.lineends import MendedChunks, MendedData
@@ -153,13 +154,9 @@ class ChunkReader(_Reader):
 
 
 def _fault_in(lines: bytes) -> Fault | None:
-    text = lines.replace(b"\r\n", b"")  # quicker than to count line ends; what is left of them is bare
-    if b"\n" in text:
-        return Fault.BARE_LF
-    if b"\r" in text:
-        return Fault.BARE_CR
-    if b"\0" in text:
-        return Fault.NUL
+    if not has_clean_lines(lines):
+        text = lines.replace(b"\r\n", b"")  # what is left of line ends is bare
+        return Fault.BARE_LF if b"\n" in text else Fault.BARE_CR if b"\r" in text else Fault.NUL
     position = 0
     while len(lines) - position > _PROBE:  # from one line end to the last within reach: a few steps, however short the lines
         found = lines.rfind(b"\r\n", position, position + _PROBE)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.mail.clean import LineCheck, entity_header
+from gateway.mail.clean import LineCheck, entity_header, has_clean_lines
 from gateway.mail.form import Form, NotTwoError, Span, decoded, form_of, signed_parts
 from gateway.mail.message import read_header
 from gateway.mail.mime import MimeError
@@ -157,3 +157,14 @@ def test_noise_is_no_entity(data: bytes) -> None:
     with pytest.raises(GatewayError) as caught:
         entity_header(MemoryBody(data), lines(data, 100))
     assert caught.value.reason is Reason.MALFORMED
+
+
+@pytest.mark.parametrize(
+    ("data", "clean"),
+    [
+        *((data, True) for data in (b"", b"no end", b"\r\n", b"a\r\n\r\nb", b"\xff\r\n")),
+        *((data, False) for data in (b"\n", b"\r", b"a\r\n\n", b"a\r.\n", b"\r\r\n", b"a\r\nb\r", b"\n\r", b"a\0b\r\n")),
+    ],
+)
+def test_a_cr_or_lf_alone_is_seen_wherever_it_stands(data: bytes, clean: bool) -> None:
+    assert has_clean_lines(data) is clean
