@@ -31,11 +31,12 @@ class Resolver(Protocol):
 
 
 class NextHops:
-    """Finds the targets of a next hop. TLS contexts are built and passwords read once for each generation of the configuration."""
+    """Finds the targets of a next hop. What does not change with the mail is made once for each generation of the configuration."""
 
     def __init__(self, config: Callable[[], Config], resolver: Resolver) -> None:
         self._config = config
         self._resolver = resolver
+        self._fixed: dict[NextHop, Target] = {}
         self._contexts: dict[str, ssl.SSLContext] = {}
         self._logins: dict[str, Login] = {}
         self._of: Config | None = None
@@ -51,14 +52,19 @@ class NextHops:
         Raises :class:`GatewayError`: NO_ROUTE where the configuration no longer names it, TLS_FAILED where its files cannot be
         used, KEY_UNAVAILABLE where its password cannot be read. All wait for the administrator.
         """
-        config = self._config()
-        if hop.zone is None:
-            return self._host(config, hop)
-        zone = config.zone.get(hop.zone)
+        config = self._now_in_force()
+        found = self._fixed.get(hop)
+        if found is None:
+            found = self._host(config, hop) if hop.zone is None else self._peer(config, hop, hop.zone)
+            self._fixed[hop] = found
+        return found
+
+    def _peer(self, config: Config, hop: NextHop, name: str) -> Target:
+        zone = config.zone.get(name)
         peer = next((peer for peer in zone.peer if peer.name == hop.name), None) if zone else None
         if zone is None or peer is None:
             raise GatewayError(Reason.NO_ROUTE, f"no such next hop: {hop}")
-        context = self._context(config, f"zone:{hop.zone}", lambda: peer_context(zone.anchors, config.tls[zone.identity]))
+        context = self._context(f"zone:{name}", lambda: peer_context(zone.anchors, config.tls[zone.identity]))
         return Target(peer.host, (), peer.port, peer.tls, context, hop, zone.source)
 
     def _host(self, config: Config, hop: NextHop) -> Target:
@@ -70,7 +76,7 @@ class NextHops:
 
     async def of_domain(self, hop: NextHop, domain: str) -> tuple[Target, ...] | Refuse | Defer:
         """The mail exchanges of ``domain``, best first, for a route that goes by MX. Raises as :meth:`fixed`."""
-        config = self._config()
+        config = self._now_in_force()
         route = config.route.get(hop.name)
         if route is None or route.kind is not RouteKind.MX:  # changed since it was asked
             raise GatewayError(Reason.NO_ROUTE, f"no such next hop: {hop}")
@@ -95,10 +101,10 @@ class NextHops:
         if route.tls is TlsMode.NONE:
             return None
         identity = config.tls[route.identity] if route.identity is not None else None
-        return self._context(config, str(hop), lambda: route_context(route.anchors, identity))
+        return self._context(str(hop), lambda: route_context(route.anchors, identity))
 
     def _login(self, hop: NextHop, route: Route) -> Login | None:
-        """To be asked for after the context, which notices a new generation. A secret that cannot be read now is read later."""
+        """A secret that cannot be read now is read later."""
         if route.user is None or route.password is None:
             return None
         login = self._logins.get(hop.name)
@@ -106,11 +112,15 @@ class NextHops:
             login = self._logins[hop.name] = Login(route.user, read_secret(route.password))
         return login
 
-    def _context(self, config: Config, key: str, build: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    def _now_in_force(self) -> Config:
+        """The configuration; nothing that was made of another is left."""
+        config = self._config()
         if self._of is not config:
             self._of = config
-            self._contexts = {}
-            self._logins = {}
+            self._fixed, self._contexts, self._logins = {}, {}, {}
+        return config
+
+    def _context(self, key: str, build: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
         if key not in self._contexts:
             self._contexts[key] = build()
         return self._contexts[key]

@@ -722,3 +722,17 @@ async def test_mail_exchanges_beyond_the_limit_are_not_tried(count: int) -> None
     targets = await hops.of_domain(ROUTE, "laboratory.example")
     assert isinstance(targets, tuple)
     assert [target.host for target in targets] == [f"mx{number}.test" for number in range(MAX_TARGETS)]
+
+
+def test_a_next_hop_is_made_once_for_each_configuration() -> None:
+    """Its lane in the pool is found by it, for each mail; and a corrected host helps the mail that waits."""
+    in_force = config(Route(host="192.0.2.1", port=25, tls=TlsMode.NONE))
+    hops = NextHops(lambda: in_force, Zones({}))
+    found = hops.fixed(ROUTE)
+    assert hops.fixed(ROUTE) is found
+    in_force = config(Route(host="192.0.2.2", port=25, tls=TlsMode.NONE))
+    assert hops.fixed(ROUTE).host == "192.0.2.2"
+    in_force = config()
+    with pytest.raises(GatewayError) as refused:
+        hops.fixed(ROUTE)
+    assert refused.value.reason is Reason.NO_ROUTE
