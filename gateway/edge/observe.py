@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, MutableMapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import lru_cache
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Any, Final, TextIO, cast
 
@@ -41,8 +41,6 @@ _LABELS: Final = (
 _PRIVATE: Final = frozenset({"sender", "recipients", "address", "signer", "subject", "reply", "detail"})
 _ALARMING: Final = (MailBroken, KeyFailed, ProcessEnded, ConfigurationRefused, PeerRejected, PeerAllowed, FetchFailed)
 
-_UNSAID: Final = ("", None, ())
-
 _log = structlog.get_logger()
 
 CounterKey = tuple[str, tuple[tuple[str, str], ...]]
@@ -50,12 +48,16 @@ CounterKey = tuple[str, tuple[tuple[str, str], ...]]
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """An event class as audit, log and metric see it: ``MailAccepted`` is ``mail_accepted`` in all three."""
+    """An event class as audit, log and metric see it: ``MailAccepted`` is ``mail_accepted`` in all three.
+
+    ``series`` picks from the ``values`` of an event what its metric counts it by.
+    """
 
     name: str
     fields: tuple[str, ...]
     labels: tuple[str, ...]
     values: Callable[[Event], tuple[Any, ...]]
+    series: Callable[[tuple[Any, ...]], Any]
 
 
 _SHAPES: Final[dict[type[Event], Shape]] = {}
@@ -67,7 +69,9 @@ def shape(kind: type[Event]) -> Shape:
     if found is None:
         names = tuple(field.name for field in fields(kind))
         name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower()
-        found = _SHAPES[kind] = Shape(name, names, tuple(label for label in _LABELS if label in names), attrgetter(*names))
+        labels = tuple(label for label in _LABELS if label in names)
+        places = [names.index(label) for label in labels]
+        found = _SHAPES[kind] = Shape(name, names, labels, attrgetter(*names), itemgetter(*places))
     return found
 
 
@@ -160,21 +164,28 @@ class Observe:
 
     def __init__(self, audit: Audit) -> None:
         self._audit = audit
-        self.counters: Counter[CounterKey] = Counter()
+        self._seen: Counter[tuple[type[Event], Any]] = Counter()
 
     def see(self, event: Event, /) -> None:
         """Write the audit line, count, and log. Raises nothing: what has happened cannot be taken back."""
         kind = shape(type(event))
-        facts = {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in zip(kind.fields, kind.values(event), strict=True)
-            if value not in _UNSAID
-        }
+        values = kind.values(event)
+        # What is not known is not said; a number or a yes and no always is
+        facts = {name: value for name, value in zip(kind.fields, values, strict=True) if value or value == 0}
         self._audit.write(kind.name, facts)
-        labels = tuple((label, str(getattr(event, label) or "")) for label in kind.labels)
-        self.counters[kind.name, labels] += 1
+        self._seen[type(event), kind.series(values)] += 1
         if isinstance(event, _ALARMING):
             _log.warning(kind.name, **{name: value for name, value in facts.items() if name not in _PRIVATE})
+
+    @property
+    def counters(self) -> Counter[CounterKey]:
+        """How often each event was seen, by its name and its labels. From any thread."""
+        found: Counter[CounterKey] = Counter()
+        for (kind, series), count in self._seen.copy().items():
+            labels = shape(kind).labels
+            texts = [str(value or "") for value in (series if len(labels) > 1 else (series,))]
+            found[shape(kind).name, tuple(zip(labels, texts, strict=True))] += count
+        return found
 
     def check(self) -> None:
         """Raises :class:`GatewayError` (AUDIT_UNAVAILABLE) while what happens cannot be recorded."""

@@ -97,6 +97,8 @@ def copies_of(decisions: Sequence[Decision], header: Header) -> tuple[Copy, ...]
 
     What is encrypted lists its readers: who stands in no To or Cc of ``header`` gets a copy alone, so that no other learns of it.
     """
+    if len(decisions) == 1:
+        return (Copy(decisions[0].make, decisions[0].plan.hop, tuple(decisions)),)
     named = named_in(header) if any(decision.make.cipher for decision in decisions) else frozenset()
     groups: dict[tuple[Make, NextHop, str | None, str], list[Decision]] = {}
     for decision in decisions:

@@ -198,14 +198,14 @@ class Outgoing:
         if copy.make.changes and outer.isascii() and not mail.envelope.smtputf8:
             envelope = replace(envelope, body=Transfer.SEVEN_BIT)
         identifier = make_mail_id(self._now(), self._random(RANDOM_BYTES))
-        return replace(
-            mail,
+        return Mail(
             arrival=replace(mail.arrival, mail=identifier, parent=mail.arrival.mail),
             envelope=envelope,
             body=body,
             stage=Stage.DELIVERY,
             hop=copy.hop,
             protected=mail.protected or copy.make.protected,
+            priority=mail.priority,
         )
 
     def _say(self, mail: Mail, output: Mail, copy: Copy) -> None:
@@ -251,6 +251,8 @@ def _ending_of(error: GatewayError) -> Ending:
 
 def _flowed(outputs: tuple[Mail, ...], endings: Sequence[tuple[Recipient, Ending]]) -> Flowed:
     """Endings that are alike, together."""
+    if not endings:
+        return Flowed(outputs)
     alike: dict[Ending, list[Recipient]] = {}
     for recipient, ending in endings:
         alike.setdefault(ending, []).append(recipient)

@@ -75,7 +75,7 @@ def plan(config: Config, known: Known) -> Plan | Undecided | Refuse:
     if known.direction is Direction.REPORT:
         return Plan(REPORT, Protection.UNPROTECTED, Missing.REFUSE, hop, zone)
     answers = tuple(_finish(config, known, draft) for draft in _drafts(config, known, hop, zone))
-    if all(isinstance(answer, Refuse) for answer in answers):
+    if len(answers) == 1 or all(isinstance(answer, Refuse) for answer in answers):
         return answers[-1]
     return answers[0] if len(set(answers)) == 1 else Undecided(answers)
 

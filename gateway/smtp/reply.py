@@ -65,8 +65,10 @@ class Reply:
 
     def encode(self) -> bytes:
         """The bytes on the wire, one CRLF line for each line of text."""
-        last = len(self.lines) - 1
         enhanced = f"{self.enhanced} " if self.enhanced else ""
+        last = len(self.lines) - 1
+        if last == 0:  # nearly always
+            return f"{self.code} {enhanced}{self.lines[0]}\r\n".encode()
         return b"".join(
             f"{self.code}{' ' if number == last else '-'}{enhanced}{line}\r\n".encode() for number, line in enumerate(self.lines)
         )

@@ -15,6 +15,7 @@ from gateway.outcome import GatewayError, Reason
 from gateway.spool.epoch import Sealing
 
 VERSION: Final = 1
+_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 _T = TypeVar("_T")
 _Object = dict[str, Any]
 
@@ -37,7 +38,7 @@ class Content:
 
 def write_content(arrival: Arrival, envelope: Envelope, hop: NextHop | None) -> str:
     """The JSON text of a row's content."""
-    return json.dumps(
+    return _encode(
         {
             "v": VERSION,
             "arrival": {
@@ -66,8 +67,7 @@ def write_content(arrival: Arrival, envelope: Envelope, hop: NextHop | None) -> 
                 "envid": envelope.envid,
             },
             "hop": [hop.name, hop.zone] if hop is not None else None,
-        },
-        separators=(",", ":"),
+        }
     )
 
 
@@ -86,7 +86,7 @@ def read_content(text: str) -> Content:
 @lru_cache(maxsize=4)  # every row is stored with its epoch, and a day's rows have the same
 def write_sealings(sealings: tuple[Sealing, ...]) -> str:
     """The JSON text of an epoch's sealings."""
-    return json.dumps([[one.key, base64.b64encode(one.wrapped).decode()] for one in sealings], separators=(",", ":"))
+    return _encode([[one.key, base64.b64encode(one.wrapped).decode()] for one in sealings])
 
 
 def read_sealings(text: str) -> tuple[Sealing, ...]:

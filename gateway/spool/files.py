@@ -14,6 +14,7 @@ import os
 import struct
 from collections.abc import Callable, Iterator
 from io import BytesIO, RawIOBase
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -51,6 +52,7 @@ class BodyFiles:
         self.keys = keys
         self.now = now
         self.free = free
+        self._given = count()
         self._shelves: set[str] = set()
 
     def path(self, name: str) -> Path:
@@ -60,8 +62,8 @@ class BodyFiles:
         return self.directory / name[_SHELF] / name
 
     def new_name(self) -> str:
-        """A name no body has."""
-        return f"{make_mail_id(self.now(), os.urandom(RANDOM_BYTES))}-{self.owner}"
+        """A name no body has. No secret: a number does, since ``owner`` is nobody else's."""
+        return f"{make_mail_id(self.now(), next(self._given).to_bytes(RANDOM_BYTES))}-{self.owner}"
 
     def create_file(self, name: str) -> int:
         """A new empty file for a body; returns its descriptor. The entry of its directory is on disk on return."""
