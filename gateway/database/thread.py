@@ -1,8 +1,8 @@
 """A database and the one thread of this process that uses it.
 
 Work queued while a transaction is being committed goes into the next one together: ten sessions that accept a mail at once
-pay for one write to disk. Where a piece of it fails they are all done again, each behind a savepoint, so that one that fails
-takes nothing else with it.
+pay for one write to disk. Under load each transaction waits a moment first, so that still more of it goes together. Where a
+piece of it fails they are all done again, each behind a savepoint, so that one that fails takes nothing else with it.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from gateway.database.migrate import migrate
 from gateway.outcome import GatewayError, Reason
 
 MAX_BATCH: Final = 256
+CROWD: Final = 4  # with more than so much work in one transaction, more is on its way to the next
+GATHER_SECONDS: Final = 0.002  # how long that one then waits for it
 _BUSY_SECONDS: Final = 10.0
 _WAL_LIMIT: Final = 64 * 1024 * 1024
 _T = TypeVar("_T")
@@ -66,10 +68,14 @@ class Unwanted(Exception):
 class Database:
     """Opens the file, brings its schema up to date, and runs the thread."""
 
-    def __init__(self, path: Path, schema: Traversable, now: Callable[[], int]) -> None:
-        """``schema`` is the folder of its migrations, ``now`` in microseconds UTC. Raises ``GatewayError`` (SPOOL_UNAVAILABLE,
-        SPOOL_FULL).
+    def __init__(
+        self, path: Path, schema: Traversable, now: Callable[[], int], pause: Callable[[float], None] = time.sleep
+    ) -> None:
+        """``schema`` is the folder of its migrations, ``now`` in microseconds UTC; ``pause`` waits so many seconds.
+
+        Raises ``GatewayError`` (SPOOL_UNAVAILABLE, SPOOL_FULL).
         """
+        self._pause = pause
         self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._directory = path.parent
         try:
@@ -123,12 +129,14 @@ class Database:
             self._connection.close()
 
     def _run(self) -> None:
-        running = True
+        running, done = True, 0
         while running:
             batch = [self._queue.get()]
+            if done > CROWD:
+                self._pause(GATHER_SECONDS)
             while len(batch) < MAX_BATCH and not self._queue.empty():
                 batch.append(self._queue.get())
-            running = None not in batch
+            running, done = None not in batch, len(batch)
             self._do([work for work in batch if work is not None])
 
     def _do(self, batch: list[Work]) -> None:

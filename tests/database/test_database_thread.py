@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import apsw
 import pytest
 
 import gateway.database.thread
-from gateway.database.thread import Database, Effect
+from gateway.database.thread import CROWD, GATHER_SECONDS, Database, Effect, Work
 from gateway.spool.sqlite import SCHEMA
 
 LIMIT = 64 * 1024
@@ -35,4 +36,54 @@ def test_the_log_of_a_full_day_does_not_keep_its_size(tmp_path: Path, monkeypatc
             database.call(insert(f"small-{number}", 10), Effect.DURABLE)
         assert log.stat().st_size <= LIMIT
     finally:
+        database.close()
+
+
+def test_a_crowd_goes_together(tmp_path: Path) -> None:
+    """Behind a transaction with much work in it the next waits a moment for more; behind one with little it does not."""
+    commits: list[str] = []
+    pauses: list[float] = []
+    held, go, done = threading.Event(), threading.Event(), threading.Semaphore(0)
+
+    def submit(name: str, before: Callable[[apsw.Connection], object] = lambda _: None) -> None:
+        change = insert(name, 10)
+        database.submit(Work(lambda connection: (before(connection), change(connection)), finished, Effect.CHANGE))
+
+    def finished(_: object, error: BaseException | None) -> None:
+        assert error is None
+        done.release()
+
+    def await_work(pieces: int) -> None:
+        assert all(done.acquire(timeout=10) for _ in range(pieces))
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        submit("came meanwhile")
+
+    def committing() -> bool:
+        commits.append("commit")
+        return False
+
+    def watch(connection: apsw.Connection) -> None:
+        connection.set_commit_hook(committing)
+        held.set()
+        assert go.wait(10)
+
+    database = Database(tmp_path / "queue.db", SCHEMA, lambda: time.time_ns() // 1000, pause)
+    try:
+        submit("holds the thread up", watch)
+        assert held.wait(10)
+        for number in range(CROWD + 1):
+            submit(f"of a crowd {number}")
+        go.set()
+        await_work(CROWD + 2)
+        assert (commits, pauses) == (["commit"] * 2, [])
+        submit("first of the next")
+        await_work(2)
+        assert (commits, pauses) == (["commit"] * 3, [GATHER_SECONDS])
+        submit("alone")
+        await_work(1)
+        assert (commits, pauses) == (["commit"] * 4, [GATHER_SECONDS])
+    finally:
+        go.set()
         database.close()
