@@ -42,6 +42,7 @@ from gateway.config.section import Secret, Section
 from gateway.config.urls import CrlUrls
 from gateway.config.words import DirectoryKind, KeyPurpose, KeyStore, Missing, Protection, Revocation, RouteKind, TlsMode, Unopened
 from gateway.config.zone import Zone, ZonePeer
+from gateway.mail.address import parse_address
 from gateway.mail.confidentiality import Headers
 from gateway.mail.envelope import NextHop
 from gateway.smime.keys import Mechanism
@@ -268,6 +269,19 @@ class Config(Section):
         """What is known of the programs behind each domain in a zone, where something is."""
         known = {(name, peer.name): peer.opens for name, zone in self.zone.items() for peer in zone.peer}
         return {domain: opens for domain, peer in self.peers.items() if (opens := known[peer]) is not None}
+
+    @cached_property
+    def keys_in_use(self) -> dict[tuple[str, KeyPurpose], dict[str, str]]:
+        """The keys of each organisation for each purpose, by whose they are: ``Address.key``, "" for the whole organisation.
+
+        None that is retired; of several the first in the configuration.
+        """
+        found: dict[tuple[str, KeyPurpose], dict[str, str]] = {}
+        for name, key in self.key.items():
+            if key.organisation is not None and not key.retired:
+                for owner in [parse_address(text).key for text in key.addresses] or [""]:
+                    found.setdefault((key.organisation, key.purpose), {}).setdefault(owner, name)
+        return found
 
     def retry_for(self, hop: NextHop | None) -> Retry:
         """The schedule of a mail whose next hop is ``hop``."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from gateway.config.model import Config, Key, KeyPurpose, Missing, Protection, Rule
+from gateway.config.model import Config, KeyPurpose, Missing, Protection, Rule
 from gateway.config.words import Mode
-from gateway.mail.address import Address, parse_address
+from gateway.mail.address import Address
 from gateway.mail.confidentiality import NOT_PROTECTED, HeaderProtection, Headers
 from gateway.mail.envelope import Direction, NextHop
 from gateway.mail.message import Header, from_address
@@ -165,7 +165,7 @@ def _drafts(config: Config, known: Known, hop: NextHop, zone: str | None) -> Ite
         return
     # Outside a zone only a certificate that names the From is shown: any other looks like a broken signature to its reader
     if known.header is None:
-        personal = known.sender is not None and any(key.addresses for _, key in _keys(config, known.organisation, KeyPurpose.SIGN))
+        personal = known.sender is not None and any(_keys(config, known.organisation, KeyPurpose.SIGN))
     else:
         author = _author(known.header)
         personal = (
@@ -203,7 +203,7 @@ def _finish(config: Config, known: Known, draft: Plan) -> Plan | Refuse:
 def _signed(config: Config, known: Known, draft: Plan) -> Plan | Refuse:
     if draft.protection not in (Protection.BOTH, Protection.SIGN):
         return draft
-    if not any(_keys(config, known.organisation, KeyPurpose.SIGN)):
+    if not _keys(config, known.organisation, KeyPurpose.SIGN):
         return Refuse(Reason.KEY_UNAVAILABLE, f"{known.organisation} has no key with purpose = 'sign'")
     if known.header is None:
         return draft
@@ -235,10 +235,9 @@ def _own_domains(config: Config, known: Known) -> tuple[str, ...]:
     return client.may_send_for if client else ()
 
 
-def _keys(config: Config, organisation: str, purpose: KeyPurpose) -> Iterator[tuple[str, Key]]:
-    for name, key in config.key.items():
-        if key.purpose is purpose and key.organisation == organisation and not key.retired:
-            yield name, key
+def _keys(config: Config, organisation: str, purpose: KeyPurpose) -> Mapping[str, str]:
+    """By whose they are; see ``Config.keys_in_use``."""
+    return config.keys_in_use.get((organisation, purpose), {})
 
 
 def _key_of(config: Config, organisation: str, purpose: KeyPurpose, author: Address) -> str | None:
@@ -247,11 +246,8 @@ def _key_of(config: Config, organisation: str, purpose: KeyPurpose, author: Addr
 
 
 def _personal_key(config: Config, organisation: str, purpose: KeyPurpose, author: Address) -> str | None:
-    for name, key in _keys(config, organisation, purpose):
-        if author.key in (parse_address(text).key for text in key.addresses):
-            return name
-    return None
+    return _keys(config, organisation, purpose).get(author.key)
 
 
 def _common_key(config: Config, organisation: str, purpose: KeyPurpose) -> str | None:
-    return next((name for name, key in _keys(config, organisation, purpose) if not key.addresses), None)
+    return _keys(config, organisation, purpose).get("")

@@ -129,6 +129,16 @@ def test_answers_are_for_the_key_of_the_mailbox_or_of_the_organisation() -> None
     assert answer_key(world(key=none), "hospital", header()) is None
 
 
+def test_of_several_keys_the_first_counts() -> None:
+    """Whether of a mailbox or of the whole organisation; the others are there for mail that was encrypted to them."""
+    fields = {"purpose": "decrypt", "organisation": "hospital", "certificate": "/c"}
+    both = ["billing@hospital.example", "Cardiology@hospital.example"]
+    more = {"two": fields | {"addresses": both}, "late": fields | {"addresses": both[1:]}, "other opens": fields}
+    of = {"cardiology": "two", "billing": "two", "radiology": "opens"}
+    for author, key in of.items():
+        assert answer_key(world(key=WORLD["key"] | more), "hospital", header(author=f"{author}@hospital.example")) == key
+
+
 def test_without_a_signing_key_what_must_be_signed_is_refused_at_once() -> None:
     assert reason(asked(world(), LAB, None, organisation="clinic")) is Reason.KEY_UNAVAILABLE
 
