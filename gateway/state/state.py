@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
@@ -46,9 +46,15 @@ def open_sound_state(folder: Path, now: Callable[[], int]) -> Database:
     try:
         database.call(_require_sound, Effect.READ)
     except GatewayError:
-        database.close()
+        _let_go(database)
         raise
     return database
+
+
+def _let_go(database: Database) -> None:
+    """Close what is damaged, which may fail once more."""
+    with contextlib.suppress(apsw.Error, OSError):
+        database.close()
 
 
 def _require_sound(database: apsw.Connection) -> None:
@@ -72,7 +78,7 @@ class Opened:
         return self._database.call(change, Effect.DURABLE)
 
 
-@contextmanager
+@contextlib.contextmanager
 def opened(folder: Path, now: Callable[[], int]) -> Iterator[Opened]:
     """The database for the time of a command. Raises as :func:`open_state`."""
     database = open_state(folder, now)
@@ -150,7 +156,7 @@ class State:
     async def _put_away(self) -> None:
         broken, self._broken = self._broken, None
         if broken is not None:
-            await asyncio.to_thread(broken.close)
+            await asyncio.to_thread(_let_go, broken)
 
     async def close(self) -> None:
         """Finish what is queued."""

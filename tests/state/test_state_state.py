@@ -118,6 +118,29 @@ async def test_damage_that_shows_only_in_a_page_is_found_when_it_is_read(tmp_pat
         await pins(state)
 
 
+async def test_a_database_that_cannot_even_be_closed_ends_nobody(
+    tmp_path: Path, state: State, heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path)
+    await state.open()
+    opened, closes = state._database, []
+    assert opened is not None
+
+    def close() -> None:
+        closes.append(1)
+        raise apsw.IOError("the disk is gone")
+
+    monkeypatch.setattr(opened, "close", close)
+    (tmp_path / STATE).rename(tmp_path / "elsewhere")
+    with pytest.raises(GatewayError):
+        await state.run(lambda connection: connection.execute("SELECT * FROM gone"), Effect.READ)
+    await heard.next()
+    assert await when_open(state) == 0
+    assert closes == [1]
+    monkeypatch.undo()
+    opened.close()
+
+
 def damage(path: Path) -> None:
     """Every page but the first, which alone is looked at when a database is opened."""
     with path.open("r+b") as file:
