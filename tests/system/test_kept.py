@@ -131,8 +131,12 @@ def test_with_a_damaged_state_mail_is_received_and_all_goes_on_once_it_is_mended
     assert events(hospital, "fetch_failed", kind="state", source="state.sqlite")
     assert any("state.sqlite" in note for note in hospital.ask("check")["notes"])
     assert command("cert", "list", "--config", hospital.configuration).returncode == 3
+    send(hospital.inside, letter("answer", recipients=[DOCTOR]), [DOCTOR])
+    waits = {"recipients": [DOCTOR], "reason": "DIRECTORY_UNAVAILABLE"}
+    until(lambda: events(hospital, "mail_deferred", **waits), "what needs a pin waits")
 
     shutil.copy(tmp_path / "backup", state)
     last = world.doctor()
     until(lambda: world.bring("after", last) and events(hospital, "certificate_waiting"), "the state is in use again")
     assert [event["fingerprint"] for event in events(hospital, "certificate_waiting")] == [print_of(last)]
+    until(lambda: events(hospital, "mail_protected", recipients=[DOCTOR]), "what waited goes on, encrypted")
