@@ -19,8 +19,6 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import ldap3
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from ldap3.core.exceptions import LDAPException
 
 from gateway.edge.breaker import Breaker
@@ -28,6 +26,8 @@ from gateway.edge.ldapquestion import Connection, Question, bind, end
 from gateway.edge.ldaptls import LdapTls
 from gateway.edge.tlsclient import route_context
 from gateway.mail.address import Address
+from gateway.outcome import GatewayError
+from gateway.smime.bundle import read_bundle
 from gateway.trust.certificate import MAX_CERTIFICATE, ORGANISATION_NAMES
 from gateway.trust.ladder import Way
 from gateway.trust.sources import DirectoryError, Found, sort_found
@@ -223,12 +223,9 @@ def _values(entries: Iterable[dict[str, Any]]) -> Iterator[bytes]:
                     yield value
 
 
-def _from_pkcs7(value: bytes) -> list[bytes]:
+def _from_pkcs7(value: bytes) -> tuple[bytes, ...]:
     """The certificates of a userSMIMECertificate (RFC 2798 2.8)."""
-    if len(value) > MAX_PKCS7:
-        return []
     try:
-        found = pkcs7.load_der_pkcs7_certificates(value)
-    except (ValueError, UnsupportedAlgorithm):
-        return []
-    return [certificate.public_bytes(Encoding.DER) for certificate in found[:MAX_VALUES]]
+        return read_bundle(value)[:MAX_VALUES] if len(value) <= MAX_PKCS7 else ()
+    except GatewayError:
+        return ()

@@ -1,0 +1,25 @@
+"""What the attributes of an entry hold, in whatever order other programs write it."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from pathlib import Path
+
+from gateway.edge.ldap import _values
+from tests.pki import Ca, to_pem
+from tests.smime.openssl import openssl
+
+
+def test_a_bundle_is_read_in_whatever_order_openssl_wrote_it(tmp_path: Path) -> None:
+    """SET OF is sorted in DER (X.690 11.6), and openssl leaves it as it was given."""
+    ca = Ca.root()
+    certificates = (ca.der, ca.reader("a@laboratory.example").der, ca.signer("a@laboratory.example").der)
+    for order in permutations(certificates):
+        (tmp_path / "all.pem").write_bytes(b"".join(map(to_pem, order)))
+        bundle = openssl("crl2pkcs7", "-nocrl", "-certfile", tmp_path / "all.pem", "-outform", "DER")
+        assert set(_values([{"raw_attributes": {"userSMIMECertificate;binary": [bundle]}}])) == set(certificates)
+
+
+def test_a_bundle_that_is_none_is_passed_over() -> None:
+    for value in (b"", b"\x30\x00", b"\x30\x80", b"x" * 100):
+        assert list(_values([{"raw_attributes": {"userSMIMECertificate": [value]}}])) == []
