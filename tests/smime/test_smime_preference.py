@@ -47,8 +47,8 @@ def test_a_preference_with_a_date_and_more_is_read() -> None:
         b"\xa1\x00",
         b"\xa1\x02\x05\x00",
         b"\xa2\x00",
-        by_serial(READER) + b"\x00",
-        by_key(READER)[:-1],
+        pytest.param(by_serial(READER) + b"\x00", id="something behind it"),
+        pytest.param(by_key(READER)[:-1], id="cut off"),
     ],
 )
 def test_what_is_no_preference_is_malformed(wrong: bytes) -> None:
