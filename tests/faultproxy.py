@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback before a real server, that does to its clients what networks and servers do on bad days.
+"""A proxy of TCP, and one of UDP, on loopback before a real server, that do to clients what networks and servers do on bad days.
 
 Plain asyncio, blind to the protocol that goes through. What a fault needs is given to it: where the server is, what it would say.
 """
@@ -12,11 +12,12 @@ import ssl
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from enum import Enum
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Protocol, Self, TypeVar
 
 T = TypeVar("T")
 Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 PIECE: Final = 65536
+LOOPBACK: Final = "127.0.0.1"
 
 
 class Door(Enum):
@@ -27,12 +28,12 @@ class Door(Enum):
     BLACK_HOLE = "black hole"  # no answer at all
 
 
-def through(port: int) -> Behaviour:
-    """No fault: to the server at ``port`` and back."""
-    return _answered(port, _pass)
+def through(port: int, host: str = LOOPBACK) -> Behaviour:
+    """No fault: to the server at ``port`` of ``host`` and back."""
+    return _answered(port, _pass, host)
 
 
-def truncated(port: int, size: int) -> Behaviour:
+def truncated(port: int, size: int, host: str = LOOPBACK) -> Behaviour:
     """The first ``size`` bytes of the answer, then the end."""
 
     async def cut(answer: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -42,10 +43,10 @@ def truncated(port: int, size: int) -> Behaviour:
             await writer.drain()
             left -= len(data)
 
-    return _answered(port, cut)
+    return _answered(port, cut, host)
 
 
-def dripping(port: int, seconds: float = 1.0) -> Behaviour:
+def dripping(port: int, seconds: float = 1.0, host: str = LOOPBACK) -> Behaviour:
     """The answer, a byte each ``seconds``."""
 
     async def drip(answer: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -54,7 +55,7 @@ def dripping(port: int, seconds: float = 1.0) -> Behaviour:
             await writer.drain()
             await asyncio.sleep(seconds)
 
-    return _answered(port, drip)
+    return _answered(port, drip, host)
 
 
 async def silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
@@ -137,11 +138,70 @@ class FaultProxy:
             writer.transport.abort() if self._tls is not None else writer.close()
 
 
-def _answered(port: int, answer: Behaviour) -> Behaviour:
-    """Questions go to the server at ``port`` as they are; of what comes back ``answer`` makes something."""
+Datagram = Callable[[bytes], Awaitable[bytes | None]]
+"""What is answered to a datagram; None is silence."""
+
+
+def datagrams_through(port: int, host: str) -> Datagram:
+    """No fault: to the server at ``port`` of ``host`` and back."""
+
+    async def behave(question: bytes) -> bytes | None:
+        loop = asyncio.get_running_loop()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+            server.setblocking(False)
+            server.connect((host, port))
+            await loop.sock_sendall(server, question)
+            return await loop.sock_recv(server, PIECE)
+
+    return behave
+
+
+async def lost(_: bytes) -> None:
+    """Nothing comes back."""
+
+
+class UdpFaultProxy(asyncio.DatagramProtocol):
+    """The same for datagrams. ``met`` counts them."""
+
+    def __init__(self, behave: Datagram = lost) -> None:
+        self.behave = behave
+        self.met = 0
+        self.port = 0
+        self._transport: asyncio.DatagramTransport | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """On ``port`` if it is set, else on a free one."""
+        loop = asyncio.get_running_loop()
+        self._transport, _ = await loop.create_datagram_endpoint(lambda: self, ("127.0.0.1", self.port))
+        self.port = self._transport.get_extra_info("sockname")[1]
+
+    async def stop(self) -> None:
+        """Answers no more."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._transport is not None:
+            self._transport.close()
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        """One question."""
+        self.met += 1
+        task = asyncio.get_running_loop().create_task(self._answer(data, addr))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, data: bytes, addr: tuple[str, int]) -> None:
+        answer = await self.behave(data)
+        if answer is not None and self._transport is not None:
+            self._transport.sendto(answer, addr)
+
+
+def _answered(port: int, answer: Behaviour, host: str) -> Behaviour:
+    """Questions go to the server at ``port`` of ``host`` as they are; of what comes back ``answer`` makes something."""
 
     async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        theirs, ours = await asyncio.open_connection("127.0.0.1", port)
+        theirs, ours = await asyncio.open_connection(host, port)
         asking = asyncio.create_task(_pass(reader, ours))
         try:
             await answer(theirs, writer)
@@ -159,19 +219,32 @@ async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         await writer.drain()
 
 
+class Proxy(Protocol):
+    """What can be started and stopped."""
+
+    async def start(self) -> None:
+        """Listen."""
+
+    async def stop(self) -> None:
+        """End everything."""
+
+
+P = TypeVar("P", bound=Proxy)
+
+
 class Threaded:
     """A loop in a thread of its own, for tests that wait for other processes without one. A context manager."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="faults", daemon=True)
-        self._proxies: list[FaultProxy] = []
+        self._proxies: list[Proxy] = []
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of ``work``."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
 
-    def started(self, proxy: FaultProxy) -> FaultProxy:
+    def started(self, proxy: P) -> P:
         """``proxy``, which runs from now on until the end."""
         self.run(proxy.start())
         self._proxies.append(proxy)
