@@ -78,7 +78,7 @@ class Live:
 def make_live(config: Config, source: Source, observer: Observer, keeping: Keeping) -> Live:
     """Reads what ``config`` names. Raises ``OSError``, ``ValueError`` or ``GatewayError`` for what is wrong with it."""
     allowed = networks(config.fetching.allow_private)
-    directories = {name: make_directory(name, section, allowed) for name, section in config.directory.items()}
+    directories = {name: make_directory(name, section, config.tls, allowed) for name, section in config.directory.items()}
     evidence = Evidence(draw_circles(config, directories, read_anchors), source, observer, now, keeping)
     certificates = {name: read_certificates(key.certificate) for name, key in config.key.items() if key.certificate is not None}
     archives = {

@@ -7,7 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from gateway.config.kinds import CertificateFile, Folder, Numeric, Port
+from gateway.config.kinds import CertificateFile, Folder, Numeric, Port, TlsName
 from gateway.config.section import Secret, Section
 from gateway.config.urls import LdapUri
 from gateway.config.words import AdFrom, DirectoryKind, Dnssec
@@ -29,6 +29,7 @@ class Directory(Section):
     anchors: CertificateFile | None = None
     bind_dn: str | None = None
     password: Secret | None = None
+    identity: TlsName | None = None
     resolvers: tuple[Numeric, ...] = ()
     resolver_port: Port = 53
     dnssec: Dnssec = Dnssec.UNNEEDED
@@ -50,6 +51,9 @@ class Directory(Section):
             raise ValueError("starttls belongs to ldap://, not to ldaps://")
         if (self.bind_dn is None) != (self.password is None):
             raise ValueError("bind_dn and password belong together")
+        over_tls = self.uri is not None and (self.starttls or self.uri.startswith("ldaps:"))
+        if self.identity is not None and (not over_tls or self.bind_dn is not None):
+            raise ValueError("identity is for kind = 'ldap' over TLS, in place of bind_dn and password")
         if not self.kind.in_dns and (self.resolvers or self.dnssec_required):
             raise ValueError("resolvers and dnssec are for kind = 'ldap-srv', 'smimea' and 'cert'")
         if self.dnssec_required:

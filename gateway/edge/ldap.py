@@ -10,8 +10,8 @@ import asyncio
 import contextlib
 import math
 import time
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import ldap3
 from ldap3.core.exceptions import LDAPException
 
+from gateway.config.model import TlsIdentity
 from gateway.edge.breaker import Breaker
 from gateway.edge.ldapquestion import Connection, Question, bind, end
 from gateway.edge.ldaptls import LdapTls
@@ -28,7 +29,7 @@ from gateway.edge.tlsclient import route_context
 from gateway.mail.address import Address
 from gateway.outcome import GatewayError
 from gateway.smime.bundle import read_bundle
-from gateway.trust.certificate import MAX_CERTIFICATE, ORGANISATION_NAMES
+from gateway.trust.certificate import ORGANISATION_NAMES
 from gateway.trust.ladder import Way
 from gateway.trust.sources import DirectoryError, Found, sort_found
 
@@ -49,7 +50,8 @@ class LdapSettings:
     """``uri`` is ``ldap://HOST[:PORT]`` or ``ldaps://...``; ``anchors`` a PEM file, None for the system's list. ``base`` is None
     where the server is asked for what it holds (``namingContexts``, RFC 4512 5.1).
 
-    ``bind_dn`` and ``password`` for a simple bind, both None for none; a password is only ever sent inside TLS.
+    ``bind_dn`` and ``password`` for a simple bind, both None for none; a password is only ever sent inside TLS. ``identity`` is the
+    certificate to show there, and to bind with (SASL EXTERNAL, RFC 4513 5.2.3).
     """
 
     uri: str
@@ -58,6 +60,7 @@ class LdapSettings:
     anchors: Path | None = None
     bind_dn: str | None = None
     password: str | None = None
+    identity: TlsIdentity | None = None
     deadline_seconds: float = 5.0
     remember_seconds: float = 300.0
 
@@ -69,15 +72,15 @@ class Ldap:
     """A :class:`gateway.trust.sources.Directory`."""
 
     def __init__(self, name: str, settings: LdapSettings) -> None:
-        """Connects to nothing yet. Raises ValueError for a URI without host or a password without TLS, GatewayError (TLS_FAILED)
-        where the anchors cannot be read.
+        """Connects to nothing yet. Raises ValueError for a URI without host, or a password or identity without TLS; GatewayError
+        (TLS_FAILED) where the anchors or the identity cannot be read.
         """
         parts = urlsplit(settings.uri)
         if parts.scheme not in {"ldap", "ldaps"} or not parts.hostname:
             raise ValueError("an LDAP URI is ldap://HOST or ldaps://HOST")
         over_tls = parts.scheme == "ldaps" or settings.starttls
-        if settings.password is not None and not over_tls:
-            raise ValueError("a password goes to ldaps://, or needs starttls")
+        if (settings.password is not None or settings.identity is not None) and not over_tls:
+            raise ValueError("a password or an identity goes to ldaps://, or needs starttls")
         self.name = name
         self.remember_seconds: float = settings.remember_seconds
         self._settings = settings
@@ -87,7 +90,7 @@ class Ldap:
             use_ssl=parts.scheme == "ldaps",
             get_info=ldap3.NONE,
             connect_timeout=settings.deadline_seconds,
-            tls=LdapTls(route_context(settings.anchors, None), parts.hostname) if over_tls else None,
+            tls=LdapTls(route_context(settings.anchors, settings.identity), parts.hostname) if over_tls else None,
         )
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix=f"ldap-{name}")
         self._idle: deque[Connection] = deque()
@@ -103,7 +106,7 @@ class Ldap:
         question = Question(MAX_ANSWER)
         try:
             async with asyncio.timeout(self._settings.deadline_seconds):
-                values = await asyncio.get_running_loop().run_in_executor(self._pool, self._ask, _filter(address), question)
+                answer = await asyncio.get_running_loop().run_in_executor(self._pool, self._ask, _filter(address), question)
         except asyncio.CancelledError:
             question.abort()
             self._breaker.abandoned()
@@ -117,7 +120,9 @@ class Ldap:
             # The first line alone, and short: the text may carry what the server sent.
             raise DirectoryError(f"{self.name}: {type(error).__name__}: {str(error).partition(chr(10))[0][:200]}") from None
         self._breaker.succeeded()
-        return sort_found(values, way=Way.GUARDED if self._server.tls is not None else Way.OPEN)
+        passed_over = tuple(f"{what} ({count})" for what, count in sorted((+answer.passed_over).items()))
+        way = Way.GUARDED if self._server.tls is not None else Way.OPEN
+        return sort_found(answer.values, passed_over=passed_over, way=way)
 
     async def close(self) -> None:
         """Lets the questions under way come to their end, within their deadline; then ends the connections and the threads.
@@ -129,25 +134,26 @@ class Ldap:
         while self._idle:
             end(self._idle.pop())
 
-    def _ask(self, wanted: str, question: Question) -> list[bytes]:
+    def _ask(self, wanted: str, question: Question) -> _Answer:
         """In a thread of the pool. A connection that was kept may have died meanwhile: then once more, on a new one."""
         with contextlib.suppress(IndexError):
             kept = self._idle.pop()
             try:
                 return self._search(kept, wanted, question)
             except (LDAPException, OSError):
-                end(kept)
                 if question.aborted:
                     raise
         return self._search(self._connect(question), wanted, question)
 
     def _connect(self, question: Question) -> Connection:
         settings = self._settings
+        # The credentials are empty: as whom the certificate says (RFC 4513 5.2.3.1). Without any, the server asks for them.
+        external = {"authentication": ldap3.SASL, "sasl_mechanism": ldap3.EXTERNAL, "sasl_credentials": ""}
+        simple = {"authentication": ldap3.SIMPLE, "user": settings.bind_dn, "password": settings.password}
+        bound = simple if settings.bind_dn is not None else {"authentication": ldap3.ANONYMOUS}
         connection = ldap3.Connection(
             self._server,
-            user=settings.bind_dn,
-            password=settings.password,
-            authentication=ldap3.SIMPLE if settings.bind_dn is not None else ldap3.ANONYMOUS,
+            **(external if settings.identity is not None else bound),
             read_only=True,
             check_names=False,
             auto_referrals=False,
@@ -166,28 +172,40 @@ class Ldap:
             raise
         return connection
 
-    def _search(self, connection: Connection, wanted: str, question: Question) -> list[bytes]:
+    def _search(self, connection: Connection, wanted: str, question: Question) -> _Answer:
         question.waits_on(connection)
         question.pays_on(connection)
         base = self._settings.base
-        values: list[bytes] = []
-        for each in self._contexts(connection) if base is None else [base]:
-            values += _values(self._entries(connection, each, wanted, ldap3.SUBTREE, _ATTRIBUTES))
+        answer = _Answer()
+        try:
+            for each in self._contexts(connection) if base is None else [base]:
+                answer.take(self._entries(connection, each, wanted, ldap3.SUBTREE, _ATTRIBUTES, answer.passed_over))
+        except BaseException:
+            end(connection)
+            raise
         question.waits_on(None)
         if len(self._idle) < THREADS:
             self._idle.append(connection)
         else:
             end(connection)
-        return values
+        return answer
 
     def _contexts(self, connection: Connection) -> list[str]:
-        (root, *_) = [*self._entries(connection, "", "(objectClass=*)", ldap3.BASE, ("namingContexts",)), {"raw_attributes": {}}]
+        asked = self._entries(connection, "", "(objectClass=*)", ldap3.BASE, ("namingContexts",), Counter())
+        (root, *_) = [*asked, {"raw_attributes": {}}]
         names = [name for values in root["raw_attributes"].values() for name in values]
         return [name.decode("utf-8", "replace") for name in names[:MAX_CONTEXTS]]
 
     def _entries(
-        self, connection: Connection, base: str, wanted: str, scope: str, attributes: tuple[str, ...]
+        self,
+        connection: Connection,
+        base: str,
+        wanted: str,
+        scope: str,
+        attributes: tuple[str, ...],
+        passed_over: Counter[str],
     ) -> list[dict[str, Any]]:
+        """Referrals are not followed: whoever writes there would choose whom we connect to, and hears whom we write to."""
         connection.search(
             base,
             wanted,
@@ -197,9 +215,29 @@ class Ldap:
             time_limit=math.ceil(self._settings.deadline_seconds),
         )
         outcome = connection.result["description"]
+        if outcome == "referral":
+            raise LDAPException("it refers to another server, which is not asked")
         if outcome not in {"success", "sizeLimitExceeded", "noSuchObject"}:
             raise LDAPException(f"search refused: {outcome}")
+        kinds = Counter(item.get("type") for item in connection.response or ())
+        passed_over["a referral, which is not followed"] += kinds["searchResRef"]
+        passed_over["an answer cut short by a limit"] += outcome == "sizeLimitExceeded"
         return [item for item in connection.response or () if item.get("type") == "searchResEntry"][:MAX_ENTRIES]
+
+
+class _Answer:
+    """What was found; ``passed_over`` counts what could not be used, by what it is."""
+
+    def __init__(self) -> None:
+        self.values: list[bytes] = []
+        self.passed_over: Counter[str] = Counter()
+
+    def take(self, entries: Iterable[dict[str, Any]]) -> None:
+        for entry in entries:
+            for name, values in entry["raw_attributes"].items():
+                self.passed_over["a value above what is read"] += max(0, len(values) - MAX_VALUES)
+                for value in values[:MAX_VALUES]:
+                    self.values += _bundled(value) if name.lower().startswith("usersmimecertificate") else [value]
 
 
 def escape(text: str) -> str:
@@ -213,19 +251,9 @@ def _filter(address: Address) -> str:
     return "(|" + "".join(f"(mail={escape(name)})" for name in names) + ")"
 
 
-def _values(entries: Iterable[dict[str, Any]]) -> Iterator[bytes]:
-    for entry in entries:
-        for name, values in entry["raw_attributes"].items():
-            for value in values[:MAX_VALUES]:
-                if name.lower().startswith("usersmimecertificate"):
-                    yield from _from_pkcs7(value)
-                elif len(value) <= MAX_CERTIFICATE:
-                    yield value
-
-
-def _from_pkcs7(value: bytes) -> tuple[bytes, ...]:
-    """The certificates of a userSMIMECertificate (RFC 2798 2.8)."""
+def _bundled(value: bytes) -> Sequence[bytes]:
+    """The certificates of a userSMIMECertificate (RFC 2798 2.8); the value itself, which is none, where it cannot be read."""
     try:
-        return read_bundle(value)[:MAX_VALUES] if len(value) <= MAX_PKCS7 else ()
+        return read_bundle(value)[:MAX_VALUES] if len(value) <= MAX_PKCS7 else [value]
     except GatewayError:
-        return ()
+        return [value]

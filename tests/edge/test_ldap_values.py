@@ -5,7 +5,8 @@ from __future__ import annotations
 from itertools import permutations
 from pathlib import Path
 
-from gateway.edge.ldap import _values
+from gateway.edge.ldap import _bundled
+from gateway.trust.sources import Found, sort_found
 from tests.pki import Ca, to_pem
 from tests.smime.openssl import openssl
 
@@ -17,9 +18,9 @@ def test_a_bundle_is_read_in_whatever_order_openssl_wrote_it(tmp_path: Path) -> 
     for order in permutations(certificates):
         (tmp_path / "all.pem").write_bytes(b"".join(map(to_pem, order)))
         bundle = openssl("crl2pkcs7", "-nocrl", "-certfile", tmp_path / "all.pem", "-outform", "DER")
-        assert set(_values([{"raw_attributes": {"userSMIMECertificate;binary": [bundle]}}])) == set(certificates)
+        assert set(_bundled(bundle)) == set(certificates)
 
 
-def test_a_bundle_that_is_none_is_passed_over() -> None:
+def test_a_bundle_that_is_none_is_counted_as_what_is_no_certificate() -> None:
     for value in (b"", b"\x30\x00", b"\x30\x80", b"x" * 100):
-        assert list(_values([{"raw_attributes": {"userSMIMECertificate": [value]}}])) == []
+        assert sort_found(_bundled(value)) == Found(passed_over=("what is no certificate (1)",))

@@ -30,7 +30,7 @@ modulepath /usr/lib/ldap
 moduleload back_mdb
 TLSCertificateFile {certificate}
 TLSCertificateKeyFile {key}
-database mdb
+{settings}database mdb
 suffix "{base}"
 rootdn "{admin}"
 rootpw {password}
@@ -46,7 +46,7 @@ def slapd_program() -> str | None:
 @dataclass
 class Slapd:
     """``certificate`` (leaf first) and ``key`` are PEM files of the server, which answers on ``uri`` (StartTLS too) and
-    ``secure_uri``; it holds what is below ``base``, and knows ``schema`` besides.
+    ``secure_uri``; it holds what is below ``base``, and knows ``schema`` and ``settings`` (slapd.conf(5)) besides.
 
     Use as a context manager, or ``start`` and ``stop``. Entries go below BASE; ADMIN and PASSWORD bind.
     """
@@ -58,6 +58,7 @@ class Slapd:
     secure_port: int = 0
     base: str = BASE
     schema: str = ""
+    settings: str = ""
     _process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -84,6 +85,7 @@ class Slapd:
             CONFIGURATION.format(
                 home=self.home,
                 schema=self.schema,
+                settings=self.settings,
                 certificate=self.certificate,
                 key=self.key,
                 base=self.base,

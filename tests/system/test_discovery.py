@@ -464,7 +464,7 @@ async def test_a_directory_that_is_silent_costs_half_a_deadline_once(world: Worl
     ],
 )
 async def test_as_configured(world: World, servers: NameServers, kind: DirectoryKind, address: str, certificate: str) -> None:
-    directory = make_directory("dns", Directory(kind=kind, resolvers=(RESOLVER,), resolver_port=servers.port), LOOPBACK)
+    directory = make_directory("dns", Directory(kind=kind, resolvers=(RESOLVER,), resolver_port=servers.port), {}, LOOPBACK)
     try:
         assert (await directory.find(parse_address(address))).certificates == (world.certificates[certificate].der,)
     finally:

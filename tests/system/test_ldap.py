@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.config.model import TlsIdentity
 from gateway.edge.clock import now
 from gateway.edge.ldap import MAX_CONTEXTS, MAX_ENTRIES, MAX_VALUES, Ldap, LdapSettings, escape
 from gateway.flow.circles import Circle, Circles
@@ -45,6 +46,7 @@ class World:
         self.bundled: Issued = self.ca.reader("office@laboratory.example")
         self.domain: Issued = self.ca.organisation_reader("laboratory.example")
         self.slapd = Slapd(home / "slapd", certificate, key)
+        self.ours: TlsIdentity | None = None
 
     def fill(self) -> None:
         self.slapd.add_person("Results", "results@laboratory.example", [self.results.der, self.ca.der])
@@ -300,3 +302,54 @@ class Nothing:
 
     async def fetch(self, need: Need, at: int) -> Answer:
         return self.known(need, at)
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A server that shows nothing to whoever has not bound with a certificate, gives two entries at most, and refers elsewhere."""
+    home = tmp_path_factory.mktemp("guarded")
+    world = World(home)
+    certificate, key = world.ca.gateway("gateway.hospital.example").write(home, "ours")
+    world.ours = TlsIdentity(certificate=certificate, key=key)
+    world.slapd.settings = (
+        f"TLSCACertificateFile {world.anchors}\nTLSVerifyClient allow\nsizelimit size.soft=2 size.hard=2\n"
+        'access to * by dn.regex="^cn=gateway.hospital.example$" read by anonymous auth by * none\n'
+        "referral ldap://elsewhere.example\n"
+    )
+    with world.slapd:
+        world.fill()
+        for number in range(3):
+            world.slapd.add_person(f"Many{number}", "many@laboratory.example", [world.ca.reader("many@laboratory.example").der])
+        world.slapd.add(
+            f"dn: cn=Far,{BASE}\nobjectClass: referral\nobjectClass: extensibleObject\ncn: Far\nref: ldap://elsewhere.example/cn=Far\n"
+        )
+        yield world
+
+
+async def test_external(guarded: World) -> None:
+    """Bound by our certificate alone, over LDAPS and over StartTLS; without it the same server says nothing."""
+    for chosen in (guarded.secure, guarded.starttls):
+        found = await _find(replace(chosen, identity=guarded.ours))
+        assert set(found.certificates) == {guarded.results.der, guarded.domain.der}
+        with pytest.raises(DirectoryError, match="insufficientAccessRights"):
+            await _find(chosen)
+    with pytest.raises(ValueError, match="needs starttls"):
+        Ldap("directory", replace(LdapSettings(guarded.slapd.uri, BASE), identity=guarded.ours))
+
+
+async def test_referrals_and_limits_are_told_and_not_followed(guarded: World) -> None:
+    secure = replace(guarded.secure, identity=guarded.ours)
+    referral = "a referral, which is not followed (1)"
+    assert (await _find(secure)).passed_over == (referral,)
+    many = await _find(secure, parse_address("many@laboratory.example"))
+    assert len(many.certificates) == 2
+    assert "an answer cut short by a limit (1)" in many.passed_over
+    with pytest.raises(DirectoryError, match="refers to another server"):
+        await _find(replace(secure, base="dc=elsewhere"))
+
+
+async def test_what_is_no_certificate_is_counted(world: World) -> None:
+    world.slapd.add_person("Odd", "odd@laboratory.example", bundles=[b"0\x03\x02\x01\x01", b"junk"])
+    found = await _find(world.secure, parse_address("odd@laboratory.example"))
+    assert found.certificates == (world.domain.der,)
+    assert found.passed_over == ("what is no certificate (2)",)
