@@ -94,6 +94,7 @@ class FaultProxy:
         self._server: asyncio.Server | None = None
         self._held: list[socket.socket] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._transports: list[asyncio.WriteTransport] = []
         self.port = 0
 
     async def start(self) -> None:
@@ -122,6 +123,9 @@ class FaultProxy:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        while self._transports:  # one that still had something to say would never close, for nobody listens
+            self._transports.pop().abort()
+        await asyncio.sleep(0)  # they close in the next turn of the loop
         while self._held:
             self._held.pop().close()
 
@@ -130,6 +134,7 @@ class FaultProxy:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        self._transports.append(writer.transport)
         try:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
                 await self.behave(reader, writer)
