@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+import codecs
 import quopri
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from gateway.mail.address import Address, AddressError, parse_address
@@ -31,6 +34,7 @@ _FOLD: Final = re.compile(rb"\r\n(?=[ \t])")
 _ENCODED: Final = re.compile(r"=\?([A-Za-z0-9_.:-]{1,40})(?:\*[A-Za-z0-9-]{1,40})?\?([BbQq])\?([^? ]*)\?=")
 _UNSEEN: Final = bytes(each for each in range(256) if not 0x21 <= each <= 0x7E)
 _BETWEEN_ENCODED: Final = re.compile(r"(\?=)[ \t]+(=\?)")
+_NO_CHARSET: Final = "punycode"  # an encoding of labels (RFC 3492), which Python decodes in time that grows with the square
 # A display name of atoms, dots, spaces and quoted strings; no comments, groups, routes or lists. No two branches share a first
 # character, so matching is linear.
 _FROM: Final = re.compile(r'(?:[^\x00-\x08\x0a-\x1f\x7f"(),:;<>@\[\\\]]|"(?:[^"\\\x00-\x1f\x7f]|\\[ -~])*")*<([^<>\s]+)>')
@@ -56,8 +60,16 @@ class Field:
     @property
     def text(self) -> str:
         """The value for people's eyes and for matching: encoded words (RFC 2047) decoded, what cannot be decoded replaced."""
-        text = _BETWEEN_ENCODED.sub(r"\1\2", self.value.decode("utf-8", "replace"))
-        return _ENCODED.sub(_decode_word, text)
+        return _shown(self.value, "utf-8")
+
+    @property
+    def readings(self) -> Iterator[str]:
+        """The value for finding words in that must not be missed: as ``text``, and where that may not be what its reader sees, with
+        what we cannot decode as if it were ISO 8859-1, as far as it is ASCII in every charset that mail has.
+        """
+        yield (text := self.text)
+        if "\ufffd" in text or "=?" in text:
+            yield _ENCODED.sub(partial(_decode_word, known=False), _shown(self.value, "latin-1"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,14 +159,22 @@ def _extent(data: bytes) -> tuple[int, int]:
     return (len(data), len(data)) if end < 0 else (end + 2, end + 4)
 
 
-def _decode_word(matched: re.Match[str]) -> str:
-    """One encoded word; left as it is where it cannot be decoded."""
+def _shown(value: bytes, charset: str) -> str:
+    """``value`` with its encoded words decoded; ``charset`` is that of what is none."""
+    text = _BETWEEN_ENCODED.sub(r"\1\2", value.decode(charset, "replace"))
+    return _ENCODED.sub(_decode_word, text)
+
+
+def _decode_word(matched: re.Match[str], *, known: bool = True) -> str:
+    """One encoded word; left as it is where it cannot be decoded. Not ``known``: whatever it says of its charset."""
     charset, encoding, text = matched.groups()
     try:
         if encoding in "Bb":
             data = base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), validate=True)
         else:
             data = quopri.decodestring(text.replace("_", " ").encode("ascii"), header=True)
-        return data.decode(charset, "replace")
+        if not known:
+            return data.decode("latin-1")
+        return matched[0] if codecs.lookup(charset).name == _NO_CHARSET else data.decode(charset, "replace")
     except (LookupError, UnicodeError, binascii.Error):
         return matched[0]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Final
 
 from gateway.config.model import Config, Rule
 from gateway.mail.address import Address, normal_domain
 from gateway.mail.envelope import Direction
-from gateway.mail.message import Header
+from gateway.mail.message import Field, Header
+
+_PIECE: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +64,20 @@ def _holds(rule: Rule, known: Known, zone: str | None) -> bool:
 
 def _triggered(rule: Rule, header: Header) -> bool:
     trigger, subject = rule.when.header, rule.when.subject
-    if trigger is not None and not any(_contains(field.text, trigger.contains) for field in header.all(trigger.name)):
+    if trigger is not None and not any(_contains(field, trigger.contains) for field in header.all(trigger.name)):
         return False
-    return subject is None or any(_contains(field.text, subject) for field in header.all("Subject"))
+    return subject is None or any(_contains(field, subject) for field in header.all("Subject"))
 
 
-def _contains(text: str, part: str) -> bool:
-    return part.casefold() in text.casefold()
+def _contains(field: Field, part: str) -> bool:
+    """Whether a reader finds ``part`` in ``field``: case, and how an accent or a space was typed, make no difference to him."""
+    return any(_folded(part) in _folded(reading) for reading in field.readings)
+
+
+def _folded(text: str) -> str:
+    """By pieces: accents, one upon the other, take time that grows with the square."""
+    pieces = (text[start : start + _PIECE] for start in range(0, len(text), _PIECE))
+    return "".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", piece).casefold()) for piece in pieces)
 
 
 @lru_cache(maxsize=8192)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import encodings
+import pkgutil
 import time
 
 import pytest
@@ -63,6 +65,20 @@ def test_encoded_words_are_decoded_for_matching() -> None:
     """The example forms of RFC 2047 section 8."""
     header = read_header(b"Subject: =?ISO-8859-1?Q?Andr=E9?= Pirard\r\n X: =?utf-8?B?w6k=?= =?utf-8?q?_b?=\r\n\r\n")
     assert header.fields[0].text == "André Pirard X: é b"
+
+
+@pytest.mark.parametrize("encoding", [b"B", b"Q"])
+def test_encoded_words_are_decoded_in_time_in_proportion(encoding: bytes) -> None:
+    """In all that Python decodes, of which not everything is a charset; a word as long as a header may be."""
+    slow = []
+    for charset in sorted(codec.name for codec in pkgutil.iter_modules(encodings.__path__)):
+        word = b"=?%b?%b?%b?=" % (charset.encode(), encoding, b"abcdefgh4567" * ((MAX_HEADER - 100) // 12))
+        [field] = read_header(b"Subject: " + word + b"\r\n\r\n").fields
+        begun = time.process_time()
+        assert field.text
+        if time.process_time() - begun > 0.5:
+            slow.append(charset)
+    assert slow == []
 
 
 @pytest.mark.parametrize("fault", [b"\0", b"\r", b"\n"])

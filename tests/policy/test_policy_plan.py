@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from gateway.config.words import Mode
 from gateway.mail.address import Address, parse_address
 from gateway.mail.confidentiality import NOT_PROTECTED, HeaderProtection, Headers
 from gateway.mail.envelope import Direction, NextHop
-from gateway.mail.message import Header
+from gateway.mail.message import MAX_HEADER, Header, read_header
 from gateway.outcome import Reason, Refuse
 from gateway.policy import Plan, Undecided, answer_key
 from gateway.policy.plan import DEFAULT_INBOUND, DEFAULT_OUTSIDE, DEFAULT_UNPROTECTED, DEFAULT_ZONE, REPORT
@@ -221,6 +222,47 @@ def test_a_trigger_that_cannot_be_reached_leaves_nothing_undecided() -> None:
     assert isinstance(asked(world(PLAIN, URGENT), LAB), Plan)
     elsewhere = {**URGENT, "when": {"subject": "x", "recipient": ["@post.example"]}}
     assert isinstance(asked(world(elsewhere), LAB), Plan)
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "[Sécurisé] résultats",
+        "[Se\u0301curise\u0301] re\u0301sultats",  # letters and accents apart, as file names of a Mac are
+        "=?utf-8?Q?[S=C3=A9curis=C3=A9]?=",
+        "=?utf-8?B?W1PDqWN1?= =?iso-8859-1?Q?ris=E9]?=",
+        "=?iso-8859-8-i?Q?[S=E9curis=E9]?=",  # Outlook's, and unknown to Python
+        "=?x-unknown?B?W1PpY3VyaXPpXQ==?=",
+        b"[S\xe9curis\xe9]",  # no charset, as from a device
+    ],
+)
+def test_a_trigger_is_found_however_it_was_written(subject: str | bytes) -> None:
+    raw = subject if isinstance(subject, bytes) else subject.encode()
+    head = read_header(b"From: cardiology@hospital.example\r\nSubject: " + raw + b"\r\n\r\n")
+    answer = asked(world({**URGENT, "when": {"subject": "[sécurisé]"}}), OUTSIDE, head)
+    assert isinstance(answer, Plan)
+    assert answer.rule == "secret"
+
+
+@pytest.mark.parametrize("subject", ["pièce\u00a0jointe", "PI\u00c8CE JOINTE", "pièce\r\n jointe", "pie\u0300ce jointe"])
+def test_a_trigger_of_two_words_is_found_with_any_space_between_them(subject: str) -> None:
+    answer = asked(world({**URGENT, "when": {"subject": "pièce jointe"}}), OUTSIDE, header(f"Subject: {subject}"))
+    assert isinstance(answer, Plan)
+    assert answer.rule == "secret"
+
+
+def test_a_trigger_is_looked_for_in_time_in_proportion() -> None:
+    """A subject of nothing but accents in the wrong order, each of which has to be put where it belongs."""
+    subject = "a" + "\u0315\u0316" * ((MAX_HEADER - 200) // 4)
+    begun = time.process_time()
+    asked(world(URGENT), LAB, header(f"Subject: {subject}"))
+    assert time.process_time() - begun < 2
+
+
+def test_a_word_that_is_not_there_is_not_found_in_what_cannot_be_decoded() -> None:
+    answer = asked(world(URGENT), LAB, header("Subject: =?x-unknown?Q?[secre?= t]"))
+    assert isinstance(answer, Plan)
+    assert answer.rule == "default-zone"
 
 
 def test_rcpt_refuses_only_if_every_rule_that_could_still_hold_refuses() -> None:
