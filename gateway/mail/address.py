@@ -13,7 +13,11 @@ MAX_LOCAL: Final = 64  # RFC 5321 4.5.3.1.1, in octets
 MAX_ADDRESS: Final = 254  # RFC 5321 4.5.3.1.3 less the angle brackets
 
 _ATEXT: Final = r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~\u0080-\U0010ffff]"
-_LOCAL: Final = re.compile(rf'{_ATEXT}+(?:\.{_ATEXT}+)*|"(?:[ !#-\[\]-~\u0080-\U0010ffff]|\\[ -~])*"')
+_ATOMS: Final = rf"{_ATEXT}+(?:\.{_ATEXT}+)*"
+_DOT_ATOM: Final = re.compile(_ATOMS)
+_LOCAL: Final = re.compile(rf'{_ATOMS}|"(?:[ !#-\[\]-~\u0080-\U0010ffff]|\\[ -~])*"')
+_PAIR: Final = re.compile(r"\\(.)")
+_TO_ESCAPE: Final = re.compile(r'["\\]')
 _LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?")
 
 
@@ -33,10 +37,8 @@ class Address:
 
     @property
     def key(self) -> str:
-        """For comparing: the local part in lower case too. Mailboxes that differ by case alone are one mailbox in practice; those
-        that ``casefold`` makes one (``ß`` and ``ss``, LONG S and ``s``) are not.
-        """
-        return f"{self.local.lower()}@{self.domain}"
+        """For comparing: the local part as :func:`normal_local` makes it."""
+        return f"{normal_local(self.local)}@{self.domain}"
 
     @property
     def needs_smtputf8(self) -> bool:
@@ -63,6 +65,17 @@ def parse_address(text: str) -> Address:
     if too_long:
         raise AddressError("address too long")
     return address
+
+
+def normal_local(text: str) -> str:
+    """The local part ``text`` in lower case, and without quotes that it does not need: a mailbox may be written with and without
+    (RFC 5321 4.1.2). Mailboxes that differ by case alone are one in practice; those that ``casefold`` makes one (``ß`` and ``ss``,
+    LONG S and ``s``) are not.
+    """
+    if text.startswith('"'):
+        bare = _PAIR.sub(r"\1", text[1:-1])
+        text = bare if _DOT_ATOM.fullmatch(bare) else '"' + _TO_ESCAPE.sub(r"\\\g<0>", bare) + '"'
+    return text.lower()
 
 
 @lru_cache(maxsize=4096)

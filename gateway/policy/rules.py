@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Final
 
 from gateway.config.model import Config, Rule
-from gateway.mail.address import Address, normal_domain
+from gateway.mail.address import Address, normal_domain, normal_local
 from gateway.mail.envelope import Direction
 from gateway.mail.message import Field, Header
 
@@ -82,15 +82,15 @@ def _folded(text: str) -> str:
 
 @lru_cache(maxsize=8192)
 def _pattern(text: str) -> tuple[str, str]:
-    """The local part (folded; "" for any) and the domain (with a leading dot for any domain below it) of an address pattern."""
+    """The local part (as compared; "" for any) and the domain (with a leading dot for any domain below it) of a pattern."""
     local, _, domain = text.rpartition("@")
     below = domain.startswith("*.")
-    return local.lower(), ("." if below else "") + normal_domain(domain.removeprefix("*."))
+    return normal_local(local), ("." if below else "") + normal_domain(domain.removeprefix("*."))
 
 
 def matches(pattern: str, address: Address) -> bool:
     """Whether ``address`` is the one, or among those, that ``pattern`` (local@domain, @domain, @*.domain) names."""
     local, domain = _pattern(pattern)
-    if local and local != address.local.lower():
+    if local and local != normal_local(address.local):
         return False
     return address.domain.endswith(domain) if domain.startswith(".") else address.domain == domain

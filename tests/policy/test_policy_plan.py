@@ -207,6 +207,15 @@ def test_a_null_sender_matches_no_sender_pattern() -> None:
     assert answer.rule == "default-zone"
 
 
+@pytest.mark.parametrize("written", ['"patient"@post.example', '"pa\\tient"@POST.example', "PATIENT@post.example"])
+@pytest.mark.parametrize("pattern", ["patient@post.example", '"Patient"@post.example'])
+def test_a_mailbox_is_meant_however_it_is_written(written: str, pattern: str) -> None:
+    rule = {"name": "r", "when": {"recipient": [pattern]}, "protect": "encrypt"}
+    answer = asked(world(rule), parse_address(written), header())
+    assert isinstance(answer, Plan)
+    assert answer.rule == "r"
+
+
 def test_no_route_refuses_before_the_header() -> None:
     assert reason(asked(world(), OUTSIDE, None, organisation="clinic")) is Reason.NO_ROUTE
     assert reason(asked(world(URGENT), OUTSIDE, None, organisation="clinic")) is Reason.NO_ROUTE
