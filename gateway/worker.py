@@ -126,6 +126,7 @@ class Worker:
             _log.exception("mail_broken", mail=lease.mail.arrival.mail)
             await self._break(lease, type(error).__name__)
         finally:
+            self._spool.let_go(lease)  # one that came to no settlement must not be renewed for as long as this process lives
             self._free += 1
             self._bulk_free += lease.mail.priority is Priority.BULK
             self._freed.set()

@@ -112,6 +112,7 @@ class LeasingSpool(MemorySpool):
     settled: list[Settled] = field(default_factory=list)
     discarded: list[Mail] = field(default_factory=list)
     broken: list[tuple[Lease, str]] = field(default_factory=list)
+    let_go_of: list[Lease] = field(default_factory=list)
     errors: list[Exception] = field(default_factory=list)
     lease_errors: list[Exception] = field(default_factory=list)
     break_error: Exception | None = None
@@ -152,6 +153,9 @@ class LeasingSpool(MemorySpool):
         if self.break_error is not None:
             raise self.break_error
         self.broken.append((lease, detail))
+
+    def let_go(self, lease: Lease) -> None:
+        self.let_go_of.append(lease)
 
     async def rows(self, state: State | None = None) -> Sequence[Row]:
         raise NotImplementedError
@@ -540,6 +544,24 @@ async def test_a_spool_that_takes_nothing_leaves_the_lease_to_run_out(log: Strin
     bench.spool.errors = [GatewayError(Reason.SPOOL_UNAVAILABLE)] * 2
     spool = await bench.work(a_mail())
     assert (spool.settled, spool.broken, bench.events.seen) == ([], [], [])
+    assert logged(log) == ["settle_failed"]
+
+
+@pytest.mark.parametrize("waited", [4 * HOUR, 11 * HOUR])
+async def test_a_report_that_finds_no_room_leaves_the_lease_to_run_out(
+    log: StringIO, monkeypatch: pytest.MonkeyPatch, waited: int
+) -> None:
+    """That it waits, and that it is given up: nothing can be settled without a report, and nothing was."""
+    mail = a_mail(FIRST, at=NOW - waited)
+    bench = Bench(answers(GatewayError(Reason.KEY_UNAVAILABLE)))
+
+    def full() -> None:
+        raise GatewayError(Reason.SPOOL_FULL, "no room")
+
+    monkeypatch.setattr(bench.spool.bodies, "create", full)
+    spool = await bench.work(mail)
+    assert (spool.settled, spool.broken) == ([], [])
+    assert [lease.mail for lease in spool.let_go_of] == [mail]
     assert logged(log) == ["settle_failed"]
 
 

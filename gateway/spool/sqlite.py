@@ -192,6 +192,10 @@ class SqliteSpool:
         now = self._now()
         await self._database.run(lambda database: table.set_broken(database, lease, self._own, detail, now), Effect.DURABLE)
 
+    def let_go(self, lease: Lease) -> None:
+        """See the contract."""
+        self._keeper.let_go(lease)
+
     async def rows(self, state: State | None = None) -> Sequence[Row]:
         """See the contract."""
         return await self._database.run(lambda database: table.select(database, state, self._make), Effect.READ)

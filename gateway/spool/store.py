@@ -131,6 +131,9 @@ class Spool(Protocol):
     async def break_(self, lease: Lease, detail: str) -> None:
         """Puts the row aside as ``broken``, with its body. Raises :class:`LeaseLost`."""
 
+    def let_go(self, lease: Lease) -> None:
+        """The holder does no more with the lease: unless it was settled, it runs out and is taken up again."""
+
     async def rows(self, state: State | None = None) -> Sequence[Row]:
         """All rows, or those in ``state``, oldest first."""
 

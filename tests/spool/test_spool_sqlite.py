@@ -376,6 +376,22 @@ async def test_leases_are_renewed_while_they_are_held(tmp_path: Path) -> None:
         assert await second.lease(10)
 
 
+async def test_a_lease_that_is_let_go_runs_out_however_long_its_process_lives(tmp_path: Path) -> None:
+    clock = Clock()
+    async with running(make_spool(tmp_path, clock)) as spool:
+        await spool.accept(make_mail(spool))
+        lease = await lease_one(spool)
+        spool.let_go(lease)
+        clock.advance(LEASE_SECONDS - 1)
+        spool._keeper.tick()
+        assert not await spool.lease(10)
+        clock.advance(1)
+        [again] = await spool.lease(10)
+        assert again.mail.arrival.mail == lease.mail.arrival.mail
+        with pytest.raises(LeaseLost):
+            await spool.replace(lease, Settlement())
+
+
 async def test_the_leases_of_a_dead_process_come_back_at_once(tmp_path: Path) -> None:
     """To the next that starts, and to one that runs, at its next tick; nothing has to run out."""
     clock = Clock()
