@@ -61,6 +61,7 @@ class Lookups:
         self._due: list[tuple[int, int, _Question]] = []
         self._order = count()
         self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
 
     async def find(self, organisation: str, directory: Directory, address: Address) -> Found:
         """What ``directory`` holds for ``address``, asked for ``organisation``. Raises :class:`DirectoryError`."""
@@ -91,7 +92,8 @@ class Lookups:
         self._wind()
 
     def close(self) -> None:
-        """No more is asked ahead. What mails wait for comes to its end."""
+        """No more is asked ahead. What mails wait for comes to its end, and nothing follows from it."""
+        self._closed = True
         self._due.clear()
         self._wind()
 
@@ -144,6 +146,8 @@ class Lookups:
             self._plan(question, answer, now + int(lifetime * (0.7 + 0.2 * self._draw())))
 
     def _plan(self, question: _Question, answer: _Answer, due: int) -> None:
+        if self._closed:
+            return
         answer.ahead = due
         heappush(self._due, (due, next(self._order), question))
         if self._due[0][0] == due:

@@ -149,6 +149,19 @@ async def test_the_timer_is_set_for_what_is_due_first(world: World) -> None:
     assert world.lookups._timer is None
 
 
+async def test_what_lands_after_the_end_plans_nothing(world: World) -> None:
+    """A mail in hand gets its answer, and nobody asks for another."""
+    world.shelf.doors.clear()
+    waiting = asyncio.create_task(world.find())
+    await asyncio.sleep(0)
+    world.lookups.close()
+    world.shelf.doors.set()
+    assert await waiting == world.shelf.found
+    assert world.lookups._timer is None
+    await world.at(0.8 * LIFE)
+    assert len(world.shelf.asked) == 1
+
+
 async def test_that_there_is_nothing_is_not_asked_ahead_and_forgotten_soon(world: World) -> None:
     world.shelf.found = Found()
     await world.find()
