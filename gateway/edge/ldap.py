@@ -193,7 +193,7 @@ class Ldap:
     def _contexts(self, connection: Connection) -> list[str]:
         asked = self._entries(connection, "", "(objectClass=*)", ldap3.BASE, ("namingContexts",), Counter())
         (root, *_) = [*asked, {"raw_attributes": {}}]
-        names = [name for values in root["raw_attributes"].values() for name in values]
+        names = [name for values in root["raw_attributes"].values() for name in values or ()]
         return [name.decode("utf-8", "replace") for name in names[:MAX_CONTEXTS]]
 
     def _entries(
@@ -234,7 +234,8 @@ class _Answer:
 
     def take(self, entries: Iterable[dict[str, Any]]) -> None:
         for entry in entries:
-            for name, values in entry["raw_attributes"].items():
+            for name, given in entry["raw_attributes"].items():
+                values = given or ()  # ldap3 has None where there are none (RFC 4511 4.1.7)
                 self.passed_over["a value above what is read"] += max(0, len(values) - MAX_VALUES)
                 for value in values[:MAX_VALUES]:
                     self.values += _bundled(value) if name.lower().startswith("usersmimecertificate") else [value]
