@@ -212,9 +212,9 @@ class MailProcess:
     async def _close_live(self) -> None:
         await self._live.close()
 
-    async def server(self, config: Config, zone: str, chain: Sequence[bytes], at: int, /) -> str | Refuse | Defer:
+    async def server(self, config: Config, zone: str, chain: Sequence[bytes], at: int, stapled: bytes, /) -> str | Refuse | Defer:
         """Which peer of a zone we deliver to, by the evidence now in force (port ``Peers`` of delivering)."""
-        return await self._live.peers.server(config, zone, chain, at)
+        return await self._live.peers.server(config, zone, chain, at, stapled)
 
     async def client(self, config: Config, zone: str, chain: Sequence[bytes], at: int, /) -> Client | Refuse | Defer:
         """Which peer of a zone has connected to us, by the evidence now in force (port ``Peers`` of receiving)."""

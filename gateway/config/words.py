@@ -37,6 +37,13 @@ class ClientUsage(StrEnum):
     SERVER_AUTH_ALLOWED = "server-auth-allowed"
 
 
+class Stapling(StrEnum):
+    """Whether the peers of a zone are asked for an OCSP answer in the handshake (RFC 6066 8)."""
+
+    ASKED = "asked"
+    UNASKED = "unasked"
+
+
 class RouteKind(StrEnum):
     """How the next hop is found."""
 

@@ -23,7 +23,7 @@ from gateway.config.numbers import Retry
 from gateway.config.revocation import ZoneRevocationOf
 from gateway.config.section import Section
 from gateway.config.urls import CrlUrls
-from gateway.config.words import ClientUsage, Revocation, TlsMode
+from gateway.config.words import ClientUsage, Revocation, Stapling, TlsMode
 from gateway.trust.ladder import AfterInvalid, Rung
 from gateway.trust.rules import Issuers
 
@@ -55,7 +55,8 @@ class Zone(Section):
     """``zones/NAME.toml``: a trust zone. ``inbound_anchors`` are believed in place of ``anchors`` for people who signed what comes
     in; ``identity`` names the [tls] section we show as a client; ``source`` are addresses of ours to connect from. ``retry`` is for
     the mail to its peers, in place of the general one. ``least_trust`` is the lowest rung of the ladder of trust from which a
-    certificate is taken; ``after_invalid``, whether a source that has only invalid ones is the last.
+    certificate is taken; ``after_invalid``, whether a source that has only invalid ones is the last. ``stapling``: whether its
+    peers are asked for an OCSP answer when we connect to them.
     """
 
     anchors: CertificateFile
@@ -63,6 +64,7 @@ class Zone(Section):
     identity: TlsName
     revocation: Revocation = Revocation.HARD
     revocation_of: ZoneRevocationOf = ZoneRevocationOf()
+    stapling: Stapling = Stapling.UNASKED
     revocation_grace_hours: GraceHours = 0.0
     policies: tuple[Oid, ...] = ()
     issuers: Issuers = Issuers.GIVEN

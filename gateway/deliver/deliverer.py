@@ -17,6 +17,7 @@ from typing import Final, Protocol, TypeVar
 from gateway.config.model import Config
 from gateway.deliver.nexthop import NextHops, Resolver
 from gateway.edge.smtpclient import SMALL, Connection, Deadlines, Sent, Target
+from gateway.edge.smtplink import Secured
 from gateway.edge.smtppool import Pool
 from gateway.mail.address import Address
 from gateway.mail.envelope import Mail, NextHop, Recipient
@@ -34,8 +35,10 @@ Answer = TypeVar("Answer")
 class Peers(Protocol):
     """Knows a peer of a zone by its certificate."""
 
-    async def server(self, config: Config, zone: str, chain: Sequence[bytes], at: int, /) -> str | Refuse | Defer:
-        """The name of the peer we have connected to, which showed ``chain`` (DER, leaf first), or why it is none."""
+    async def server(self, config: Config, zone: str, chain: Sequence[bytes], at: int, stapled: bytes, /) -> str | Refuse | Defer:
+        """The name of the peer we have connected to, which showed ``chain`` (DER, leaf first), or why it is none. ``stapled`` is
+        the OCSP answer it sent along (DER, not read yet), empty where it sent none.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,10 +189,10 @@ class Deliverer:
             raise HopError(Reason.LOOP, f"{target} is our own listener {ours}")
         return connection
 
-    async def _verify(self, peer: NextHop, chain: tuple[bytes, ...]) -> None:
-        """Whether ``chain`` is the certificate of ``peer`` and of no other. Raises :class:`HopError` (TLS_FAILED)."""
+    async def _verify(self, peer: NextHop, secured: Secured) -> None:
+        """Whether what was shown is the certificate of ``peer`` and of no other. Raises :class:`HopError` (TLS_FAILED)."""
         assert peer.zone is not None  # noqa: S101 - routes are not verified here
-        found = await self._peers.server(self._config(), peer.zone, chain, self._now())
+        found = await self._peers.server(self._config(), peer.zone, secured.chain, self._now(), secured.stapled)
         if isinstance(found, Refuse | Defer):
             raise HopError(Reason.TLS_FAILED, f"certificate: {found.reason}: {found.detail}")
         if found != peer.name:

@@ -5,14 +5,16 @@ Asked anew for each delivery, of the configuration in force then: a corrected ho
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable
 from typing import Final, Protocol
 
 from gateway.config.model import Config, Route, RouteKind, TlsMode
+from gateway.config.words import Stapling
 from gateway.edge.secret import read_secret
 from gateway.edge.smtpclient import Target
+from gateway.edge.smtplink import ClientContext
 from gateway.edge.tlsclient import peer_context, route_context
+from gateway.edge.tlsstapled import StapledContext
 from gateway.mail.envelope import NextHop
 from gateway.outcome import Defer, GatewayError, Reason, Refuse
 from gateway.smtp.login import Login
@@ -37,7 +39,7 @@ class NextHops:
         self._config = config
         self._resolver = resolver
         self._fixed: dict[NextHop, Target] = {}
-        self._contexts: dict[str, ssl.SSLContext] = {}
+        self._contexts: dict[str, ClientContext] = {}
         self._logins: dict[str, Login] = {}
         self._of: Config | None = None
 
@@ -64,7 +66,8 @@ class NextHops:
         peer = next((peer for peer in zone.peer if peer.name == hop.name), None) if zone else None
         if zone is None or peer is None:
             raise GatewayError(Reason.NO_ROUTE, f"no such next hop: {hop}")
-        context = self._context(f"zone:{name}", lambda: peer_context(zone.anchors, config.tls[zone.identity]))
+        build = StapledContext if zone.stapling is Stapling.ASKED else peer_context
+        context = self._context(f"zone:{name}", lambda: build(zone.anchors, config.tls[zone.identity]))
         return Target(peer.host, (), peer.port, peer.tls, context, hop, zone.source)
 
     def _host(self, config: Config, hop: NextHop) -> Target:
@@ -97,7 +100,7 @@ class NextHops:
                 break
         return tuple(targets) or trouble
 
-    def _route_context(self, config: Config, hop: NextHop, route: Route) -> ssl.SSLContext | None:
+    def _route_context(self, config: Config, hop: NextHop, route: Route) -> ClientContext | None:
         if route.tls is TlsMode.NONE:
             return None
         identity = config.tls[route.identity] if route.identity is not None else None
@@ -120,7 +123,7 @@ class NextHops:
             self._fixed, self._contexts, self._logins = {}, {}, {}
         return config
 
-    def _context(self, key: str, build: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    def _context(self, key: str, build: Callable[[], ClientContext]) -> ClientContext:
         if key not in self._contexts:
             self._contexts[key] = build()
         return self._contexts[key]

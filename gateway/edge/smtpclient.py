@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from gateway.config.model import TlsMode
 from gateway.edge.race import interleaved, race, source_for
-from gateway.edge.smtplink import Link
-from gateway.edge.tlsclient import describe, peer_chain
+from gateway.edge.smtplink import ClientContext, Link, Secured
 from gateway.mail.address import Address
 from gateway.mail.body import Body
 from gateway.mail.envelope import Envelope, NextHop
@@ -24,7 +22,7 @@ from gateway.smtp.reply import Reply
 
 SMALL: Final = 64 * 1024  # bodies up to this size are read inline, larger ones by a thread (in pieces, one at a time)
 
-Verify = Callable[[tuple[bytes, ...]], Awaitable[None]]
+Verify = Callable[[Secured], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +50,7 @@ class Target:
     addresses: tuple[str, ...]
     port: int
     tls: TlsMode
-    context: ssl.SSLContext | None = None
+    context: ClientContext | None = None
     peer: NextHop | None = None
     sources: tuple[str, ...] = ()
     login: Login | None = None
@@ -144,10 +142,10 @@ class Connection:
 
     async def _secure(self, verify: Verify | None) -> None:
         assert self.target.context is not None  # noqa: S101 - every target with TLS has one
-        tls = await self._link.start_tls(self.target.context, self.target.host, self._deadlines.handshake)
+        secured = await self._link.start_tls(self.target.context, self.target.host, self._deadlines.handshake)
         if verify is not None:
-            await verify(peer_chain(tls))
-        self.tls = describe(tls)
+            await verify(secured)
+        self.tls = secured.tls
 
     async def _next(self, deadline: float) -> Event:
         """Send what is to be sent and read until something has happened. ``deadline`` is for each whole reply."""

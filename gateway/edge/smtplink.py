@@ -4,13 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from dataclasses import dataclass
 from typing import Final, cast
 
 from gateway.edge.deadline import Deadline
+from gateway.edge.tlsclient import describe, peer_chain
+from gateway.edge.tlsstapled import StapledContext, StapledTls
+from gateway.edge.tlstransport import TlsTransport
 from gateway.outcome import Reason
 from gateway.smtp.hopreply import HopError
 
 _INBOX: Final = 256 * 1024  # how much a hop may say before we have read it
+
+
+ClientContext = ssl.SSLContext | StapledContext
+
+
+@dataclass(frozen=True, slots=True)
+class Secured:
+    """What a handshake brought: the certificates shown (DER, leaf first), the OCSP answer stapled to them (DER, not read yet,
+    empty where there was none), and protocol and cipher, never "".
+    """
+
+    chain: tuple[bytes, ...]
+    stapled: bytes
+    tls: str
 
 
 class Link(asyncio.Protocol):
@@ -119,11 +137,13 @@ class Link(asyncio.Protocol):
         if self.lost.done():
             raise _broken(self._error)
 
-    async def start_tls(self, context: ssl.SSLContext, host: str, deadline: float) -> ssl.SSLObject:
-        """Put TLS on the connection. Raises :class:`HopError` (TLS_FAILED)."""
+    async def start_tls(self, context: ClientContext, host: str, deadline: float) -> Secured:
+        """Put TLS on the connection. ``deadline`` in seconds. Raises :class:`HopError` (TLS_FAILED)."""
         if not self.quiet:
             raise HopError(Reason.TLS_FAILED, "the next hop speaks in clear where TLS begins")
         try:
+            if isinstance(context, StapledContext):
+                return await self._start_stapled(context, host, deadline)
             transport = await self._loop.start_tls(
                 self._transport, self, context, server_hostname=host, ssl_handshake_timeout=deadline, ssl_shutdown_timeout=5.0
             )
@@ -133,7 +153,14 @@ class Link(asyncio.Protocol):
             raise HopError(Reason.TLS_FAILED, "the next hop hung up in the handshake")
         self._transport = transport
         tls: ssl.SSLObject = transport.get_extra_info("ssl_object")
-        return tls
+        return Secured(peer_chain(tls), b"", describe(tls))
+
+    async def _start_stapled(self, context: StapledContext, host: str, deadline: float) -> Secured:
+        tls = StapledTls(context, host)
+        layer = TlsTransport(self._transport, tls, self)
+        self._transport = cast(asyncio.Transport, layer)  # one by the methods that are used here
+        await layer.handshake(deadline)
+        return Secured(tls.peer_chain(), tls.stapled, tls.describe())
 
     def close(self) -> None:
         """Close when everything written is sent."""

@@ -16,7 +16,7 @@ from gateway.flow.lookups import Lookups
 from gateway.flow.sharedkeys import SharedKeys
 from gateway.mail.address import Address
 from gateway.outcome import Reason
-from gateway.trust.along import Along
+from gateway.trust.along import Along, as_choice
 from gateway.trust.certificate import CertificateError, CertificateFacts, facts
 from gateway.trust.judgement import Assurance, Distrusted, Purpose, Trusted
 from gateway.trust.kept import KEEPS_NOTHING, Keeping, KeptAs
@@ -192,16 +192,19 @@ class Evidence:
             return Distrusted(Reason.CHAIN, "nobody vouches for it")
         return await self._judging.judge(certificate, along, circle, circle.rules(Purpose.SMIME_RECIPIENT), at)
 
-    async def peer(self, zone: str, chain: Sequence[bytes], purpose: Purpose, at: int) -> Trusted | Distrusted:
+    async def peer(
+        self, zone: str, chain: Sequence[bytes], purpose: Purpose, at: int, stapled: bytes = b""
+    ) -> Trusted | Distrusted:
         """Whether the certificate a peer showed (DER, leaf first) leads to the zone's anchors, and fits the side of TLS that the
-        peer is on. Not yet *which* peer it is.
+        peer is on. Not yet *which* peer it is. ``stapled`` is the OCSP answer it sent along (DER, not read yet), if any.
         """
         circle = self._circles.zones.get(zone)
         if circle is None:
             return Distrusted(Reason.PEER_UNKNOWN, f"no zone {zone}")
         if not chain:
             return Distrusted(Reason.PEER_UNKNOWN, "no certificate was shown")
-        return await self._judging.judge(chain[0], Along(tuple(chain[1:])), circle, circle.rules(purpose), at)
+        along = Along(tuple(chain[1:]), (as_choice(stapled),) if stapled else ())
+        return await self._judging.judge(chain[0], along, circle, circle.rules(purpose), at)
 
     def peer_name(self, zone: str, certificate: bytes) -> str | Distrusted:
         """Which peer of ``zone`` a certificate is, by its names alone: see :func:`gateway.trust.zone.match_peer`."""

@@ -20,8 +20,12 @@ _FOR_LATER: Final = frozenset({Reason.REVOCATION_UNKNOWN, Reason.NOT_YET_VALID})
 class PeerEvidence(Protocol):
     """Judges a chain for a peer of a zone, with revocation."""
 
-    async def peer(self, zone: str, chain: Sequence[bytes], purpose: Purpose, at: int, /) -> Trusted | Distrusted:
-        """``chain`` is DER, leaf first; ``purpose`` the side of TLS the peer is on; ``at`` microseconds UTC."""
+    async def peer(
+        self, zone: str, chain: Sequence[bytes], purpose: Purpose, at: int, stapled: bytes = b"", /
+    ) -> Trusted | Distrusted:
+        """``chain`` is DER, leaf first; ``purpose`` the side of TLS the peer is on; ``at`` microseconds UTC; ``stapled`` the OCSP
+        answer it sent along (DER, not read yet), empty where it sent none.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +45,13 @@ class ZonePeers:
         self._evidence = evidence
         self._known: dict[str, tuple[Zone, Peers]] = {}
 
-    async def server(self, config: Config, zone: str, chain: Sequence[bytes], at: int, /) -> str | Refuse | Defer:
-        """The name of the peer of ``zone`` we have connected to, which showed ``chain``, or why it is none."""
-        found = await self._who(config, zone, chain, Purpose.GATEWAY_SERVER, at)
+    async def server(
+        self, config: Config, zone: str, chain: Sequence[bytes], at: int, stapled: bytes = b"", /
+    ) -> str | Refuse | Defer:
+        """The name of the peer of ``zone`` we have connected to, which showed ``chain`` and sent the OCSP answer
+        ``stapled`` along, or why it is none.
+        """
+        found = await self._who(config, zone, chain, Purpose.GATEWAY_SERVER, at, stapled)
         return _ending(found) if isinstance(found, Distrusted) else found
 
     async def client(self, config: Config, zone: str, chain: Sequence[bytes], at: int, /) -> Client | Refuse | Defer:
@@ -61,11 +69,13 @@ class ZonePeers:
                 return Client(server, found.detail)
         return _ending(found)
 
-    async def _who(self, config: Config, zone: str, chain: Sequence[bytes], purpose: Purpose, at: int) -> str | Distrusted:
+    async def _who(
+        self, config: Config, zone: str, chain: Sequence[bytes], purpose: Purpose, at: int, stapled: bytes = b""
+    ) -> str | Distrusted:
         section = config.zone.get(zone)
         if section is None:
             return Distrusted(Reason.PEER_UNKNOWN, f"zone {zone} is no longer configured")
-        judged = await self._evidence.peer(zone, chain, purpose, at)
+        judged = await self._evidence.peer(zone, chain, purpose, at, stapled)
         return judged if isinstance(judged, Distrusted) else match_peer(self._peers(zone, section), chain[0])
 
     def _peers(self, name: str, section: Zone) -> Peers:

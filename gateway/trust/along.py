@@ -35,6 +35,12 @@ class Along:
 NOTHING_ALONG: Final = Along()
 
 
+def as_choice(answer: bytes) -> bytes:
+    """The RevocationInfoChoice that holds ``answer``, an OCSPResponse (DER) that need not be one."""
+    choice: bytes = parser.emit(2, 1, 1, _OCSP_RESPONSE + answer)
+    return choice
+
+
 def stapled(revocations: Sequence[bytes]) -> tuple[Crl | OcspAnswer, ...]:
     """The CRLs and OCSP answers among ``revocations`` that can be read, the first few of them."""
     found: list[Crl | OcspAnswer] = []

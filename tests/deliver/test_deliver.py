@@ -28,6 +28,7 @@ from gateway.config.model import (
     Zone,
     ZonePeer,
 )
+from gateway.config.words import Stapling
 from gateway.deliver import Deliverer, HopResult, Reached
 from gateway.deliver.nexthop import MAX_TARGETS, NextHops
 from gateway.edge.smtpclient import Deadlines
@@ -53,7 +54,9 @@ IMPATIENT = Deadlines(connect=5, handshake=5, reply=0.2, block=0.2, content=5, a
 class Believing:
     """Believes every chain that OpenSSL believed; which peer it is stays to be found."""
 
-    async def peer(self, zone: str, chain: Sequence[bytes], purpose: Purpose, at: int, /) -> Trusted | Distrusted:  # noqa: ARG002
+    async def peer(
+        self, _zone: str, chain: Sequence[bytes], _purpose: Purpose, _at: int, _stapled: bytes = b"", /
+    ) -> Trusted | Distrusted:
         return Trusted(tuple(reversed(chain)))
 
 
@@ -486,6 +489,7 @@ class Site:
 
     folder: Path
     root: Ca
+    stapling: Stapling
 
     def zone(self, port: int, tls: TlsMode = TlsMode.IMPLICIT) -> Config:
         anchors = self.folder / "anchors.pem"
@@ -502,7 +506,7 @@ class Site:
             ),
             ZonePeer(name="clinic", domains=("clinic.example",), host="127.0.0.1", names=("gateway.clinic.example",)),
         )
-        zone = Zone(anchors=anchors, identity="us", peer=peers)
+        zone = Zone(anchors=anchors, identity="us", peer=peers, stapling=self.stapling)
         return config(zone=zone, tls={"us": TlsIdentity(certificate=certificate, key=key)})
 
     def laboratory(self, name: str = "gateway.laboratory.example", ca: Ca | None = None, **more: Any) -> ssl.SSLContext:  # noqa: ANN401 - what the certificate is to have
@@ -510,9 +514,10 @@ class Site:
         return server_context(identity, self.folder, clients=self.root)
 
 
-@pytest.fixture
-def site(tmp_path: Path, root: Ca) -> Site:
-    return Site(tmp_path, root)
+@pytest.fixture(params=Stapling)
+def site(request: pytest.FixtureRequest, tmp_path: Path, root: Ca) -> Site:
+    """With either library: whether answers are asked for decides which."""
+    return Site(tmp_path, root, request.param)
 
 
 @asynccontextmanager
@@ -578,6 +583,41 @@ async def test_what_is_said_in_clear_behind_starttls_ends_the_session(deliverer:
         result = only(await deliverer(site.zone(port, TlsMode.STARTTLS)).deliver(mail(hop=PEER)))
     assert isinstance(result.outcome, Defer)
     assert result.outcome.reason is Reason.TLS_FAILED
+
+
+async def test_a_peer_that_is_silent_in_the_handshake_defers(deliverer: Open, tmp_path: Path, root: Ca) -> None:
+    """It has so long for it and no longer."""
+    site = Site(tmp_path, root, Stapling.ASKED)
+    silence = asyncio.Event()
+
+    async def say_nothing(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
+        await silence.wait()
+
+    async with scripted_hop(say_nothing) as port:
+        given = deliverer(site.zone(port), deadlines=Deadlines(connect=5, handshake=0.2, reply=60, goodbye=1))
+        async with asyncio.timeout(20):
+            result = only(await given.deliver(mail(hop=PEER)))
+        silence.set()
+    assert isinstance(result.outcome, Defer)
+    assert result.outcome.reason is Reason.TLS_FAILED
+
+
+async def test_a_peer_that_hangs_up_in_the_handshake_defers(deliverer: Open, site: Site) -> None:
+    """Without a word, and without an alert."""
+    async with scripted_hop(lines()) as port:
+        result = only(await deliverer(site.zone(port)).deliver(mail(hop=PEER)))
+    assert isinstance(result.outcome, Defer)
+    assert result.outcome.reason in {Reason.TLS_FAILED, Reason.HOP_UNREACHABLE}
+
+
+async def test_a_large_mail_to_a_zone_peer(deliverer: Open, site: Site) -> None:
+    """As it is, in pieces."""
+    large = b"Subject: x\r\n\r\n" + b"0123456789abcdef" * 4 * 100_000
+    large = b"\r\n".join(large[at : at + 70] for at in range(0, len(large), 70)).replace(b"\r\n.", b"\r\n-") + b"\r\n"
+    async with tls_hop(TlsMode.IMPLICIT, site.laboratory()) as hop:
+        result = only(await deliverer(site.zone(hop.port)).deliver(mail(hop=PEER, body=MemoryBody(large))))
+        assert result.outcome == Deliver()
+        assert [received.content for received in hop.mails] == [large]
 
 
 @MODES

@@ -8,6 +8,7 @@ import hashlib
 from dataclasses import dataclass, field, replace
 
 import pytest
+from cryptography.x509 import ocsp
 
 from gateway.events import Event, FetchFailed, RevocationStale
 from gateway.flow import judging as judging_module
@@ -512,3 +513,45 @@ async def test_stapled(world: World) -> None:
     signed = await world.evidence.signer("hospital", signer.der, along, AT)
     assert isinstance(signed.judgement, Distrusted)
     assert signed.judgement.reason is Reason.REVOKED
+
+
+GATEWAY = ROOT.gateway("gateway.laboratory.example")
+OTHER = ROOT.gateway("gateway.clinic.example")
+
+
+async def judged(world: World, answer: bytes) -> Reason | None:
+    """Why the laboratory's gateway, which staples ``answer``, is not believed; None where it is."""
+    said = await world.evidence.peer("health", [GATEWAY.der], Purpose.GATEWAY_SERVER, AT, answer)
+    return said.reason if isinstance(said, Distrusted) else None
+
+
+async def test_stapled_to_a_handshake(world: World) -> None:
+    """What a peer staples counts where the publisher is down, and never against what he says."""
+    del world.publisher.crls[URL]
+    assert await judged(world, b"") is Reason.REVOCATION_UNKNOWN
+    assert await judged(world, ROOT.ocsp(GATEWAY)) is None
+    assert await judged(world, ROOT.ocsp(GATEWAY, ocsp.OCSPCertStatus.REVOKED)) is Reason.REVOKED
+    world.publisher.answers.clear()
+    world.publisher.crls[URL] = Crl(ROOT.crl(revoked=[GATEWAY]))
+    assert await judged(world, ROOT.ocsp(GATEWAY)) is Reason.REVOKED
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"junk",
+        b"\x30\x03\x0a\x01\x06",  # a responder that says unauthorized
+        ROOT.ocsp(GATEWAY)[:-1],
+        ROOT.ocsp(GATEWAY) + b"\0" * 300_000,
+        ROOT.ocsp(OTHER),
+        OUTSIDE.ocsp(GATEWAY),
+        ROOT.ocsp(GATEWAY, at=NOW - dt.timedelta(days=9)),
+    ],
+    ids=["junk", "refusal", "cut off", "huge", "another's", "foreign", "expired"],
+)
+async def test_a_bad_answer_changes_nothing(world: World, answer: bytes) -> None:
+    """Neither for better nor for worse."""
+    assert await judged(world, answer) is None
+    world.publisher.answers.clear()
+    del world.publisher.crls[URL]
+    assert await judged(world, answer) is Reason.REVOCATION_UNKNOWN

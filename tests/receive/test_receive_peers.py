@@ -20,7 +20,9 @@ class Judge:
     as_client: Distrusted | None = None
     asked: list[tuple[str, Purpose, int]] = field(default_factory=list)
 
-    async def peer(self, zone: str, _chain: Sequence[bytes], purpose: Purpose, at: int, /) -> Trusted | Distrusted:
+    async def peer(
+        self, zone: str, _chain: Sequence[bytes], purpose: Purpose, at: int, _stapled: bytes = b"", /
+    ) -> Trusted | Distrusted:
         self.asked.append((zone, purpose, at))
         return self.as_client if self.as_client is not None and purpose is Purpose.GATEWAY_CLIENT else self.answer
 
