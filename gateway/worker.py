@@ -20,7 +20,7 @@ from gateway.mail.ending import Deferred, Delayed, Held, Refused, Relayed
 from gateway.mail.envelope import Direction, Mail, Recipient, Stage
 from gateway.mail.priority import Priority
 from gateway.outcome import Defer, Deliver, GatewayError, Reason, Refuse
-from gateway.report import Reporter
+from gateway.report import Reported, Reporter
 from gateway.spool.files import BodyDamagedError
 from gateway.spool.schedule import gives_up_at, next_at, warns
 from gateway.spool.store import Lease, LeaseLost, Remainder, Settlement, Spool, Waiting
@@ -210,7 +210,13 @@ class Worker:
             waiting.append(Waiting(each.recipients, again, each.reason, each.detail))
             if warns(lease.due, first_at, now, retry):
                 delayed.append(Delayed(each.recipients, each.reason, gives_up_at(first_at, retry), each.detail))
-        told = self._reporter.report(mail, refused, delayed, relayed)
+        try:
+            told = self._reporter.report(mail, refused, delayed, relayed)
+        except GatewayError as error:
+            # What was delivered is done all the same. Nobody is refused unheard: who was to be is tried again.
+            again = next_at(attempts, first_at, now, retry, self._random) or now + int(retry.longest_seconds * 1_000_000)
+            waiting += [Waiting(each.recipients, again, error.reason, error.detail) for each in refused]
+            refused, told = [], Reported()
         held = [*flowed.held, *(Held(item.recipients, item.reason, item.detail) for item in told.unreported)]
         remainders: list[Remainder] = [*waiting, *held]
         await self._spool.replace(lease, Settlement((*flowed.outputs, *told.reports), tuple(remainders), of))

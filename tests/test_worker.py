@@ -547,22 +547,38 @@ async def test_a_spool_that_takes_nothing_leaves_the_lease_to_run_out(log: Strin
     assert logged(log) == ["settle_failed"]
 
 
-@pytest.mark.parametrize("waited", [4 * HOUR, 11 * HOUR])
-async def test_a_report_that_finds_no_room_leaves_the_lease_to_run_out(
-    log: StringIO, monkeypatch: pytest.MonkeyPatch, waited: int
-) -> None:
-    """That it waits, and that it is given up: nothing can be settled without a report, and nothing was."""
+def full() -> None:
+    raise GatewayError(Reason.SPOOL_FULL, "no room")
+
+
+@pytest.mark.parametrize(("waited", "reason"), [(4 * HOUR, Reason.KEY_UNAVAILABLE), (11 * HOUR, Reason.SPOOL_FULL)])
+async def test_what_no_report_finds_room_for_waits(monkeypatch: pytest.MonkeyPatch, waited: int, reason: Reason) -> None:
+    """That it waits, and that it was given up."""
     mail = a_mail(FIRST, at=NOW - waited)
     bench = Bench(answers(GatewayError(Reason.KEY_UNAVAILABLE)))
-
-    def full() -> None:
-        raise GatewayError(Reason.SPOOL_FULL, "no room")
-
     monkeypatch.setattr(bench.spool.bodies, "create", full)
+    settled = await bench.one(mail)
+    [waiting] = settled.waiting
+    assert (settled.outputs, settled.held, waiting.recipients, waiting.reason) == ([], [], (FIRST,), reason)
+    assert NOW < waiting.next_at <= NOW + HOUR
+    assert bench.seen(MailFailed) == []
+
+
+async def test_what_was_delivered_is_not_sent_again_for_want_of_room_for_a_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    mail = a_mail(FIRST, SECOND_READER, stage=Stage.DELIVERY)
+    results = [HopResult(FIRST, Deliver()), HopResult(SECOND_READER, Refuse(Reason.HOP_REFUSED, "550 no"))]
+    bench = Bench(answers(results))
+    monkeypatch.setattr(bench.spool.bodies, "create", full)
+    settled = await bench.one(mail)
+    assert [(each.recipients, each.reason) for each in settled.waiting] == [((SECOND_READER,), Reason.SPOOL_FULL)]
+
+
+async def test_a_lease_that_comes_to_no_settlement_is_let_go() -> None:
+    mail = a_mail()
+    bench = Bench(answers(Flowed()))
+    bench.spool.errors = [GatewayError(Reason.SPOOL_UNAVAILABLE)] * 2
     spool = await bench.work(mail)
-    assert (spool.settled, spool.broken) == ([], [])
     assert [lease.mail for lease in spool.let_go_of] == [mail]
-    assert logged(log) == ["settle_failed"]
 
 
 # Leases that are another's, faults of ours
