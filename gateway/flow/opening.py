@@ -20,10 +20,10 @@ from gateway.flow.tell import encrypted_verdict, part_verdict, signed_algorithms
 from gateway.flow.work import in_thread
 from gateway.mail.address import Address
 from gateway.mail.body import Bodies, Body
-from gateway.mail.form import SIGNATURE, is_structure
+from gateway.mail.form import SIGNATURE, Form, form_of, is_plainly_signed, is_structure
 from gateway.mail.message import Field, Header, head_of
 from gateway.mail.slice import Slice
-from gateway.mail.verdict import Judged, LayerVerdict, SignerVerdict, Verdict, marks, without_marks
+from gateway.mail.verdict import Judged, LayerVerdict, SignerVerdict, Verdict, marked
 from gateway.mail.walk import Head, walk
 from gateway.outcome import GatewayError, Reason
 from gateway.smime.cms import SignedData
@@ -88,14 +88,14 @@ async def open_message(
         payload = await in_thread(body, partial(payload_of, message, peeled))
         author = author_of(message.header, payload.protected)
         verdict, proof = await _judge(message, peeled, payload, author, judge, at)
-        shown = _shown(message, peeled, verdict, keep_signature)
+        shown = await in_thread(body, partial(_shown, message, peeled, verdict, keep_signature=keep_signature))
         if peeled.entities and shown is peeled.entities[-1]:
             shown = await in_thread(body, partial(bare, payload, between))
         outer = shown_fields(message.header, payload, author)
         fields = outer if shown is message else _merged(outer, shown.header)
         if verdict.judged is Judged.VERIFIED:
             fields = [field for field in fields if field.name]  # another reader might take such a line for a field we did not judge
-        written, eight_bit = await in_thread(body, partial(_write, bodies, fields, shown.content, verdict, hostname))
+        written, eight_bit = await in_thread(body, partial(write_all, bodies, marked(fields, verdict, hostname), shown.content))
     finally:
         between.discard()
     used = tuple(layer.key for layer in peeled.layers if isinstance(layer, EncryptedLayer) and layer.key is not None)
@@ -244,24 +244,24 @@ def _parts(message: Entity, peeled: Peeled) -> tuple[LayerVerdict, ...]:
     return tuple(found)
 
 
-def _shown(message: Entity, peeled: Peeled, verdict: Verdict, keep_signature: bool) -> Entity:
+def _shown(message: Entity, peeled: Peeled, verdict: Verdict, *, keep_signature: bool) -> Entity:
     """The entity the mailbox gets. Encryption and compression are always taken off, around what is closed for its reader to open
     too; a signature inside them where it verifies the message and is not to be kept, because one that does not may still tell
-    somebody something.
+    somebody something. Nor is one kept in which another reader might find a part that it does not cover.
     """
     closed = peeled.fault is not None and peeled.fault.reason is not Reason.END_TO_END
     if closed or not peeled.entities:
         return message
-    if verdict.judged is Judged.VERIFIED and not keep_signature:
+    if verdict.judged is Judged.VERIFIED and not (keep_signature and _reads_one_way(message, peeled)):
         return peeled.entities[-1]
     opened = list(zip(peeled.layers, peeled.entities, strict=False))
     return next((entity for layer, entity in reversed(opened) if not isinstance(layer, SignedLayer)), message)
 
 
-def _write(bodies: Bodies, fields: Iterable[Field], content: Slice, verdict: Verdict, hostname: str) -> tuple[Body, bool]:
-    """The message the mailbox gets, and whether it has 8-bit bytes."""
-    head = marks(verdict, hostname) + b"".join(field.raw for field in without_marks(fields, hostname)) + b"\r\n"
-    return write_all(bodies, head, content)
+def _reads_one_way(message: Entity, peeled: Peeled) -> bool:
+    around = zip(peeled.layers, (message, *peeled.entities), strict=False)
+    detached = [each for layer, each in around if isinstance(layer, SignedLayer) and form_of(each.header) is Form.DETACHED]
+    return all(is_plainly_signed(each.body, each.header) for each in detached)
 
 
 def write_all(bodies: Bodies, head: bytes, content: Slice) -> tuple[Body, bool]:

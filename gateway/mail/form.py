@@ -11,6 +11,7 @@ from typing import Final
 from gateway.mail.body import Body
 from gateway.mail.message import Header
 from gateway.mail.mime import Base64Bytes, ContentType, MimeError, parse_content_type, parse_transfer_encoding
+from gateway.mail.slice import Slice
 from gateway.mail.walk import IDENTITY
 from gateway.outcome import Reason
 
@@ -120,6 +121,39 @@ def signed_parts(body: Body, header: Header) -> tuple[Span, Span]:
 
     The CRLF before a delimiter line belongs to the delimiter. Raises :class:`MimeError` (MALFORMED), :class:`NotTwoError`.
     """
+    first, second, last = _signed_lines(body, header)
+    return Span(first.end, second.start), Span(second.end, last.start)
+
+
+def is_plainly_signed(body: Body, header: Header) -> bool:
+    """Whether every reader of the multipart/signed in ``body`` finds the same two parts in it, and no other.
+
+    Outside the first nothing is signed. So there must be no line that some reader takes for a delimiter, and no Content-Type in
+    which one finds another boundary: comments (RFC 2045 5.1), parameters in pieces (RFC 2231). Raises as :func:`signed_parts`.
+    """
+    [field] = header.all("Content-Type")
+    encodings = header.all("Content-Transfer-Encoding")
+    if b"(" in field.value or any("*" in name for name in parse_content_type(field.value).params):
+        return False
+    if len(encodings) > 1 or (encodings and parse_transfer_encoding(encodings[0].value) not in IDENTITY):
+        return False
+    first, second, last = _signed_lines(body, header)
+    outside = ((header.size, first.start), (second.end, last.start), (last.end, body.size))
+    return not any(_has_delimiter(Slice(body, start, end)) for start, end in outside)
+
+
+def _has_delimiter(part: Slice) -> bool:
+    """Whether a line begins as delimiters do."""
+    before = b"\n"
+    for chunk in part.chunks():
+        if b"\n--" in before + chunk:
+            return True
+        before = (before + chunk)[-2:]
+    return False
+
+
+def _signed_lines(body: Body, header: Header) -> list[_Line]:
+    """The three delimiter lines of a multipart/signed."""
     boundary = parse_content_type(header.all("Content-Type")[0].value).boundary
     if boundary is None:
         raise MimeError(Reason.MALFORMED, "multipart without a boundary")
@@ -132,7 +166,7 @@ def signed_parts(body: Body, header: Header) -> tuple[Span, Span]:
             raise NotTwoError(Reason.PARTIAL_COVERAGE, "multipart/signed of more than two parts")
     if len(lines) != 3 or lines[1].start < lines[0].end or lines[2].start < lines[1].end:
         raise MimeError(Reason.MALFORMED, "multipart/signed that has not two parts and an end")
-    return Span(lines[0].end, lines[1].start), Span(lines[1].end, lines[2].start)
+    return lines
 
 
 @dataclass(frozen=True, slots=True)

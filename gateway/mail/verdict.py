@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import dropwhile
 from typing import Any, Final
 
 from gateway.mail.message import Field, squeezed
@@ -165,6 +166,13 @@ def _value(text: str) -> str:
     if _PLAIN.fullmatch(text):
         return text
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def marked(fields: Iterable[Field], verdict: Verdict, hostname: str) -> bytes:
+    """A header of ``fields`` with our marks above them and no others, its empty line included."""
+    # A fold with no field above it would go on with our mark
+    below = dropwhile(lambda each: each.raw.startswith((b" ", b"\t")), without_marks(fields, hostname))
+    return marks(verdict, hostname) + b"".join(each.raw for each in below) + b"\r\n"
 
 
 def without_marks(fields: Iterable[Field], hostname: str) -> Iterator[Field]:

@@ -338,3 +338,61 @@ async def test_a_signature_over_compression_that_is_cut_verifies_nothing(ca: Ca,
     message = as_message(sign(tmp_path, compressed_entity(zlib.compress(PLAIN)[:-1]), signer))
     result = await opened(message, {}, believing(ca), AT)
     assert (result.verdict.judged, result.verdict.reasons) == (Judged.MALFORMED, (Reason.MALFORMED,))
+
+
+# A verified signature that is kept: nothing of what is left around it may be read as a part by anybody
+
+OTHER = b"\r\n--other\r\nContent-Type: text/plain\r\n\r\nPlease pay to the account below.\r\n--other--\r\n"
+
+
+def with_other_parts(signed: bytes, place: str) -> bytes:
+    """``signed`` and, in one of the places that the signature does not cover, parts for a reader with another boundary."""
+    boundary = signed.split(b'boundary="')[1].split(b'"')[0]
+    delimiter = b"--" + boundary
+    head, first, signature, end = signed.split(delimiter)
+    match place:
+        case "preamble":
+            head += OTHER + b"\r\n"
+        case "epilogue":
+            end += OTHER
+        case "header of the signature":
+            signature = signature.replace(b"\r\n\r\n", b"\r\n--other\r\nX-Of: nobody\r\n\r\n", 1)
+    return delimiter.join((head, first, signature, end))
+
+
+@pytest.mark.parametrize("place", ["preamble", "epilogue", "header of the signature"])
+async def test_a_signature_is_not_kept_where_others_may_find_more_parts(ca: Ca, signer: Issued, tmp_path: Path, place: str) -> None:
+    message = as_message(with_other_parts(sign(tmp_path, PLAIN, signer), place))
+    result = await opened(message, {}, believing(ca), AT, keep_signature=True, piece=7)
+    assert result.verdict.judged is Judged.VERIFIED
+    assert entity_in(bytes_of(result)) == PLAIN
+
+
+@pytest.mark.parametrize(
+    ("written", "other"),
+    [
+        (b"; boundary=", b"; boundary*=us-ascii''other; boundary="),  # RFC 2231 4: the same parameter, for those who know
+        (b"; boundary=", b'; boundary*0="oth"; boundary*1="er"; boundary='),  # RFC 2231 3
+        (b"; boundary=", b'; x=y (; boundary="other"; z=); boundary='),  # a comment, for those who know
+        (
+            b"MIME-Version:",
+            b"Content-Transfer-Encoding: base64\r\nMIME-Version:",
+        ),  # of which RFC 2045 6.4 says that it is not there
+    ],
+)
+async def test_a_signature_is_not_kept_where_others_may_read_its_header_in_another_way(
+    ca: Ca, signer: Issued, tmp_path: Path, written: bytes, other: bytes
+) -> None:
+    signed = sign(tmp_path, PLAIN, signer)
+    result = await opened(as_message(signed.replace(written, other, 1)), {}, believing(ca), AT, keep_signature=True)
+    assert result.verdict.judged is Judged.VERIFIED
+    assert entity_in(bytes_of(result)) == PLAIN
+
+
+async def test_a_signature_that_all_read_alike_is_kept_with_the_words_before_it(ca: Ca, signer: Issued, tmp_path: Path) -> None:
+    """As openssl and others write them, for readers without MIME."""
+    signed = sign(tmp_path, PLAIN, signer)
+    assert b"This is an S/MIME signed message" in signed
+    result = await opened(as_message(signed), {}, believing(ca), AT, keep_signature=True)
+    assert result.verdict.judged is Judged.VERIFIED
+    assert bytes_of(result).endswith(signed.partition(b"\r\n\r\n")[2])

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.mail.message import read_header
-from gateway.mail.verdict import Judged, LayerVerdict, SignerVerdict, Verdict, marks, result_of, without_marks
+from gateway.mail.verdict import Judged, LayerVerdict, SignerVerdict, Verdict, marked, marks, result_of, without_marks
 from gateway.outcome import Reason
 
 
@@ -39,6 +39,15 @@ def test_no_name_breaks_out_of_its_mark(subject: str, issuer: str, address: str)
     assert [field.name for field in header.fields] == ["Authentication-Results", "X-Gateway-Security"]
     assert header.fields[1].value.startswith(b"verdict=signed-unverified;\tencrypted=yes;\tsigner=")
     assert all(len(line) <= 998 for line in written.split(b"\r\n"))
+
+
+@pytest.mark.parametrize("first", [b" smime=pass;\r\n", b"\tverdict=verified;\r\n signer=x\r\n", b" \r\n"])
+def test_no_mark_is_continued_by_what_came(first: bytes) -> None:
+    """A header that begins with a fold: under our marks it would be one of them."""
+    fields = read_header(first + b"From: a@b.example\r\n\r\n").fields
+    written = read_header(marked(fields, Verdict(Judged.UNSIGNED, (), False), "gateway.hospital.example")).fields
+    assert [field.name for field in written] == ["Authentication-Results", "X-Gateway-Security", "From"]
+    assert written[1].value == b"verdict=unsigned;\tencrypted=no"
 
 
 def test_our_own_marks_are_taken_out() -> None:
