@@ -86,12 +86,14 @@ def author_of(outer: Header, protected: Protected | None) -> Author:
     if protected is None or not protected.header.all("From"):
         author = _read(shown_author, outer)
         return Author(author, None, _said(outer, author))
-    inside, outside = _read(shown_author, protected.header), _read(from_address, outer)
+    # One in an odd spelling is not promoted: then the outer one is shown, name and all
+    promoted = any(field.name.lower() == "from" for field in protected.fields)
+    inside, outside = _read(shown_author, protected.header), _read(from_address if promoted else shown_author, outer)
     if inside is None or outside is None:
         return Author(None, None, _said(outer, None))
     if inside.key != outside.key:
         return Author(inside, outside, (str(outside), str(inside)))
-    return Author(inside, None, (str(inside),), promoted=True)
+    return Author(inside, None, (str(inside),), promoted=promoted)
 
 
 def _read(reading: Callable[[Header], Address], header: Header) -> Address | None:

@@ -84,6 +84,16 @@ async def test_a_signed_header_is_shown_and_what_was_changed_is_told(desk: Desk,
     assert b"forged" not in seen.message
 
 
+async def test_a_protected_from_that_is_not_promoted_lends_its_word_to_no_name_outside(desk: Desk) -> None:
+    """White space before its colon: it is not shown, so that what is outside is, to which anybody may give a name."""
+    signed = desk.sign(CLEAR.replace(b"From:", b"From :", 1))
+    seen = await desk.open(signed, FIELDS)
+    assert seen.verdict.judged is Judged.VERIFIED
+    assert seen.field("From") == ["Results <results@laboratory.example>"]
+    seen = await desk.open(signed, FIELDS.replace(b"Results <", b'"director@hospital.example" <'))
+    assert (seen.verdict.judged, seen.verdict.reasons[:1]) == (Judged.SIGNED_UNVERIFIED, (Reason.FROM_AMBIGUOUS,))
+
+
 async def test_an_encrypted_subject_is_shown(desk: Desk) -> None:
     seen = await desk.open(desk.encrypt(desk.sign(CIPHER)), OUTSIDE)
     assert (seen.verdict.judged, seen.verdict.reasons) == (Judged.VERIFIED, ())
