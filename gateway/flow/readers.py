@@ -27,6 +27,8 @@ LOOKUPS: Final = 16  # recipients of one mail whose certificates are looked for 
 
 # None of the certificates that the mail names speaks for the recipient.
 _NOBODY: Final = frozenset({Reason.NO_CERTIFICATE, Reason.ADDRESS_MISMATCH})
+# There is one, or there may be; that the mail does not name it then speaks against the mail.
+_SOMETHING: Final = TEMPORARY | {Reason.CERTIFICATE_AMBIGUOUS}
 
 
 class ReaderEvidence(Protocol):
@@ -105,4 +107,4 @@ async def _standing(
         other = await evidence.recipient(organisation, planned.zone, address, at, planned.least)
     except GatewayError:
         return _Standing.PASSED_OVER
-    return _Standing.PASSED_OVER if isinstance(other, Usable) or other.reason in TEMPORARY else _Standing.UNKNOWN
+    return _Standing.PASSED_OVER if isinstance(other, Usable) or other.reason in _SOMETHING else _Standing.UNKNOWN

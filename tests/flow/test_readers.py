@@ -162,6 +162,15 @@ async def test_another_reader_than_the_unusable_one_we_know_is_believed(
     assert kept(await hospital.send(message, RESULTS), message) == [RESULTS]
 
 
+async def test_one_of_several_that_are_good_must_be_named(hospital: Hospital, root: Ca, encrypt: Encrypt) -> None:
+    """Of whom there are certificates of different organisations something is known: whoever adds one must not undo that."""
+    hospital.evidence.known[RESULTS] = Unusable(Reason.CERTIFICATE_AMBIGUOUS, "folder: of different organisations")
+    message = encrypt(root.reader("somebody@else.example"))
+    flowed = await hospital.send(message, RESULTS)
+    assert kept(flowed, message) == []
+    assert refused(flowed) == [([RESULTS], Reason.CERTIFICATE_AMBIGUOUS)]
+
+
 @pytest.mark.parametrize("reason", [Reason.DIRECTORY_UNAVAILABLE, Reason.REVOCATION_UNKNOWN])
 async def test_what_cannot_be_looked_up_now_waits(hospital: Hospital, encrypt: Encrypt, reason: Reason) -> None:
     """Whether the mail names its recipient is known when the directory is back."""
