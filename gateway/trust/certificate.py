@@ -167,8 +167,14 @@ def facts(certificate: bytes) -> CertificateFacts:
 
 @lru_cache(maxsize=4096)
 def public_key_info(certificate: bytes) -> bytes:
-    """The SubjectPublicKeyInfo (DER) of a certificate that was judged already."""
-    key = x509.load_der_x509_certificate(certificate).public_key()
+    """The SubjectPublicKeyInfo (DER) of a certificate of which :func:`facts` are known already.
+
+    Raises :class:`CertificateError` where the library does not know such keys.
+    """
+    try:
+        key = x509.load_der_x509_certificate(certificate).public_key()
+    except (UnsupportedAlgorithm, ValueError) as error:
+        raise CertificateError(f"not a key we know ({type(error).__name__})") from error
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 

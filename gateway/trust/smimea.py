@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from gateway.trust.certificate import MAX_CERTIFICATE, public_key_info
+from gateway.trust.certificate import MAX_CERTIFICATE, CertificateError, public_key_info
 
 _HASHED: Final = 28  # octets of the SHA-256 that a name keeps (RFC 8162 3)
 
@@ -63,7 +63,10 @@ class Association:
         return any(self._matches(certificate) for certificate in (path[-1:] if leaf else path[:-1]))
 
     def _matches(self, certificate: bytes) -> bool:
-        part = certificate if self.selector is Selector.CERTIFICATE else public_key_info(certificate)
+        try:
+            part = certificate if self.selector is Selector.CERTIFICATE else public_key_info(certificate)
+        except CertificateError:
+            return False  # a key we cannot read serves nobody, whatever names it
         if self.matching is Matching.SHA256:
             return hashlib.sha256(part).digest() == self.data
         if self.matching is Matching.SHA512:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from asn1crypto import x509 as asn1_x509
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -417,3 +418,22 @@ async def test_what_a_pinned_signer_signed(world: World, tmp_path: Path) -> None
             strength=Strength.MODERN,
         )
         assert (result.verdict.judged, result.verdict.reasons, result.verdict.assurance) == expected
+
+
+def with_an_unknown_key(issued: Issued) -> bytes:
+    """The same, its key labelled id-ecDH (RFC 5480 2.1.2), which the library does not load."""
+    certificate = asn1_x509.Certificate.load(issued.der)
+    certificate["tbs_certificate"]["subject_public_key_info"]["algorithm"]["algorithm"] = "1.3.132.1.12"
+    changed: bytes = certificate.dump(force=True)
+    return changed
+
+
+@pytest.mark.parametrize("usage", [Usage.DANE_TA, Usage.DANE_EE])
+async def test_a_key_nobody_can_read_is_in_nobodys_way(world: World, usage: Usage) -> None:
+    """A domain that names a key beside a certificate with one we cannot load must not stop mail, nor choose what is taken."""
+    world.first.associations = (association(usage, 1, 1, hashlib.sha256(b"another key").digest()),)
+    odd = with_an_unknown_key(ROOT.reader(ADDRESS, "p256"))
+    world.first.certificates = [odd if usage is Usage.DANE_EE else FOREIGN.der]
+    world.first.others = (with_an_unknown_key(Issued(Ca.root("CN=Odd").certificate, FOREIGN.key, ())),)
+    reason = Reason.UNSUPPORTED if usage is Usage.DANE_EE else Reason.CHAIN
+    assert refused(await world.recipient(least=Rung.UNVERIFIED)) is reason
