@@ -142,13 +142,14 @@ def _doubts(looked: Sequence[Looked], least: Rung) -> Iterator[tuple[str, Distru
     """Why not, of every candidate."""
     for each in looked:
         for candidate in _named(each.candidates, looked):
-            if candidate.doubt is None:
-                continue
-            if candidate.rung is None:
-                yield each.source, candidate.doubt
-            elif not candidate.rung.reaches(least):
-                detail = f"{candidate.doubt.detail}: it stands at {candidate.rung}, and the least that is taken is {least}"
-                yield each.source, Distrusted(candidate.doubt.reason, detail)
+            doubt = candidate.doubt
+            if candidate.rung is not None and not candidate.rung.reaches(least):
+                # Verified where only pins are taken, there is no other doubt; that it was never found must not be said
+                why = doubt or Distrusted(Reason.CHAIN, facts(candidate.certificate).subject)
+                detail = f"{why.detail}: it stands at {candidate.rung}, and the least that is taken is {least}"
+                yield each.source, Distrusted(why.reason, detail)
+            elif candidate.rung is None and doubt is not None:
+                yield each.source, doubt
 
 
 def _named(candidates: Sequence[Candidate], looked: Sequence[Looked]) -> Iterator[Candidate]:

@@ -437,3 +437,16 @@ async def test_a_key_nobody_can_read_is_in_nobodys_way(world: World, usage: Usag
     world.first.others = (with_an_unknown_key(Issued(Ca.root("CN=Odd").certificate, FOREIGN.key, ())),)
     reason = Reason.UNSUPPORTED if usage is Usage.DANE_EE else Reason.CHAIN
     assert refused(await world.recipient(least=Rung.UNVERIFIED)) is reason
+
+
+@pytest.mark.parametrize("named", [False, True])
+async def test_what_stands_too_low_for_a_pin_to_be_asked_is_no_nothing(world: World, named: bool) -> None:
+    """Verified, and only what is pinned is taken: we know his certificate, and nobody may take him for somebody unknown."""
+    world.first.certificates = [OWN.der]
+    if named:
+        answer = await world.evidence.reader("hospital", "health", RESULTS, lambda _: True, AT, Rung.PINNED)
+    else:
+        answer = await world.recipient(least=Rung.PINNED)
+    assert refused(answer) is Reason.CHAIN
+    assert isinstance(answer, Unusable)
+    assert "stands at verified" in answer.detail
