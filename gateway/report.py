@@ -100,8 +100,10 @@ class Reporter:
 
     @staticmethod
     def _returnable(mail: Mail) -> Header | None:
-        """The header of a mail that left us in clear; of one that was, or was still to be, protected nothing is returned."""
-        if mail.protected or mail.stage is not Stage.DELIVERY:
+        """The header of a mail that left us in clear; of one that was, or was still to be, protected nothing is returned, nor of
+        one that is to go nowhere in clear (RFC 8689): the report does not ask for TLS all the way.
+        """
+        if mail.protected or mail.envelope.require_tls or mail.stage is not Stage.DELIVERY:
             return None
         try:
             return head_of(mail.body)

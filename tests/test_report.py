@@ -46,13 +46,14 @@ def a_mail(
     recipients: tuple[Recipient, ...] = (FIRST, SECOND),
     stage: Stage = Stage.DELIVERY,
     protected: bool = False,
+    require_tls: bool = False,
     organisation: str = "hospital",
     peer: str | None = None,
     body: MemoryBody | Broken = BODY,
 ) -> Mail:
     return Mail(
         Arrival(make_mail_id(ARRIVED, bytes(10)), ARRIVED, organisation, direction, role, "in", zone=peer and "health", peer=peer),
-        Envelope(sender, recipients, envid="QQ+2B1"),
+        Envelope(sender, recipients, envid="QQ+2B1", require_tls=require_tls),
         body,
         stage,
         NextHop("lab", "health") if stage is Stage.DELIVERY else None,
@@ -221,6 +222,7 @@ def test_of_a_mail_that_left_in_clear_a_few_fields_come_back(desk: Desk) -> None
         pytest.param(a_mail(protected=True), id="protected"),
         pytest.param(a_mail(protected=True, stage=Stage.FLOW), id="protected-in-its-flow"),
         pytest.param(a_mail(stage=Stage.FLOW), id="not-yet-protected"),
+        pytest.param(a_mail(require_tls=True), id="by-tls-alone"),
         pytest.param(a_mail(stage=Stage.RELEASED), id="released"),
         pytest.param(a_mail(direction=Direction.INBOUND, role=Role.ZONE, peer="lab", protected=True), id="opened"),
     ],
