@@ -7,6 +7,7 @@ read; without, keys are asked of the running gateway's agents, and policy and tr
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -254,9 +255,9 @@ def _subject(body: Body) -> str | None:
 
 
 def _write(path: Path, body: Body) -> None:
-    with path.open("wb") as file:
-        for chunk in body.chunks():
-            file.write(chunk)
+    """Where there is no such file, one that is its owner's alone: what was encrypted stands in it in clear."""
+    with open(path, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.writelines(body.chunks())
 
 
 def _lines(verdict: Verdict) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import stat
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +86,11 @@ def test_the_protected_subject_is_told(desk: Desk) -> None:
     status, told = opened(desk, message, "--output", desk.path("out.eml"))
     assert (status, told["verdict"], told["reasons"], told["subject"]) == (0, "verified", [], "Befund")
     assert b"\nSubject: Befund\r\n" in Path(desk.path("out.eml")).read_bytes()
+
+
+def test_what_was_encrypted_is_written_for_its_owner_alone(desk: Desk) -> None:
+    opened(desk, MAIL + desk.encrypt(desk.sign()), "--output", desk.path("out.eml"))
+    assert stat.S_IMODE(Path(desk.path("out.eml")).stat().st_mode) == 0o600
 
 
 def test_a_header_that_our_marks_make_too_long_is_no_fault(desk: Desk) -> None:
