@@ -17,7 +17,7 @@ from gateway.mail.identifier import MailId
 from gateway.mail.priority import Priority
 from gateway.outcome import Reason
 from gateway.spool.bodies import SpoolBody, body_of
-from gateway.spool.codec import read_content, read_sealings, write_content, write_sealings
+from gateway.spool.codec import CodecError, read_content, read_sealings, write_content, write_sealings
 from gateway.spool.epoch import Epoch
 from gateway.spool.store import Lease, LeaseLost, Remainder, Row, Settlement, State, Waiting
 
@@ -218,14 +218,18 @@ def read_mail(row: Sequence[Any], make: MakeBody) -> Mail:
     """The mail in the columns ``MAIL`` of a row. Raises :class:`CodecError`."""
     _, text, stage, protected, priority, body, size, epoch, sealed = row[:9]
     content = read_content(text)
+    try:
+        stands, urgency = Stage(stage), Priority(priority)
+    except ValueError as error:  # of a version to come, perhaps
+        raise CodecError("stage or priority of another version") from error
     return Mail(
         arrival=content.arrival,
         envelope=content.envelope,
         body=make(body, size, epoch, sealed),
-        stage=Stage(stage),
+        stage=stands,
         hop=content.hop,
         protected=bool(protected),
-        priority=Priority(priority),
+        priority=urgency,
     )
 
 

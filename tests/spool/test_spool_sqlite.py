@@ -623,7 +623,8 @@ async def test_cancelling_accept_leaves_no_row_without_body(tmp_path: Path, data
         assert len(body_files(tmp_path)) == (len(leases) if data == LARGE else 0)
 
 
-async def test_a_row_that_cannot_be_read_is_put_aside(tmp_path: Path) -> None:
+@pytest.mark.parametrize("change", ["content = '{}'", "stage = 'of-tomorrow'", "priority = 9"])
+async def test_a_row_that_cannot_be_read_is_put_aside(tmp_path: Path, change: str) -> None:
     """It does not stop the others; and a body that is gone says so."""
     clock = Clock()
     async with running(make_spool(tmp_path, clock)) as spool:
@@ -631,7 +632,7 @@ async def test_a_row_that_cannot_be_read_is_put_aside(tmp_path: Path) -> None:
         await spool.accept(bad)
         await spool.accept(good)
         await spool._database.run(
-            lambda database: database.execute("UPDATE mail SET content = '{}' WHERE id = ?", (bad.arrival.mail,)),
+            lambda database: database.execute(f"UPDATE mail SET {change} WHERE id = ?", (bad.arrival.mail,)),  # noqa: S608
             Effect.DURABLE,
         )
         for name in body_files(tmp_path):
