@@ -48,7 +48,10 @@ class MendedChunks:
 
 
 class MendedData(MendedChunks):
-    """The line ends of what follows DATA. A line of one dot that is not the true end gets a second dot: it was content."""
+    """The line ends of what follows DATA. A line of one dot that is not the true end gets a second dot: it was content. So does a
+    line with one dot at its start, where it begins behind a bare CR or LF: who takes that for the end of a line doubles the dot
+    (RFC 5321 4.5.2), and who does not sends it as it is.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,6 +74,8 @@ class MendedData(MendedChunks):
                     self.rest = data[position:]
                     return b"".join(out) + b".\r\n"
                 line = b".."
+            elif begins and not behind and line[:1] == b"." != line[1:2]:
+                line = b"." + line
             out += (line, b"\r\n")
             self.mended += not self._true
         self._carry = data[position:]

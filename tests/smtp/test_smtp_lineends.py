@@ -47,6 +47,9 @@ def octets(data: bytes) -> list[bytes]:
         (b"a\n\rb\r\n.\r\n", b"a\r\n\r\nb\r\n"),
         (b"a\r\n..b\r\n.\r\n", b"a\r\n.b\r\n"),
         (b"a\n..b\r\n.\r\n", b"a\r\n.b\r\n"),
+        # Behind what is no line end to its author a dot is not doubled, and none is to be taken away
+        (b"a\n.5 mg\r\n.\r\n", b"a\r\n.5 mg\r\n"),
+        (b"a\r.5 mg\n.b\r\n.\r\n", b"a\r\n.5 mg\r\n.b\r\n"),
         # What only looks like the end: each is a line of one dot
         (b"a\n.\nMAIL FROM:<x>\r\n.\r\n", b"a\r\n.\r\nMAIL FROM:<x>\r\n"),
         (b"a\n.\r\nb\r\n.\r\n", b"a\r\n.\r\nb\r\n"),
