@@ -94,7 +94,7 @@ async def open_message(
         outer = shown_fields(message.header, payload, author)
         fields = outer if shown is message else _merged(outer, shown.header)
         if verdict.judged is Judged.VERIFIED:
-            fields = [field for field in fields if field.name]  # another reader might take such a line for a field we did not judge
+            fields = [field.plain for field in fields if field.name]  # others might take the rest for a From, or for the text
         written, eight_bit = await in_thread(body, partial(write_all, bodies, marked(fields, verdict, hostname), shown.content))
     finally:
         between.discard()

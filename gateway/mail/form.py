@@ -129,11 +129,12 @@ def is_plainly_signed(body: Body, header: Header) -> bool:
     """Whether every reader of the multipart/signed in ``body`` finds the same two parts in it, and no other.
 
     Outside the first nothing is signed. So there must be no line that some reader takes for a delimiter, and no Content-Type in
-    which one finds another boundary: comments (RFC 2045 5.1), parameters in pieces (RFC 2231). Raises as :func:`signed_parts`.
+    which one finds another boundary: comments and quoted pairs (RFC 2045 5.1), parameters in pieces (RFC 2231). Raises as
+    :func:`signed_parts`.
     """
     [field] = header.all("Content-Type")
     encodings = header.all("Content-Transfer-Encoding")
-    if b"(" in field.value or any("*" in name for name in parse_content_type(field.value).params):
+    if b"(" in field.value or b"\\" in field.value or any("*" in name for name in parse_content_type(field.value).params):
         return False
     if len(encodings) > 1 or (encodings and parse_transfer_encoding(encodings[0].value) not in IDENTITY):
         return False

@@ -31,6 +31,7 @@ _NAME: Final = rb"([!-9;-~]++)(?::|[ \t]*+(?:\r\n[ \t]++)*:)"
 # Python 3.11.2 (Debian 12) goes on in the wrong place behind a possessive group that fails half way; there is none here.
 _FIELD: Final = re.compile(rb"((?:%b|)[^\r\n\0]*+\r\n(?:[ \t][^\r\n\0]*+\r\n)*)|.++" % _NAME, re.DOTALL)
 _FOLD: Final = re.compile(rb"\r\n(?=[ \t])")
+_BLANK_FOLD: Final = re.compile(rb"\r\n[ \t]+(?=\r\n)")
 _ENCODED: Final = re.compile(r"=\?([A-Za-z0-9_.:-]{1,40})(?:\*[A-Za-z0-9-]{1,40})?\?([BbQq])\?([^? ]*)\?=")
 _UNSEEN: Final = bytes(each for each in range(256) if not 0x21 <= each <= 0x7E)
 _BETWEEN_ENCODED: Final = re.compile(r"(\?=)[ \t]+(=\?)")
@@ -61,6 +62,15 @@ class Field:
     def text(self) -> str:
         """The value for people's eyes and for matching: encoded words (RFC 2047) decoded, what cannot be decoded replaced."""
         return _shown(self.value, "utf-8")
+
+    @property
+    def plain(self) -> Field:
+        """The same field, which has a name, for readers who take a space before the colon (RFC 5322 4.5), or a line of spaces in a
+        fold, for the end of the header: without these.
+        """
+        name = self.name.encode("ascii")
+        raw = self.raw if self.raw.startswith(name + b":") else name + self.raw[self.raw.index(b":") :]
+        return Field(self.name, _BLANK_FOLD.sub(b"", raw))
 
     @property
     def readings(self) -> Iterator[str]:

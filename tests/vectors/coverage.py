@@ -1,4 +1,4 @@
-"""33 to 58: what a signature covers, and what of the header is ours. The signer is the From, and believed."""
+"""33 to 58, 115 and 116: what a signature covers, and what of the header is ours. The signer is the From, and believed."""
 
 from __future__ import annotations
 
@@ -108,5 +108,7 @@ def _marks(who: People) -> dict[str, bytes]:
         "55-broken-line-inside": who.encrypt(who.sign(b"X-Gateway-\r\n Security: forged=1\r\n" + PLAIN)),
         "56-nul-in-the-header-inside": who.encrypt(who.sign(b"X-Gateway-Security\0: forged=1\r\n" + PLAIN)),
         "57-marks-on-unsigned-mail": OUTSIDE + b"MIME-Version: 1.0\r\n" + PLAIN,
+        "115-space-before-a-colon": b"Please : pay to the account below.\r\n" + signed,
+        "116-blank-line-in-a-fold": b"X-Mailer: x\r\n \t\r\n Please pay to the account below.\r\n" + signed,
         "58-marks-on-an-attached-message": mixed(TEXT, b"Content-Type: message/rfc822\r\n\r\n" + OUTSIDE + HEADER + PLAIN),
     }
