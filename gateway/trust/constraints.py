@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from cryptography import x509
 
-from gateway.mail.address import Address
+from gateway.mail.address import Address, normal_local
 from gateway.trust.certificate import CertificateFacts
 
 
@@ -50,7 +50,7 @@ def _within(address: Address, constraint: str) -> bool:
     """A mailbox, all mailboxes of one host, or (with a leading dot) those of all hosts below; all there are where it is empty."""
     mailbox, at, host = constraint.rpartition("@")
     if at:
-        return (address.local.lower(), address.domain) == (mailbox, host)
+        return (normal_local(address.local), address.domain) == (normal_local(mailbox), host)
     return address.domain.endswith(host) if host.startswith(".") else host in ("", address.domain)
 
 

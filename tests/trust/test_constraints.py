@@ -99,3 +99,13 @@ def test_an_anchor_is_constrained_too() -> None:
     for address, believed in (("a@hospital.example", True), ("a@laboratory.example", False)):
         issued = HOSPITAL.signer(address, subject="CN=Results,O=Anybody", dns=["hospital.example"])
         assert isinstance(judge(issued.der, AtHand(), microseconds(NOW), anchored), Trusted) is believed
+
+
+NOT_RESULTS = constrained(None, ["results@laboratory.example"])
+
+
+@pytest.mark.parametrize(
+    "written", ["results@laboratory.example", '"results"@laboratory.example', '"re\\sults"@laboratory.example']
+)
+def test_an_excluded_mailbox_is_excluded_however_it_is_written(written: str) -> None:
+    assert isinstance(judged(NOT_RESULTS.leaf(subject="CN=x", ku=["digital_signature"], emails=[written])), Distrusted)
