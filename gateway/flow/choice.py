@@ -73,15 +73,39 @@ class Looked:
     trouble: DirectoryError | None = None
 
 
+def counted(looked: Sequence[Looked]) -> tuple[Looked, ...]:
+    """``looked``, with what does not count beside what the domain stands for among what is not to be used."""
+    return tuple(replace(each, candidates=tuple(_named(each.candidates, looked))) for each in looked)
+
+
+def outdone(candidate: Candidate, source: str, answer: Usable, looked: Sequence[Looked]) -> str:
+    """In words, by what the one that is taken is the better choice than ``candidate``, which could be used."""
+    taken = next(
+        each
+        for place in looked
+        if place.source == answer.source
+        for each in place.candidates
+        if each.certificate == answer.certificate
+    )
+    if candidate.rung is not answer.rung:
+        return f"it stands at {candidate.rung}, and the one that is taken at {answer.rung}"
+    if source != answer.source:
+        return f"{answer.source} comes before {source}"
+    if candidate.binding is not taken.binding:
+        return "the mailbox has one of its own"
+    return "another is newer, or as new"
+
+
 def settled(looked: Sequence[Looked], least: Rung, after_invalid: AfterInvalid) -> Usable | Unusable | None:
     """The answer where no further source could change it for the better; None where the next is to be asked."""
     last = looked[-1]
     if isinstance(last.trouble, WordUnknown):
         return concluded(looked, least)
-    best = _best(looked, least)
-    if isinstance(best, Unusable) or (best is not None and best.rung.reaches(Rung.VERIFIED)):
+    # Below, another source may have what stands higher, and settle also which of two organisations it is.
+    best = _best(looked, least if least.reaches(Rung.VERIFIED) else Rung.VERIFIED)
+    if best is not None:
         return best
-    if after_invalid is AfterInvalid.STOP and best is None and _only_invalid(last):
+    if after_invalid is AfterInvalid.STOP and _only_invalid(last) and _best(looked, least) is None:
         return concluded(looked, least)
     return None
 
@@ -98,9 +122,14 @@ def concluded(looked: Sequence[Looked], least: Rung) -> Usable | Unusable:
         told = [each.detail for each in troubles] + [each.detail for each in unfit]
         return Unusable(Reason.DIRECTORY_UNAVAILABLE, "; ".join(told))
     if unfit:
-        return next((each for each in unfit if each.reason not in _OTHER_PURPOSE), unfit[0])
+        return min(unfit, key=lambda each: _telling(each.reason))
     asked = ", ".join(each.source + "".join(f", passed over {what}" for what in each.passed_over) for each in looked)
     return Unusable(Reason.NO_CERTIFICATE, f"nothing in {asked or 'no directory is configured'}")
+
+
+def _telling(reason: Reason) -> int:
+    """The lower, the more it says of why there is none: what one command settles, then what was wrong with one for this use."""
+    return 0 if reason is Reason.APPROVAL_PENDING else 1 + (reason in _OTHER_PURPOSE)
 
 
 def _best(looked: Sequence[Looked], least: Rung) -> Usable | Unusable | None:

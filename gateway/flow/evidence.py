@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.events import Observer
-from gateway.flow.choice import Looked, Unusable, Usable, concluded, settled
+from gateway.flow.choice import Looked, Unusable, Usable, concluded, counted, settled
 from gateway.flow.circles import Circle, Circles
 from gateway.flow.inquiry import Extent, Inquiry, Question
 from gateway.flow.judging import Judging
@@ -131,7 +131,7 @@ class Evidence:
                 if answer is not None:
                     answered = len(looked), answer
         needed, answer = answered or (len(looked), concluded(looked, circle.least))
-        return Inquired(tuple(looked), needed, answer)
+        return Inquired(counted(looked), needed, answer)
 
     def _circle(self, organisation: str, zone: str | None, address: Address) -> Circle | Unusable:
         if zone is not None:

@@ -74,10 +74,13 @@ class Inquiry:
             associations += looked.associations
             yield looked
         harvested = [each for each in kept if each.kept_as is KeptAs.HARVESTED]
-        waiting = tuple(_waiting(each.certificate) for each in kept if each.kept_as is KeptAs.WAITING)
+        waiting = [each for each in kept if each.kept_as is KeptAs.WAITING]
         if harvested or waiting:
             looked = await self._examined(question, KeptAs.HARVESTED, _found(harvested, Way.HARVESTED), associations)
-            yield replace(looked, candidates=looked.candidates + waiting)
+            # Whoever else was chosen, that somebody has another key now is to be known
+            everything = replace(question, named=lambda _: True)
+            others = await self._examined(everything, KeptAs.WAITING, _found(waiting, Way.HARVESTED), associations)
+            yield replace(looked, candidates=looked.candidates + tuple(map(_waiting, others.candidates)))
 
     async def _kept(self, question: Question) -> tuple[tuple[Kept, ...], Looked | None]:
         try:
@@ -139,7 +142,7 @@ def _in_order(certificates: Sequence[bytes], question: Question, way: Way) -> tu
 
     What is pinned to it needs not name it.
     """
-    bound: list[tuple[bool, int, bytes, Binding]] = []
+    bound: list[tuple[bool, int, bytes, bytes, Binding]] = []
     others: list[Candidate] = []
     for certificate in certificates:
         try:
@@ -154,9 +157,9 @@ def _in_order(certificates: Sequence[bytes], question: Question, way: Way) -> tu
             doubt = Distrusted(Reason.ADDRESS_MISMATCH, f"{found.subject}: does not name the address")
             others.append(Candidate(certificate, None, doubt))
         else:
-            bound.append((binding is Binding.ORGANISATION, -found.not_before, certificate, binding))
+            bound.append((binding is Binding.ORGANISATION, -found.not_before, found.sha256, certificate, binding))
     bound.sort(key=lambda each: each[:3])
-    return [(certificate, binding) for _, _, certificate, binding in bound], others
+    return [(certificate, binding) for *_, certificate, binding in bound], others
 
 
 def _is_best(rung: Rung | None, *, one_organisation: bool) -> bool:
@@ -173,9 +176,9 @@ def _found(kept: Sequence[Kept], way: Way) -> Found:
     return Found(tuple(each.certificate for each in kept), tuple(above), way=way)
 
 
-def _waiting(certificate: bytes) -> Candidate:
-    try:
-        subject = facts(certificate).subject
-    except CertificateError as error:
-        return Candidate(certificate, None, Distrusted(error.reason, error.detail))
-    return Candidate(certificate, None, Distrusted(Reason.APPROVAL_PENDING, f"{subject}: harvested, with another key than before"))
+def _waiting(candidate: Candidate) -> Candidate:
+    """``candidate``, which waits for approval; one that could not be used with it either says why."""
+    if candidate.rung is None:
+        return candidate
+    detail = f"{facts(candidate.certificate).subject}: harvested, and other than what there was before"
+    return replace(candidate, rung=None, doubt=Distrusted(Reason.APPROVAL_PENDING, detail))

@@ -11,6 +11,8 @@ from gateway.trust.certificate import facts, public_key_info
 from gateway.trust.name import organisation_names
 
 MAX_KEYS: Final = 20_000
+MAX_OWNERS: Final = 16
+"""Organisations of one key that are remembered; further ones are told each time."""
 
 
 class SharedKeys:
@@ -32,7 +34,7 @@ class SharedKeys:
         subject, others = self._owners.get(key, (found.subject, names))
         if not names & others:
             self._observer.see(KeyShared(org=organisation, subject=found.subject, other=subject))
-        self._owners[key] = (found.subject, names)
+        self._owners[key] = (found.subject, names | others if len(names | others) <= MAX_OWNERS else others)
         self._owners.move_to_end(key)
         if len(self._owners) > MAX_KEYS:
             self._owners.popitem(last=False)

@@ -10,7 +10,7 @@ import click
 from gateway.config.load import load
 from gateway.config.model import Config
 from gateway.edge.clock import now
-from gateway.flow.choice import Candidate, Looked, Unusable
+from gateway.flow.choice import Candidate, Looked, Unusable, Usable, outdone
 from gateway.flow.evidence import Inquired
 from gateway.mail.address import Address
 from gateway.operate.certstate import named_organisation
@@ -91,8 +91,10 @@ def _source(looked: Looked, told: Inquired, *, needed: bool) -> dict[str, Any]:
 
 
 def _candidate(candidate: Candidate, looked: Looked, told: Inquired) -> dict[str, Any]:
-    found = told.answer
-    taken = not isinstance(found, Unusable) and (found.source, found.certificate) == (looked.source, candidate.certificate)
+    found, taken, behind = told.answer, False, None
+    if isinstance(found, Usable):
+        taken = (found.source, found.certificate) == (looked.source, candidate.certificate)
+        behind = None if taken or candidate.rung is None else outdone(candidate, looked.source, found, told.looked)
     return {
         **_certificate(candidate.certificate),
         "taken": taken,
@@ -100,6 +102,7 @@ def _candidate(candidate: Candidate, looked: Looked, told: Inquired) -> dict[str
         "binding": candidate.binding,
         "reason": None if candidate.doubt is None else str(candidate.doubt.reason),
         "detail": None if candidate.doubt is None else candidate.doubt.detail,
+        "outdone": behind,
     }
 
 
@@ -126,4 +129,5 @@ def _about(candidate: dict[str, Any]) -> list[str]:
         return [f"    {verdict}: {candidate['reason']}: {candidate['detail']}"]
     name = f"{candidate['subject']}  {candidate['fingerprint'][:16]}  until {candidate['not_after'][:10]}"
     doubt = f"  {candidate['reason']}: {candidate['detail']}" if candidate["reason"] else ""
-    return [f"    {verdict}: {name}", f"      issued by {candidate['issuer']}{doubt}"]
+    behind = [f"      not taken: {candidate['outdone']}"] if candidate["outdone"] else []
+    return [f"    {verdict}: {name}", f"      issued by {candidate['issuer']}{doubt}", *behind]

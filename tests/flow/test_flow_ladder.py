@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from gateway.edge.keyfile import FileKeys
 from gateway.events import KeyShared
-from gateway.flow.choice import Unusable, Usable
+from gateway.flow.choice import Unusable, Usable, outdone
 from gateway.flow.evidence import MAX_PINS_ASKED, Signed
 from gateway.flow.opening import open_message
-from gateway.flow.sharedkeys import MAX_KEYS
+from gateway.flow.sharedkeys import MAX_KEYS, MAX_OWNERS
 from gateway.mail.address import parse_address
 from gateway.mail.verdict import Judged
 from gateway.outcome import Reason
@@ -42,6 +42,7 @@ DAY = dt.timedelta(days=1)
 STRANGER = Ca.root("CN=Stranger")
 FOREIGN = STRANGER.reader(ADDRESS, "p256")
 OWN = ROOT.reader(ADDRESS, "p256", not_before=NOW - DAY)
+TWIN = ROOT.reader(ADDRESS, "p256", not_before=NOW - DAY)  # as good as OWN in everything
 EXPIRED = ROOT.reader(ADDRESS, "p256", not_after=NOW - DAY)
 EARLY = ROOT.reader(ADDRESS, "p256", not_before=NOW + DAY)
 WEAK = ROOT.reader(ADDRESS, "rsa1024")
@@ -217,11 +218,37 @@ async def test_different_organisations_for_one_address(world: World) -> None:
     assert taken(await world.recipient()) == (two.der, "pinned", Rung.PINNED)
 
 
+async def test_different_organisations_on_a_low_rung_hide_no_better_certificate(world: World) -> None:
+    """That two contradict each other is the answer only where nobody behind them has one that stands higher."""
+    rivals = [STRANGER.reader(ADDRESS, "p256", subject=f"CN=x,O={name}") for name in ("Clinic", "Laboratory")]
+    world.first.certificates, world.first.way = [each.der for each in rivals], Way.GUARDED
+    assert refused(await world.recipient(least=Rung.DISCOVERED)) is Reason.CERTIFICATE_AMBIGUOUS
+    world.second.certificates = [OWN.der]
+    assert taken(await world.recipient(least=Rung.DISCOVERED)) == (OWN.der, "second", Rung.VERIFIED)
+    world.second.certificates, world.second.way = [STRANGER.reader(ADDRESS, "p256", subject="CN=x,O=Third").der], Way.GUARDED
+    world.first.certificates = [rivals[0].der]
+    assert refused(await world.recipient(least=Rung.DISCOVERED)) is Reason.CERTIFICATE_AMBIGUOUS
+
+
 async def test_what_waits_for_approval_is_not_used_and_told(world: World) -> None:
     world.keeper.keep(KeptAs.WAITING, OWN.der)
     assert refused(await world.recipient(least=Rung.UNVERIFIED)) is Reason.APPROVAL_PENDING
     world.keeper.keep(KeptAs.HARVESTED, ROOT.reader(ADDRESS, "p256").der)
     assert isinstance(await world.recipient(), Usable)
+
+
+@pytest.mark.parametrize("before", [EXPIRED, FOREIGN, SIGNING])
+async def test_what_waits_is_told_rather_than_what_it_would_replace(world: World, before: Issued) -> None:
+    """The one there was has run out, or is too little, and a person can settle it with one command."""
+    world.keeper.keep(KeptAs.HARVESTED, before.der)
+    world.keeper.keep(KeptAs.WAITING, OWN.der)
+    assert refused(await world.recipient()) is Reason.APPROVAL_PENDING
+
+
+@pytest.mark.parametrize(("waiting", "reason"), [(EXPIRED, Reason.EXPIRED), (SIGNING, Reason.KEY_USAGE)])
+async def test_nobody_is_asked_to_approve_what_could_not_be_used(world: World, waiting: Issued, reason: Reason) -> None:
+    world.keeper.keep(KeptAs.WAITING, waiting.der)
+    assert refused(await world.recipient()) is reason
 
 
 def sha256(usage: Usage, issued: Issued | Ca) -> tuple[int, int, int, bytes]:
@@ -285,7 +312,52 @@ async def test_everything_is_told(world: World) -> None:
     assert await world.evidence.recipient("hospital", "health", RESULTS, AT) == told.answer
 
 
-POOL = [OWN, FOREIGN, EXPIRED, EARLY, WEAK, SIGNING, ELSEWHERE, ROOT.organisation_reader("laboratory.example", "p256")]
+CLINIC, LABORATORY = (ROOT.reader(ADDRESS, "p256", subject=f"CN=x,O={name}", not_before=NOW - DAY) for name in ("Clinic", "Lab"))
+DOMAIN = ROOT.organisation_reader("laboratory.example", "p256")
+
+
+async def test_of_what_could_be_used_it_is_told_by_what_it_is_outdone(world: World) -> None:
+    older = ROOT.reader(ADDRESS, "p256", not_before=NOW - 2 * DAY)
+    domain = ROOT.organisation_reader("laboratory.example", "p256", not_before=NOW)
+    world.first.certificates, world.first.way = [OWN.der, older.der, domain.der, FOREIGN.der, EXPIRED.der], Way.GUARDED
+    world.second.certificates = [TWIN.der]
+    told = await world.evidence.inquire("hospital", "health", RESULTS, AT)
+    assert isinstance(told.answer, Usable)
+    words = {
+        each.certificate: outdone(each, looked.source, told.answer, told.looked)
+        for looked in told.looked
+        for each in looked.candidates
+        if each.rung is not None and each.certificate != OWN.der
+    }
+    assert told.answer.certificate == OWN.der
+    assert words == {
+        older.der: "another is newer, or as new",
+        domain.der: "the mailbox has one of its own",
+        FOREIGN.der: "it stands at discovered, and the one that is taken at verified",
+        TWIN.der: "first comes before second",
+    }
+
+
+async def test_people_are_told_what_the_domain_does_not_stand_for(world: World) -> None:
+    """It leads to an anchor, and is refused: what is shown says the same."""
+    world.first.associations = (association(*sha256(Usage.DANE_EE, FOREIGN)),)
+    world.second.certificates = [OWN.der]
+    told = await world.evidence.inquire("hospital", "health", RESULTS, AT)
+    assert refused(told.answer) is Reason.CHAIN
+    [candidate] = told.looked[1].candidates
+    assert candidate.rung is None
+    assert candidate.doubt is not None
+    assert candidate.doubt.detail.endswith("the domain's SMIMEA records name others")
+
+
+async def test_which_of_two_equals_is_taken_people_are_told(world: World) -> None:
+    for _ in range(8):
+        world.first.certificates = [ROOT.reader(ADDRESS, "p256", not_before=NOW - DAY).der, TWIN.der]
+        told = await world.evidence.inquire("hospital", "health", RESULTS, AT)
+        assert await world.recipient() == told.answer
+
+
+POOL = [OWN, TWIN, CLINIC, LABORATORY, FOREIGN, EXPIRED, EARLY, WEAK, SIGNING, ELSEWHERE, DOMAIN]
 HELD = st.lists(st.sampled_from(POOL), max_size=4)
 
 
@@ -320,9 +392,13 @@ async def test_whatever_sources_hold_what_is_taken_is_fit_and_high_enough(
         assert told.answer == answer
     for shelf in (world.first, world.second):
         shelf.certificates.reverse()
+    world.keeper.all.get(RESULTS.key, []).reverse()
     world.draw()
-    assert isinstance(await world.recipient(least=least), Usable) is isinstance(answer, Usable)
-    if isinstance(answer, Usable):
+    again = await world.recipient(least=least)
+    if isinstance(answer, Unusable):
+        assert refused(again) is answer.reason
+    else:
+        assert again == answer
         found = facts(answer.certificate)
         assert answer.rung.reaches(least)
         assert unusable(found, Purpose.SMIME_RECIPIENT, AT) is None
@@ -340,7 +416,18 @@ async def test_one_key_of_two_organisations_raises_an_alarm(world: World) -> Non
     assert isinstance(await world.recipient(), Usable)
     assert world.events == []
     assert isinstance(await world.recipient(address=parse_address("office@clinic.example")), Usable)
-    assert world.events == [KeyShared(org="hospital", subject="CN=x,O=Clinic", other="CN=y,O=laboratory")]
+    alarm = KeyShared(org="hospital", subject="CN=x,O=Clinic", other="CN=y,O=laboratory")
+    assert world.events == [alarm]
+    for address in (RESULTS, parse_address("office@clinic.example")):
+        assert isinstance(await world.recipient(address=address), Usable)
+    assert world.events == [alarm]  # mails that go to both by turns are no news
+    world.events.clear()
+    for number in range(MAX_OWNERS):
+        other = ROOT.reader(ADDRESS, "p256", subject=f"CN=x,O={number}", key=here.key)
+        world.first.certificates = [other.der]
+        for _ in range(2):
+            assert isinstance(await world.recipient(), Usable)
+    assert len(world.events) == MAX_OWNERS + 2  # each once, and every time the two for which there was no room
     for number in range(MAX_KEYS):
         world.evidence._shared._owners[number.to_bytes(4, "big")] = ("", frozenset())
     assert isinstance(await world.recipient(), Usable)

@@ -59,6 +59,7 @@ def test_each_certificate_says_why_not(ask: Ask, run: Run, site: Path) -> None:
     shown = run("cert", "find", ADDRESS).stdout
     assert f"discovered: CN={ADDRESS}" in shown
     assert "no path to an anchor" in shown
+    assert "not taken: it stands at discovered, and the one that is taken at verified" in shown
 
 
 def test_a_pin_counts_at_once_and_the_rest_is_not_needed(ask: Ask, site: Path, tmp_path: Path) -> None:
