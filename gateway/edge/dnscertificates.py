@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 import dns.exception
@@ -62,11 +63,13 @@ class Cert:
 
 
 def smimea_found(answers: Sequence[Records]) -> Found:
-    """What SMIMEA records hold, those of the address first: they alone say which certificates its domain stands for."""
+    """What SMIMEA records hold, those of the address first: they alone say which of its certificates the domain stands for."""
     passed_over: Counter[str] = Counter()
     own, *others = [list(_associations(answer, passed_over)) for answer in answers]
     certificates = [each.certificate for associations in (own, *others) for each in associations]
-    return sort_found([each for each in certificates if each is not None], _seconds(answers), tuple(own), _told(passed_over))
+    values = [each for each in certificates if each is not None]
+    found = sort_found(values, _seconds(answers), tuple(own), _told(passed_over))
+    return replace(found, for_domain=tuple(each for associations in others for each in associations))
 
 
 def cert_found(answers: Sequence[Records], *, dnssec_required: bool) -> Found:

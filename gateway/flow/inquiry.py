@@ -107,7 +107,8 @@ class Inquiry:
         associations = before + found.associations
         one_organisation = len(organisations([certificate for certificate, _ in bound])) <= 1
         for certificate, binding in bound:
-            candidate = replace(await self._placed(question, certificate, found, associations), binding=binding)
+            vouching = associations + (found.for_domain if binding is Binding.ORGANISATION else ())
+            candidate = replace(await self._placed(question, certificate, found, vouching), binding=binding)
             candidates.append(candidate)
             best = _is_best(candidate.rung, one_organisation=one_organisation) and stood_for(candidate, associations)
             if question.extent is Extent.ENOUGH and best:

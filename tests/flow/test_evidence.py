@@ -53,6 +53,7 @@ class Shelf:
     asked: int = 0
     seconds: float | None = None
     associations: tuple[Association, ...] = ()
+    for_domain: tuple[Association, ...] = ()
     way: Way = Way.OPEN
     doors: asyncio.Event | None = None
     reached: asyncio.Event = field(default_factory=asyncio.Event)
@@ -64,7 +65,7 @@ class Shelf:
             await self.doors.wait()
         if self.down is not None:
             raise self.down
-        return Found(tuple(self.certificates), self.others, self.seconds, self.associations, (), self.way)
+        return Found(tuple(self.certificates), self.others, self.seconds, self.associations, (), self.way, self.for_domain)
 
 
 @dataclass

@@ -350,6 +350,25 @@ async def test_people_are_told_what_the_domain_does_not_stand_for(world: World) 
     assert candidate.doubt.detail.endswith("the domain's SMIMEA records name others")
 
 
+async def test_the_domain_vouches_for_the_certificate_of_all_of_it(world: World) -> None:
+    """Where the zone binds the domain, and beside a mailbox's own certificate, of which it says nothing."""
+    domain = STRANGER.organisation_reader("laboratory.example", "p256")
+    world.first.certificates = [domain.der]
+    assert refused(await world.recipient()) is Reason.CHAIN
+    world.first.for_domain = (association(*sha256(Usage.DANE_EE, domain)),)
+    assert taken(await world.recipient()) == (domain.der, "first", Rung.VERIFIED)
+    world.second.certificates = [OWN.der]
+    assert taken(await world.recipient()) == (domain.der, "first", Rung.VERIFIED)
+    world.first.certificates = [FOREIGN.der]  # its word on the authority is none on a mailbox
+    world.first.for_domain = (association(*sha256(Usage.DANE_EE, FOREIGN)),)
+    assert taken(await world.recipient()) == (OWN.der, "second", Rung.VERIFIED)
+    world.zone = replace(world.zone, domains=frozenset())
+    world.draw()
+    world.first.certificates, world.second.certificates = [domain.der], []
+    world.first.for_domain = (association(*sha256(Usage.DANE_EE, domain)),)
+    assert refused(await world.recipient()) is Reason.ADDRESS_MISMATCH
+
+
 async def test_which_of_two_equals_is_taken_people_are_told(world: World) -> None:
     for _ in range(8):
         world.first.certificates = [ROOT.reader(ADDRESS, "p256", not_before=NOW - DAY).der, TWIN.der]

@@ -176,7 +176,10 @@ def servers(world: World) -> Iterator[NameServers]:
     ]
     plain = world.certificates["unsigned"] = world.ca.reader("a@unsigned.example")
     unsigned = [record(label, "SMIMEA", plain.der), record("a", "CERT", plain.der), "_ldap._tcp SRV 0 0 0 ."]
-    zones = {"direct.example": world.records, "secure.example": secure, "expired.example": [record(label, "SMIMEA", one.der)]}
+    whole = world.certificates["whole"] = Ca.root("CN=Stranger").organisation_reader("whole.example")
+    authority = [record(f"{local_label('domain-confidentiality-authority')}._smimecert", "SMIMEA", whole.der)]
+    zones = {"direct.example": world.records, "secure.example": secure, "whole.example": authority}
+    zones["expired.example"] = [record(label, "SMIMEA", one.der)]
     with NameServers(world.home / "dns", zones, {"unsigned.example": unsigned}, ["expired.example"]) as running:
         yield running
 
@@ -201,7 +204,7 @@ class Asking:
             Revocation.SOFT,
             "direct",
             tuple(self.all[name] for name in names),
-            frozenset(f"d{number}.direct.example" for number in range(1, 19)),
+            frozenset({"whole.example", *(f"d{number}.direct.example" for number in range(1, 19))}),
             issuers=Issuers.FETCHED,
             after_invalid=after_invalid,
         )
@@ -339,14 +342,15 @@ async def test_certificates_from_elsewhere_must_be_those_smimea_names(world: Wor
         ("smimea", "lone", Rung.VERIFIED),
         ("signed", "alone", Rung.DISCOVERED),  # its name may have been delegated to somebody else
         ("cert", "alone", Rung.UNVERIFIED),
+        ("smimea", "whole", Rung.VERIFIED),
     ],
 )
 async def test_the_domains_own_word_needs_no_anchor(
     world: World, servers: NameServers, directory: str, name: str, expected: Rung
 ) -> None:
-    """A certificate of nobody we know, that its domain published: DNSSEC says that it is the domain's, else anybody might have."""
+    """Of nobody we know, and published by its domain for a mailbox or for all: DNSSEC says so, else anybody might have."""
     async with asking(world, servers, directory) as ask:
-        address = parse_address(f"{name}@secure.example")
+        address = parse_address("anybody@whole.example" if name == "whole" else f"{name}@secure.example")
         answers = {rung: await ask.evidence.recipient("hospital", "direct", address, now(), rung) for rung in Rung}
     for rung, answer in answers.items():
         if expected.reaches(rung):
