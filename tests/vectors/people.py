@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from tests.flow.opened import SENDER, encrypt, sign
-from tests.pki import Ca, Issued, new_key
+from tests.pki import END, Ca, Issued, new_key
 
 WORLD: Final = Path(__file__).parent / "world"
 AT: Final = dt.datetime(2027, 1, 1, 12, tzinfo=dt.UTC)
@@ -70,6 +70,17 @@ def _claiming(who: People) -> Issued:
     return Ca(who.authority.certificate, key).signer(SENDER, "rsa2048", key=key)
 
 
+def _unknown(not_after: dt.datetime) -> Issued:
+    """Of an authority that no world believes."""
+    return Ca.root("CN=Elsewhere", kind="rsa2048").leaf(
+        "CN=unknown",
+        emails=[SENDER, "office@laboratory.example"],
+        ku=["digital_signature"],
+        kind="rsa2048",
+        not_after=not_after,
+    )
+
+
 def _below_constraints(who: People) -> Issued:
     issuing = who.authority.intermediate("CN=Hospital Only", kind="rsa2048", permitted_domains=["hospital.example"])
     return issuing.signer(SENDER, "rsa2048")
@@ -99,6 +110,8 @@ MAKERS: Final[dict[str, Callable[[People], Issued]]] = {
     "for-code": _signer(SENDER, eku=["code"]),
     "for-encryption": lambda who: who.authority.reader(SENDER),
     "foreign": lambda _: Ca.root("CN=Authority of the Vectors", kind="rsa2048").signer(SENDER, "rsa2048"),
+    "unknown": lambda _: _unknown(END),
+    "unknown-expired": lambda _: _unknown(AT - YEAR),
     "claiming": _claiming,
     "below-constraints": _below_constraints,
 }

@@ -1,8 +1,10 @@
-"""59 to 77: who signed. The signature covers everything, and the From is one plain address."""
+"""59 to 77, 117 to 120: who signed. The signature covers everything, and the From is one plain address."""
 
 from __future__ import annotations
 
-from tests.flow.opened import HEADER, PLAIN
+from typing import Any
+
+from tests.flow.opened import HEADER, PLAIN, SENDER
 from tests.pki import to_pem
 from tests.vectors.forge import changed_signature, signature_bad
 from tests.vectors.people import AT, WORLD, People
@@ -17,6 +19,7 @@ def vectors(who: People) -> dict[str, Vector]:
     chain = ("-certfile", str(between))
     bad_author = changed_signature(who.sign(PLAIN, by=BOTH), lambda structure: signature_bad(structure, who["results"]))
     bad_other = changed_signature(who.sign(PLAIN, by=BOTH), lambda structure: signature_bad(structure, who["director"]))
+    by_unknown = who.sign(PLAIN, by=("unknown",))
     _revoke(who)
     return {
         "59-two-good-signers": Vector(HEADER + who.sign(PLAIN, by=BOTH)),
@@ -38,7 +41,16 @@ def vectors(who: People) -> dict[str, Vector]:
         "75-authority-of-the-same-name": Vector(HEADER + who.sign(PLAIN, by=("foreign",))),
         "76-issued-by-itself": Vector(HEADER + who.sign(PLAIN, by=("claiming",))),
         "77-organisation-not-bound": Vector(header("x@evil.example") + who.sign(PLAIN, by=("evil-domain",))),
+        "117-pinned": Vector(HEADER + by_unknown, _pinned("unknown")),
+        "118-pinned-for-another-of-its-mailboxes": Vector(header("office@laboratory.example") + by_unknown, _pinned("unknown")),
+        "119-pinned-and-expired": Vector(HEADER + who.sign(PLAIN, by=("unknown-expired",)), _pinned("unknown-expired")),
+        "120-another-than-the-pinned": Vector(HEADER + who.sign(PLAIN, by=("foreign",)), _pinned("unknown")),
     }
+
+
+def _pinned(name: str) -> dict[str, Any]:
+    """The world in which an administrator pinned the certificate of ``name`` to the results."""
+    return {"pins": {SENDER: [name]}}
 
 
 def _revoke(who: People) -> None:

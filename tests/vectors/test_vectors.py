@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,19 +14,19 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.edge.keyfile import FileKey, FileKeys
-from gateway.flow.evidence import Signed
+from gateway.flow.circles import Circle, Circles
+from gateway.flow.evidence import Evidence, Signed
 from gateway.flow.opening import Opened, open_message
+from gateway.mail.address import Address
 from gateway.mail.verdict import unreadable
 from gateway.outcome import GatewayError
 from gateway.trust.along import Along
 from gateway.trust.anchors import Anchors
-from gateway.trust.answer import Failed
+from gateway.trust.answer import Answer, Failed
 from gateway.trust.crl import Crl
-from gateway.trust.judgement import Assurance, Distrusted, Purpose, Revocation, Trusted
-from gateway.trust.path import judge
-from gateway.trust.rules import Rules
-from gateway.trust.sources import AtHand
-from tests.doubles import MemoryBodies, MemoryBody
+from gateway.trust.judgement import Assurance, Need, NeedKind, Revocation
+from gateway.trust.kept import Kept, KeptAs
+from tests.doubles import Events, MemoryBodies, MemoryBody
 from tests.flow.opened import HOSTNAME, bytes_of
 from tests.pki import microseconds
 
@@ -37,23 +38,50 @@ def certificate(name: str) -> bytes:
     return x509.load_pem_x509_certificate((HERE / "world" / f"{name}.pem").read_bytes()).public_bytes(Encoding.DER)
 
 
-def crls(names: Sequence[str]) -> tuple[Crl, ...]:
-    return tuple(Crl((HERE / "world" / f"{name}.crl").read_bytes()) for name in names)
+def crls(names: Sequence[str]) -> dict[str, Crl]:
+    return {f"http://crl.example/{name}": Crl((HERE / "world" / f"{name}.crl").read_bytes()) for name in names}
+
+
+@dataclass(frozen=True)
+class Given:
+    """Publishes what the world has, and nothing else."""
+
+    crls: dict[str, Crl]
+
+    def known(self, need: Need, _: int) -> Answer:
+        return self.crls.get(need.url) or Failed(f"{need.url}: not given")
+
+    async def fetch(self, need: Need, at: int) -> Answer:
+        return self.known(need, at)
+
+
+@dataclass(frozen=True)
+class Pins:
+    """What the administrator of the world pinned, by address."""
+
+    all: dict[str, tuple[bytes, ...]]
+
+    async def kept(self, _: str, address: Address, /) -> tuple[Kept, ...]:
+        return tuple(Kept(each, KeptAs.PINNED, 0) for each in self.all.get(address.key, ()))
 
 
 async def judged(name: str, piece: int = 64 * 1024, *, keep_signature: bool = False) -> Opened:
     world: dict[str, Any] = json.loads((HERE / name / "world.json").read_text())
-    given, revocation = crls(world.get("crls", [])), Revocation(world.get("revocation", "unsafe_off"))
-    anchors = Anchors(certificate(each) for each in world["anchors"])
-    rules = Rules(anchors, Purpose.SMIME_SIGNER, revocation)
-    domains = frozenset(world["domains"])
+    given = Given(crls(world.get("crls", [])))
+    circle = Circle(
+        Anchors(certificate(each) for each in world["anchors"]),
+        Assurance.ZONE,
+        Revocation(world.get("revocation", "unsafe_off")),
+        "test",
+        domains=frozenset(world["domains"]),
+        crls=tuple(Need(NeedKind.CRL, url, b"") for url in given.crls),
+    )
+    pins = Pins({address: tuple(map(certificate, names)) for address, names in world.get("pins", {}).items()})
+    now = microseconds(datetime.fromisoformat(world["at"]))
+    evidence = Evidence(Circles({}, {"hospital": circle}), given, Events(), lambda: now, pins)
 
     async def believed(leaf: bytes, along: Along, at: int, /) -> Signed:
-        at_hand = AtHand(along.certificates, given, (), lambda need: Failed(f"{need.url}: not given"), along.signed_at)
-        answer = judge(leaf, at_hand, at, rules)
-        assert isinstance(answer, Trusted | Distrusted)
-        trusted = isinstance(answer, Trusted)
-        return Signed(answer, Assurance.ZONE if trusted else None, "test" if trusted else None, domains)
+        return await evidence.signer("hospital", leaf, along, at)
 
     return await open_message(
         MemoryBody((HERE / name / "mail.eml").read_bytes(), piece),
@@ -61,7 +89,7 @@ async def judged(name: str, piece: int = 64 * 1024, *, keep_signature: bool = Fa
         unwrapper=FileKeys({each: FileKey.load(HERE / "world" / f"{each}.key") for each in world["keys"]}),
         keys={each: certificate(each) for each in world["keys"]},
         judge=believed,
-        at=microseconds(datetime.fromisoformat(world["at"])),
+        at=now,
         hostname=HOSTNAME,
         keep_signature=keep_signature,
     )
