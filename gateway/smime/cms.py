@@ -164,10 +164,10 @@ def read_signer(data: bytes) -> SignerInfo:
     attributes = None
     if parts and parts[0].tag == CONTEXT_0:
         # Signed is the DER of a SET (5.4), which sorts; a signer may have written them in another order.
-        attributes = der.set_of(*[item.raw for item in parts.pop(0).parts()])
+        attributes = der.set_of(*parts.pop(0).items())
     unsigned = None
     if len(parts) == 3 and parts[2].tag == CONTEXT_1:
-        unsigned = der.set_of(*[item.raw for item in parts.pop().parts()])
+        unsigned = der.set_of(*parts.pop().items())
     if len(parts) != 2 or parts[1].tag != der.OCTET_STRING:
         raise malformed("a signer without a signature")
     return SignerInfo(signer, digest, attributes, read_algorithm(parts[0]), parts[1].content, unsigned)
@@ -180,10 +180,13 @@ def read_attributes(data: bytes) -> dict[bytes, tuple[tuple[bytes, ...], ...]]:
     if len(attributes) > MAX_ATTRIBUTES:
         raise CmsError(Reason.LIMIT, f"more than {MAX_ATTRIBUTES} attributes")
     for item in attributes:
-        kind, values = parts_of(item, der.SEQUENCE, 2, 2)
-        if kind.tag != der.OBJECT_IDENTIFIER or values.tag != der.SET:
+        inside = item.items()
+        if item.tag != der.SEQUENCE or len(inside) != 2:
             raise malformed("an attribute that is none")
-        found[kind.raw] = (*found.get(kind.raw, ()), tuple([value.raw for value in values.parts()]))
+        kind, values = inside
+        if kind[0] != der.OBJECT_IDENTIFIER or values[0] != der.SET:
+            raise malformed("an attribute that is none")
+        found[kind] = (*found.get(kind, ()), tuple(der.read(values).items()))
     return found
 
 

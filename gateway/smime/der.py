@@ -117,6 +117,17 @@ class Element:
             yield item
             at = item.end
 
+    def items(self) -> list[bytes]:
+        """The elements inside it, each as it is written. Raises as :func:`read`."""
+        data, at, last = self.data, self.inside, self.end
+        found: list[bytes] = []
+        while at < last:
+            end = at + 2 + data[at + 1] if at + 2 <= last and data[at + 1] < 0x80 and data[at] & 0x1F != 0x1F else last + 1
+            end = end if end <= last else read(data, at, last).end  # hardly ever
+            found.append(data[at:end])
+            at = end
+        return found
+
     def parts(self, most: int = -1) -> list[Element]:
         """The elements inside it, all (-1) or no more than the first ``most``. Raises as :func:`read`."""
         data, at, last = self.data, self.inside, self.end

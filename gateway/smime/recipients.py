@@ -68,11 +68,11 @@ def read_readers(infos: bytes) -> list[bytes]:
     """
     found: list[bytes] = []
     for info in der.read(infos).parts():
-        fields = info.parts()
+        fields = info.items()
         if info.tag == der.SEQUENCE and len(fields) == 4:
-            found.append(fields[1].raw)
+            found.append(fields[1])
         elif info.tag == KEY_AGREEMENT and len(fields) == 4:
-            found.extend(next(iter(encrypted)).raw for encrypted in fields[3])
+            found.extend(encrypted.items()[0] for encrypted in der.read(fields[3]))
         else:
             raise GatewayError(Reason.MALFORMED, "unexpected form of RecipientInfo")
     return found

@@ -24,6 +24,7 @@ from gateway.smime.mechanisms import mechanism_for, verify
 from gateway.smime.signedattributes import signed_attributes, written_digest
 
 _EXPLICIT: Final = der.CONTEXT_CONSTRUCTED + 0
+_NO_CONTENT: Final = der.sequence(der.oid(DATA))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class SignatureWriter:
         """The ContentInfo with the content outside (RFC 8551 3.5.3), read back first. Raises :class:`GatewayError` (OWN_WORK_WRONG)
         where the certificate's key does not verify what was written, or it is not about the content that was given.
         """
-        signed_data = der.sequence(*self._opening(), der.sequence(der.oid(DATA)), self._closing())
+        signed_data = der.sequence(_opening(self.digest), _NO_CONTENT, self._closing())
         return der.sequence(der.oid(SIGNED_DATA), der.element(_EXPLICIT, signed_data))
 
     def enclose(self) -> tuple[bytes, bytes]:
@@ -101,15 +102,11 @@ class SignatureWriter:
         behind, left = self._closing(), self._size
         written = der.head(der.OCTET_STRING, left)
         written = der.oid(DATA) + der.head(_EXPLICIT, len(written) + left) + written
-        written = b"".join(self._opening()) + der.head(der.SEQUENCE, len(written) + left) + written
+        written = _opening(self.digest) + der.head(der.SEQUENCE, len(written) + left) + written
         left += len(behind)
         written = der.head(der.SEQUENCE, len(written) + left) + written
         written = der.oid(SIGNED_DATA) + der.head(_EXPLICIT, len(written) + left) + written
         return der.head(der.SEQUENCE, len(written) + left) + written, behind
-
-    def _opening(self) -> tuple[bytes, bytes]:
-        """SignedData before its content: version, digestAlgorithms."""
-        return der.integer(1), der.set_of(digest_identifier(self.digest))
 
     def _closing(self) -> bytes:
         """SignedData behind its content: certificates, signerInfos. Read back."""
@@ -124,11 +121,17 @@ class SignatureWriter:
 
     def _check(self, signer_info: bytes) -> None:
         """The attributes as written were signed, by this key, and hold the digest of what was given."""
-        _, _, _, attributes, _, signature = der.read(signer_info).parts(7)
-        as_set = bytes((der.SET,)) + attributes.raw[1:]
-        verify(self._key, as_set, signature.content, self.mechanism)
+        _, _, _, attributes, _, signature = der.read(signer_info).items()
+        as_set = bytes((der.SET,)) + attributes[1:]
+        verify(self._key, as_set, der.read(signature).content, self.mechanism)
         if written_digest(as_set) != self._hash.digest():
             raise GatewayError(Reason.OWN_WORK_WRONG, "messageDigest is not the digest of the content")
+
+
+@lru_cache
+def _opening(digest: Digest) -> bytes:
+    """SignedData before its content: version, digestAlgorithms."""
+    return der.integer(1) + der.set_of(digest_identifier(digest))
 
 
 @lru_cache(maxsize=1024)

@@ -76,9 +76,9 @@ def _attribute(kind: str, value: bytes) -> bytes:
 
 def written_digest(attributes: bytes) -> bytes | None:
     """The messageDigest in the DER of SignedAttributes; None where there is not exactly one."""
-    wanted = der.oid(MESSAGE_DIGEST)
-    found = [attribute for attribute in der.read(attributes).parts() if attributes.startswith(wanted, attribute.inside)]
+    kind = der.oid(MESSAGE_DIGEST)
+    found = [each for each in der.read(attributes).items() if each.startswith(kind, 2 + max(0, each[1] - 0x80))]
     if len(found) != 1:
         return None
-    _, values = found[0].parts(3)
-    return der.read(values.content).content
+    _, values = der.read(found[0]).items()
+    return der.read(der.read(values).content).content

@@ -151,6 +151,7 @@ def organisation_domains(facts: CertificateFacts) -> frozenset[str]:
 _facts: dict[bytes, CertificateFacts] = {}
 
 
+@lru_cache(maxsize=64)  # by their bytes, those of the mails in hand, each of which asks nine times
 def facts(certificate: bytes) -> CertificateFacts:
     """The facts of ``certificate`` (DER), remembered by its SHA-256. Raises :class:`CertificateError`."""
     if len(certificate) > MAX_CERTIFICATE:
