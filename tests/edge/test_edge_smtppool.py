@@ -83,7 +83,10 @@ async def test_one_who_waits_gets_the_connection_that_comes_back() -> None:
                 assert not (await loan.connection.send(ENVELOPE, MemoryBody(MAIL))).strained
                 open_now -= 1
 
-        await asyncio.gather(*(use() for _ in range(3 * PER_TARGET)))
+        for _ in range(20):  # what comes back soon enough leaves no reason for one more connection
+            await asyncio.gather(*(use() for _ in range(3 * PER_TARGET)))
+            if most == PER_TARGET:
+                break
         assert most == hop.connections == PER_TARGET
         await pool.close()
 

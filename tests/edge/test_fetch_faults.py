@@ -159,9 +159,9 @@ async def test_ldaps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str,
 
 
 async def test_dead_server_delays_nobody_else(publisher: Publisher) -> None:
-    """While ten servers are silent, one that answers does so at once."""
+    """While ten servers are silent, one that answers does so at once: nobody waits for the deadline of another."""
     proxies = [FaultProxy() for _ in range(10)]
-    fetcher = Fetcher(Bounds(1 << 20, DEADLINE, networks(["127.0.0.0/8"])))
+    fetcher = Fetcher(Bounds(1 << 20, 60.0, networks(["127.0.0.0/8"])))
     for proxy in proxies:
         await proxy.start()
     needs = [
@@ -169,10 +169,9 @@ async def test_dead_server_delays_nobody_else(publisher: Publisher) -> None:
     ]
     dead = [asyncio.create_task(fetcher.fetch(need)) for need in needs]
     await asyncio.sleep(0)
-    began = time.monotonic()
     assert await fetcher.fetch(Need(NeedKind.CRL, publisher.url("crl"), b"")) == (CONTENT,)
-    assert time.monotonic() - began < DEADLINE
+    assert not any(task.done() for task in dead)
+    for proxy in proxies:
+        await proxy.stop()  # which hangs up on all of them
     assert all(isinstance(answer, FetchError) for answer in await asyncio.gather(*dead, return_exceptions=True))
     await fetcher.close()
-    for proxy in proxies:
-        await proxy.stop()
