@@ -185,8 +185,7 @@ def _read(certificate: bytes, digest: bytes) -> CertificateFacts:
         return _facts_of(parsed, digest)
     except CertificateError:
         raise
-    except Exception as error:  # the library raises a dozen kinds, and hostile bytes find each of them
-        # Its text may quote the certificate; its type is enough.
+    except Exception as error:  # a dozen kinds, and hostile bytes find each of them; its text may quote the certificate
         raise CertificateError(f"not a certificate ({type(error).__name__})") from error
 
 

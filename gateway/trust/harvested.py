@@ -5,16 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
-
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.mail.address import Address
-from gateway.trust.certificate import facts
+from gateway.trust.certificate import CertificateError, facts, public_key_info
 from gateway.trust.kept import KeptAs
-
-_ORGANIZATION: Final = "2.5.4.10"
+from gateway.trust.name import organisation_names
 
 
 class Harvesting(StrEnum):
@@ -86,29 +81,23 @@ def decide(taught: Taught, known: Sequence[Known], harvesting: Harvesting, not_b
     in_use = [each for each in known if each.kept_as is not KeptAs.WAITING]
     if not known:
         return New()
-    named = organisations(taught.certificate)
-    if named and any((other := organisations(each.certificate)) and other != named for each in in_use):
+    named = _organisations(taught.certificate)
+    if named and any((other := _organisations(each.certificate)) and other != named for each in in_use):
         return New(Why.ORGANISATION)  # side by side they would be refused, and one mail could stop all to its author
     if taught.zone is None and any(each.zone is not None for each in in_use):
         return New(Why.ASSURANCE)
-    if harvesting is Harvesting.APPROVE and public_key(taught.certificate) not in {public_key(e.certificate) for e in in_use}:
+    if harvesting is Harvesting.APPROVE and _key(taught.certificate) not in {_key(e.certificate) for e in in_use}:
         return New(Why.KEY)
     return New()
 
 
-def organisations(certificate: bytes) -> frozenset[str]:
-    """The organisations in the subject of ``certificate`` (DER), as names are compared.
-
-    Raises :class:`gateway.trust.certificate.CertificateError`.
-    """
-    return frozenset(value for relative in facts(certificate).subject_name for kind, value in relative if kind == _ORGANIZATION)
+def _organisations(certificate: bytes) -> frozenset[str]:
+    return organisation_names(facts(certificate).subject_name)
 
 
-def public_key(certificate: bytes) -> bytes:
+def _key(certificate: bytes) -> bytes:
     """The public key of ``certificate`` (DER), whatever else stands in it; itself where the library does not know such keys."""
     try:
-        return (
-            x509.load_der_x509_certificate(certificate).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        )
-    except Exception:  # the library raises a dozen kinds
+        return public_key_info(certificate)
+    except CertificateError:
         return certificate
