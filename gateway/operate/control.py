@@ -11,7 +11,7 @@ import asyncio
 import json
 import socket
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 
 from gateway.outcome import GatewayError
 from gateway.spool.store import State
+from gateway.trust.kept import KeptAs
 
 MAX_LINE: Final = 1 << 20
 MAX_EPOCHS: Final = 10_000
@@ -54,19 +55,27 @@ class Snapshots:
         return dict(totals)
 
 
+@dataclass(slots=True)
+class Counted:
+    """How many rows there were of each kind, when they were counted last: mails by state, certificates by how they are kept."""
+
+    spool: Mapping[str, int] = field(default_factory=dict)
+    certificates: Mapping[str, int] = field(default_factory=dict)
+
+
 class GatewayCollector(Collector):
-    """What ``/metrics`` shows: one counter for each kind of event, and the rows of the spool by state."""
+    """What ``/metrics`` shows: one counter for each kind of event, and what lies in our databases."""
 
     def __init__(
         self,
         snapshots: Snapshots,
-        rows: Callable[[], dict[str, int]],
+        counted: Callable[[], Counted],
         now: Callable[[], int],
         audit_signed: Callable[[], int | None] = lambda: None,
     ) -> None:
         """``audit_signed`` says when the whole audit stood under a signature (microseconds UTC), None if it never did."""
         self._snapshots = snapshots
-        self._rows = rows
+        self._counted = counted
         self._now = now
         self._audit_signed = audit_signed
 
@@ -80,10 +89,10 @@ class GatewayCollector(Collector):
                 )
             families[name].add_metric([text for _, text in labels], value)
         yield from families.values()
-        spool = GaugeMetricFamily("smime_gateway_spool_rows", "Mails in the spool by state.", labels=["state"])
-        for state, count in self._rows().items():
-            spool.add_metric([state], count)
-        yield spool
+        counted = self._counted()
+        yield _gauge("smime_gateway_spool_rows", "Mails in the spool by state.", "state", counted.spool)
+        text = "Certificates of correspondents by how they are kept."
+        yield _gauge("smime_gateway_certificates_kept", text, "kept_as", counted.certificates)
         up = GaugeMetricFamily("smime_gateway_process_seen_seconds", "Seconds since a process last reported.", labels=["process"])
         for process, seen in self._snapshots.seen_at.items():
             up.add_metric([process], (self._now() - seen) / 1_000_000)
@@ -93,11 +102,18 @@ class GatewayCollector(Collector):
             yield GaugeMetricFamily(name, text, (self._now() - signed) / 1_000_000)
 
 
-class Counts(Protocol):
-    """The part of the spool that is needed here."""
+def _gauge(name: str, text: str, label: str, values: Mapping[str, int]) -> Metric:
+    found = GaugeMetricFamily(name, text, labels=[label])
+    for kind, count in values.items():
+        found.add_metric([kind], count)
+    return found
 
-    async def count(self) -> dict[State, int]:
-        """How many rows are in each state."""
+
+class Counts(Protocol):
+    """The part of a database that is needed here."""
+
+    async def count(self) -> Mapping[State, int] | Mapping[KeptAs, int]:
+        """How many rows there are of each kind."""
 
 
 class Control:
@@ -108,6 +124,7 @@ class Control:
         *,
         snapshots: Snapshots,
         spool: Counts,
+        certificates: Counts,
         now: Callable[[], int],
         generation: Callable[[], int],
         expected: Collection[str] = (),
@@ -116,10 +133,11 @@ class Control:
         self._expected = expected
         self._snapshots = snapshots
         self._spool = spool
+        self._certificates = certificates
         self._now = now
         self._generation = generation
         self._conversations: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = {}
-        self.rows: dict[str, int] = {}
+        self.counted = Counted()
 
     async def serve(self, path: Path, stopping: asyncio.Event, ready: Callable[[], None]) -> None:
         """Serve until ``stopping`` is set; ``ready`` is called once requests are taken."""
@@ -129,7 +147,7 @@ class Control:
         ready()
         async with server:
             while not stopping.is_set():
-                await self.count_rows()
+                await self._count()
                 try:
                     await asyncio.wait_for(stopping.wait(), 5)
                 except TimeoutError:
@@ -138,12 +156,10 @@ class Control:
             await self._hang_up()
         path.unlink(missing_ok=True)
 
-    async def count_rows(self) -> None:
-        """Bring the gauge of spool rows up to date. A spool that fails leaves it as it was: there is more to tell than rows."""
-        try:
-            self.rows = {state.value: count for state, count in (await self._spool.count()).items()}
-        except GatewayError as error:
-            _log.warning("spool_not_counted", reason=error.reason)
+    async def _count(self) -> None:
+        """Bring the gauges up to date. What cannot be counted stays as it was: there is more to tell than rows."""
+        self.counted.spool = await _count_of(self._spool, self.counted.spool, "spool_not_counted")
+        self.counted.certificates = await _count_of(self._certificates, self.counted.certificates, "certificates_not_counted")
 
     async def _hang_up(self) -> None:
         """Key agents end after us, and keep their connection until then; they report to the next control process anew."""
@@ -178,11 +194,12 @@ class Control:
         return {"error": "unknown verb"}
 
     async def _status(self) -> dict[str, Any]:
-        await self.count_rows()
+        await self._count()
         now = self._now()
         return {
             "generation": self._generation(),
-            "spool": self.rows,
+            "spool": self.counted.spool,
+            "certificates": self.counted.certificates,
             "processes": {
                 process: {"seen_seconds": None if seen is None else round((now - seen) / 1_000_000, 1)}
                 for process, seen in sorted({**dict.fromkeys(self._expected), **self._snapshots.seen_at}.items())
@@ -192,6 +209,14 @@ class Control:
                 for (name, labels), value in sorted(self._snapshots.totals().items())
             ],
         }
+
+
+async def _count_of(counts: Counts, before: Mapping[str, int], failed: str) -> Mapping[str, int]:
+    try:
+        return {str(kind): count for kind, count in (await counts.count()).items()}
+    except GatewayError as error:
+        _log.warning(failed, reason=error.reason)
+        return before
 
 
 def ask(path: Path, request: dict[str, Any], seconds: float = 5.0) -> dict[str, Any]:

@@ -22,6 +22,8 @@ from gateway.events import Observer
 from gateway.operate.control import Control, GatewayCollector, Snapshots
 from gateway.operate.signals import on_signals
 from gateway.smime.keys import Signer
+from gateway.state.certificates import CertificateCounts
+from gateway.state.state import State
 from gateway.supervise import Kind, agent_sockets, process_names, read_tree
 
 
@@ -41,14 +43,21 @@ async def _run(run: Path, observer: Observer, ready: Callable[[], None]) -> None
 
     spool = make_spool(config, None)
     await spool.open()
+    state = State(config.state, now, lambda _: None)  # workers tell of its faults
+    await state.open()
     snapshots = Snapshots()
     control = Control(
-        snapshots=snapshots, spool=spool, now=now, generation=lambda: config.generation, expected=process_names(config)
+        snapshots=snapshots,
+        spool=spool,
+        certificates=CertificateCounts(state),
+        now=now,
+        generation=lambda: config.generation,
+        expected=process_names(config),
     )
     registry = CollectorRegistry()
     keys = AgentSigner(agent_sockets(config, Kind.SIGN_AGENT))
     auditor = _auditor(config, keys, observer)
-    registry.register(GatewayCollector(snapshots, lambda: control.rows, now, lambda: auditor.signed_at if auditor else None))
+    registry.register(GatewayCollector(snapshots, lambda: control.counted, now, lambda: auditor.signed_at if auditor else None))
     fetcher, shelf = make_fetcher(config), make_shelf(config)
     cache = EvidenceCache(fetcher, shelf, observer)
     server, thread = start_http_server(config.metrics.port, config.metrics.address, registry)
@@ -57,9 +66,10 @@ async def _run(run: Path, observer: Observer, ready: Callable[[], None]) -> None
             on_signals(tasks, stopping, reload)
             if auditor is not None:
                 tasks.create_task(auditor.run(stopping))
-            refreshing = tasks.create_task(Refresher(shelf, cache, now).run())
+            beside = [tasks.create_task(Refresher(shelf, cache, now).run()), tasks.create_task(state.mend())]
             await control.serve(control_socket(run), stopping, ready)
-            refreshing.cancel()
+            for task in beside:
+                task.cancel()
     finally:
         await asyncio.to_thread(server.shutdown)
         server.server_close()
@@ -69,6 +79,7 @@ async def _run(run: Path, observer: Observer, ready: Callable[[], None]) -> None
         await cache.close()
         await fetcher.close()
         await keys.close()
+        await state.close()
         await spool.close()
 
 

@@ -16,7 +16,9 @@ from gateway.operate.output import Exit, Settings, answer, columns, command_opti
 @command_options
 @click.pass_context
 def status(context: click.Context, settings: Settings) -> None:
-    """Say how the running gateway is: its configuration, its processes, the mails on their way."""
+    """Say how the running gateway is: its configuration, its processes, the mails on their way,
+    the certificates kept.
+    """
     socket = control_socket(load(settings.config).run)
     try:
         told = ask(socket, {"verb": "status"})
@@ -32,6 +34,8 @@ def _lines(told: dict[str, Any]) -> list[str]:
         f"running, configuration {told['generation']}",
         "",
         *columns(("MAILS", "COUNT"), told["spool"].items()),
+        "",
+        *columns(("CERTIFICATES", "COUNT"), told["certificates"].items()),
         "",
         *columns(("PROCESS", "LAST SEEN"), ((name, _seen(each["seen_seconds"])) for name, each in told["processes"].items())),
     ]

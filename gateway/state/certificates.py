@@ -106,6 +106,22 @@ class KeptCertificates:
             )
 
 
+class CertificateCounts:
+    """How many certificates are kept, of all organisations."""
+
+    def __init__(self, state: Working) -> None:
+        self._state = state
+
+    async def count(self) -> dict[KeptAs, int]:
+        """By how they are kept. Raises :class:`GatewayError` (SPOOL_...)."""
+        return await self._state.run(_count, Effect.READ)
+
+
+def _count(database: apsw.Connection) -> dict[KeptAs, int]:
+    found: dict[str, int] = dict(database.execute("SELECT kind, rows FROM counted"))
+    return {kind: found[kind] for kind in KeptAs}
+
+
 def fingerprint(certificate: bytes) -> bytes:
     """The SHA-256 of ``certificate`` (DER), by which people and rows name it."""
     return hashlib.sha256(certificate).digest()

@@ -20,7 +20,7 @@ from gateway.config.model import Limits
 from gateway.edge.observe import shape
 from gateway.events import Event
 from gateway.operate.cli import main
-from gateway.operate.control import GatewayCollector, Snapshots
+from gateway.operate.control import Counted, GatewayCollector, Snapshots
 from gateway.smime import limits as reading
 
 ROOT = Path(__file__).parents[2]
@@ -142,7 +142,10 @@ def test_every_event_has_its_metric_with_its_labels_and_there_is_no_other() -> N
 def test_every_gauge_has_its_row() -> None:
     snapshots = Snapshots()
     snapshots.take("worker-0", 1, {}, 0)
-    found = {metric.name: metric for metric in GatewayCollector(snapshots, lambda: {"held": 0}, lambda: 0, lambda: 0).collect()}
+    found = {
+        metric.name: metric
+        for metric in GatewayCollector(snapshots, lambda: Counted({"held": 0}, {"waiting": 0}), lambda: 0, lambda: 0).collect()
+    }
     told = {cells[0]: re.findall(r"`(\w+)`", cells[1]) for cells in rows("metrics.md", "Gauges")}
     assert told == {name: list(metric.samples[0].labels) for name, metric in found.items()}
 

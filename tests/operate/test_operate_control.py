@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,9 +19,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from gateway.edge.counting import CounterReports
 from gateway.edge.observe import Audit, Observe
 from gateway.events import KeyUsed
-from gateway.operate.control import MAX_LINE, Control, GatewayCollector, Series, Snapshots, ask
+from gateway.operate.control import MAX_LINE, Control, Counted, GatewayCollector, Series, Snapshots, ask
 from gateway.outcome import GatewayError, Reason
 from gateway.spool.store import State
+from gateway.trust.kept import KeptAs
 
 AT = 1_772_366_400_000_000  # 2026-03-01 12:00 UTC
 ACCEPTED = ("mail_accepted", (("org", "hospital"),))
@@ -46,12 +47,13 @@ def test_metrics_as_they_are_scraped() -> None:
     snapshots.take("worker-0", 1, {ACCEPTED: 3.0, HELD: 1.0}, AT - 2_500_000)
     snapshots.take("worker-1", 1, {ACCEPTED: 4.0}, AT)
     registry = CollectorRegistry()
-    registry.register(GatewayCollector(snapshots, lambda: {"held": 2}, lambda: AT))
+    registry.register(GatewayCollector(snapshots, lambda: Counted({"held": 2}, {"waiting": 1}), lambda: AT))
     lines = generate_latest(registry).decode().splitlines()
     assert {line for line in lines if not line.startswith("#")} >= {
         'smime_gateway_mail_accepted_total{org="hospital"} 7.0',
         'smime_gateway_mail_held_total{org="hospital",reason="NO_CERTIFICATE"} 1.0',
         'smime_gateway_spool_rows{state="held"} 2.0',
+        'smime_gateway_certificates_kept{kept_as="waiting"} 1.0',
         'smime_gateway_process_seen_seconds{process="worker-0"} 2.5',
         'smime_gateway_process_seen_seconds{process="worker-1"} 0.0',
     }
@@ -59,12 +61,12 @@ def test_metrics_as_they_are_scraped() -> None:
 
 @dataclass
 class Rows:
-    """The rows of a spool, which may fail."""
+    """The rows of a database, which may fail."""
 
-    rows: dict[State, int] = field(default_factory=lambda: {State.HELD: 2})
+    rows: Mapping[State, int] | Mapping[KeptAs, int]
     fails: bool = False
 
-    async def count(self) -> dict[State, int]:
+    async def count(self) -> Mapping[State, int] | Mapping[KeptAs, int]:
         if self.fails:
             raise GatewayError(Reason.SPOOL_UNAVAILABLE, "disk gone")
         return self.rows
@@ -86,6 +88,7 @@ class Served:
     path: Path
     snapshots: Heard
     spool: Rows
+    certificates: Rows
     stopping: asyncio.Event
 
     async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -94,8 +97,11 @@ class Served:
 
 @asynccontextmanager
 async def served(folder: Path) -> AsyncIterator[Served]:
-    world = Served(folder / "control.sock", Heard(), Rows(), asyncio.Event())
-    control = Control(snapshots=world.snapshots, spool=world.spool, now=lambda: AT, generation=lambda: 7)
+    rows = Rows({State.HELD: 2}), Rows({KeptAs.WAITING: 1})
+    world = Served(folder / "control.sock", Heard(), *rows, asyncio.Event())
+    control = Control(
+        snapshots=world.snapshots, spool=world.spool, certificates=world.certificates, now=lambda: AT, generation=lambda: 7
+    )
     ready = asyncio.Event()
     async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
         tasks.create_task(control.serve(world.path, world.stopping, ready.set))
@@ -116,7 +122,7 @@ async def test_reports_and_status(tmp_path: Path) -> None:
         assert await world.ask(report("worker-0", 5)) == {"ok": True}
         assert await world.ask(report("worker-0", 1, epoch=2)) == {"ok": True}
         told = await world.ask({"verb": "status"})
-        assert (told["generation"], told["spool"]) == (7, {"held": 2})
+        assert (told["generation"], told["spool"], told["certificates"]) == (7, {"held": 2}, {"waiting": 1})
         assert told["processes"] == {"worker-0": {"seen_seconds": 0.0}}
         assert told["counters"] == [{"name": "mail_accepted", "labels": {"org": "hospital"}, "value": 6.0}]
         assert "error" in await world.ask({"verb": "shutdown"})
@@ -157,16 +163,19 @@ async def test_nonsense_ends_its_own_connection_and_nothing_else(tmp_path: Path,
         assert (await world.ask({"verb": "status"}))["processes"] == {}
 
 
-async def test_a_spool_that_fails_is_no_reason_to_be_silent(tmp_path: Path) -> None:
-    """Just then somebody asks: the counters and processes are told, and of the spool what was last known."""
+@pytest.mark.parametrize("which", ["spool", "certificates"])
+async def test_a_database_that_fails_is_no_reason_to_be_silent(tmp_path: Path, which: str) -> None:
+    """Just then somebody asks: the counters and processes are told, and of the rows what was last known."""
     async with served(tmp_path) as world:
         await world.ask(report("worker-0", 3))
-        await world.ask({"verb": "status"})
-        world.spool.fails = True
+        before = (await world.ask({"verb": "status"}))[which]
+        rows: Rows = getattr(world, which)
+        rows.fails, rows.rows = True, {State.HELD: 3}
         told = await world.ask({"verb": "status"})
         assert told["processes"] == {"worker-0": {"seen_seconds": 0.0}}
-        world.spool.fails, world.spool.rows = False, {State.HELD: 3}
-        assert (await world.ask({"verb": "status"}))["spool"] == {"held": 3}
+        assert told[which] == before
+        rows.fails = False
+        assert (await world.ask({"verb": "status"}))[which] == {"held": 3}
 
 
 async def test_an_open_connection_does_not_hold_up_the_end(tmp_path: Path) -> None:

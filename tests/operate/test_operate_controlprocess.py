@@ -62,7 +62,9 @@ def write_tree(site: Path, generation: int) -> None:
 def test_it_serves_status_and_metrics_and_ends_when_told(process: Process) -> None:
     assert process.generation == 1
     with urllib.request.urlopen(f"http://127.0.0.1:{process.metrics}/metrics", timeout=30) as page:
-        assert b'smime_gateway_spool_rows{state="held"} 0.0' in page.read()
+        shown = page.read()
+    assert b'smime_gateway_spool_rows{state="held"} 0.0' in shown
+    assert b'smime_gateway_certificates_kept{kept_as="waiting"} 0.0' in shown
     process.process.send_signal(signal.SIGTERM)
     assert process.ends() == 0
     assert not (process.site / "run" / "control.sock").exists()

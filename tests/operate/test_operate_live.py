@@ -15,6 +15,8 @@ from click.testing import Result
 from gateway.edge.counting import control_socket
 from gateway.operate.control import Control, Snapshots
 from gateway.spool.sqlite import SqliteSpool
+from gateway.state.certificates import CertificateCounts
+from gateway.state.state import open_state
 
 Run = Callable[..., Result]
 Ask = Callable[..., tuple[int, Any]]
@@ -103,12 +105,16 @@ def test_status_tells_what_the_control_process_knows(site: Path, run: Run, ask: 
     async def control(stopping: asyncio.Event) -> None:
         spool = SqliteSpool(site / "state", now=lambda: at)
         await spool.open()
+        state = open_state(site / "state", lambda: at)
         snapshots = Snapshots()
         snapshots.take("worker-0", 1, {("mail_accepted", (("org", "hospital"),)): 3.0}, at - 2_000_000)
         try:
-            served = Control(snapshots=snapshots, spool=spool, now=lambda: at, generation=lambda: 7)
+            served = Control(
+                snapshots=snapshots, spool=spool, certificates=CertificateCounts(state), now=lambda: at, generation=lambda: 7
+            )
             await served.serve(control_socket(site / "run"), stopping, ready.set)
         finally:
+            state.close()
             await spool.close()
 
     with served(control):
@@ -118,6 +124,8 @@ def test_status_tells_what_the_control_process_knows(site: Path, run: Run, ask: 
     assert (people.exit_code, status) == (0, 0)
     assert "running, configuration 7" in people.stdout
     assert "worker-0  2.0 s ago" in people.stdout
+    assert "waiting       0" in people.stdout
+    assert told["certificates"] == {"pinned": 0, "imported": 0, "harvested": 0, "waiting": 0}
     assert told["running"]
     assert told["counters"] == [{"name": "mail_accepted", "labels": {"org": "hospital"}, "value": 3.0}]
 

@@ -28,6 +28,7 @@ from gateway.state.certificates import (
     MAX_HARVESTED,
     MAX_LEARNED,
     MAX_ROW,
+    CertificateCounts,
     KeptCertificates,
     fingerprint,
     split,
@@ -114,6 +115,8 @@ async def test_pinned_comes_before_imported_before_harvested_and_the_newest_firs
     assert list(await world.kept()) == [newer, older, imported, harvested, waiting]
     [pin, *_] = await world.process().kept("hospital", RESULTS)
     assert pin.since == AT + 3
+    told = {KeptAs.PINNED: 2, KeptAs.IMPORTED: 1, KeptAs.HARVESTED: 1, KeptAs.WAITING: 1}
+    assert await CertificateCounts(world.database).count() == told == world.counted()
 
 
 async def test_of_one_address_the_newest_harvested_stay_and_push_out_nothing_else(world: World) -> None:
