@@ -35,7 +35,12 @@ END: Final = dt.datetime(2044, 1, 1, tzinfo=dt.UTC)
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 OwnersKey = PrivateKey | ed25519.Ed25519PrivateKey | x25519.X25519PrivateKey
 
-_CURVES: Final[dict[str, ec.EllipticCurve]] = {"p256": ec.SECP256R1(), "p384": ec.SECP384R1(), "p521": ec.SECP521R1()}
+_CURVES: Final[dict[str, ec.EllipticCurve]] = {
+    "p224": ec.SECP224R1(),
+    "p256": ec.SECP256R1(),
+    "p384": ec.SECP384R1(),
+    "p521": ec.SECP521R1(),
+}
 _USAGES: Final = (
     "digital_signature",
     "content_commitment",
@@ -73,7 +78,7 @@ def owners_key(kind: str) -> OwnersKey:
 
 
 def new_key(kind: str = "p256") -> PrivateKey:
-    """A fresh private key: ``rsa1024 rsa2048 rsa3072 ...`` or ``p256 p384 p521``."""
+    """A fresh private key: ``rsa1024 rsa2048 rsa3072 ...`` or ``p224 p256 p384 p521``."""
     if kind.startswith("rsa"):
         return rsa.generate_private_key(public_exponent=65537, key_size=int(kind[3:]))
     return ec.generate_private_key(_CURVES[kind])
@@ -462,6 +467,14 @@ def unnamed_curve(ca: Ca, email: str = "results@laboratory.example") -> Issued:
         }
     )
     return Issued(_Opaque(whole.dump()), good.key, good.above)  # type: ignore[arg-type]
+
+
+def for_ecdh_alone(ca: Ca, kind: str = "p256", email: str = "results@laboratory.example", name: str = "1.3.132.1.12") -> Issued:
+    """Its key, on a curve, is named as one for ECDH alone (RFC 5480 2.1.2), or whatever else ``name`` means."""
+    good = ca.reader(email, kind)
+    tbs = asn1_x509.Certificate.load(good.der)["tbs_certificate"]
+    tbs["subject_public_key_info"]["algorithm"]["algorithm"] = name
+    return Issued(_sign_again(tbs, ca.key), good.key, good.above)
 
 
 class _Opaque:

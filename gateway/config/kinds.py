@@ -24,6 +24,8 @@ from pydantic_core import PydanticCustomError
 
 from gateway.config.mistake import one_of
 from gateway.mail.address import AddressError, normal_domain, parse_address
+from gateway.outcome import GatewayError
+from gateway.smime.certificate import any_key
 from gateway.trust.name import normal_dn
 
 MAX_FILE: Final = 16 * 1024 * 1024
@@ -147,8 +149,11 @@ def user(text: str, info: ValidationInfo) -> str:
 
 
 def first_public_key(data: bytes) -> PublicKeyTypes:
-    """The public key of the first certificate of a PEM file."""
-    return x509.load_pem_x509_certificates(data)[0].public_key()
+    """The public key of the first certificate of a PEM file. Raises ValueError."""
+    try:
+        return any_key(first_certificate(data))
+    except GatewayError as error:
+        raise ValueError(error.detail) from error
 
 
 def first_certificate(data: bytes) -> bytes:

@@ -54,6 +54,10 @@ ECDSA_SHA384: Final = "1.2.840.10045.4.3.3"
 ECDSA_SHA512: Final = "1.2.840.10045.4.3.4"
 ED25519: Final = "1.3.101.112"
 
+# Keys on curves (RFC 5480 2.1)
+EC_PUBLIC_KEY: Final = "1.2.840.10045.2.1"
+ID_ECDH: Final = "1.3.132.1.12"
+
 # Content encryption (RFC 3565, 5084)
 AES128_CBC: Final = "2.16.840.1.101.3.4.1.2"
 AES256_CBC: Final = "2.16.840.1.101.3.4.1.42"

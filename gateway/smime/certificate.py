@@ -9,11 +9,12 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa, x25519
-from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from gateway.outcome import GatewayError, Reason
 from gateway.smime import der
-from gateway.smime.algorithms import CURVES, MAX_EXPONENT, MAX_RSA, MIN_RSA, RSA_PSS, check_key
+from gateway.smime.algorithms import CURVES, EC_PUBLIC_KEY, ID_ECDH, MAX_EXPONENT, MAX_RSA, MIN_RSA, RSA_PSS, check_key
 from gateway.smime.known import Strength
 
 _FIELDS: Final = 10  # of a TBSCertificate (RFC 5280 4.1)
@@ -58,7 +59,7 @@ def encryption_key(certificate: bytes) -> EncryptionKey:
     algorithm, *_ = next(iter(der.read(identified(certificate).spki)))
     if algorithm.raw == der.oid(RSA_PSS):
         raise GatewayError(Reason.UNSUPPORTED, "RSA key for PSS alone")
-    key = _key(certificate)
+    key = any_key(certificate)
     if not isinstance(key, x25519.X25519PublicKey):
         return check_key(key)
     try:
@@ -74,7 +75,9 @@ def signing_key(certificate: bytes) -> SigningPublicKey:
 
     Raises :class:`GatewayError` (MALFORMED, WEAK_ALGORITHM, UNSUPPORTED).
     """
-    key = _key(certificate)
+    if is_for_agreement(identified(certificate).spki):
+        raise GatewayError(Reason.UNSUPPORTED, "key for ECDH alone")
+    key = any_key(certificate)
     return key if isinstance(key, ed25519.Ed25519PublicKey) else check_key(key)
 
 
@@ -84,7 +87,7 @@ def readable_key(certificate: bytes, strength: Strength) -> ReadableKey:
 
     Raises :class:`GatewayError` (MALFORMED, WEAK_ALGORITHM, UNSUPPORTED).
     """
-    key = _key(certificate)
+    key = any_key(certificate)
     if isinstance(key, rsa.RSAPublicKey):
         least = MIN_RSA if strength is Strength.MODERN else MIN_LEGACY_RSA
         if not least <= key.key_size <= MAX_RSA or not 2 < key.public_numbers().e < MAX_EXPONENT:
@@ -105,9 +108,28 @@ def is_weak(key: ReadableKey) -> bool:
     return isinstance(key, dsa.DSAPublicKey) or (isinstance(key, rsa.RSAPublicKey) and key.key_size < MIN_RSA)
 
 
-def _key(certificate: bytes) -> CertificatePublicKeyTypes:
-    identified(certificate)
+def is_for_agreement(spki: bytes) -> bool:
+    """Whether the key of a SubjectPublicKeyInfo (DER) is for ECDH alone, and signs nothing: id-ecDH (RFC 5480 2.1.2)."""
+    algorithm = next(iter(der.read(spki)), None)
+    return algorithm is not None and algorithm.content.startswith(der.oid(ID_ECDH))
+
+
+def agreement_algorithm(spki: bytes) -> bytes:
+    """The AlgorithmIdentifier of a key that agrees, as ephemeral keys beside it have it: one for ECDH alone is named as any key on
+    its curve. Raises :class:`GatewayError` (MALFORMED).
+    """
+    algorithm = next(iter(der.read(spki)))
+    if not is_for_agreement(spki):
+        return algorithm.raw
+    return der.sequence(der.oid(EC_PUBLIC_KEY), *algorithm.items()[1:])
+
+
+def any_key(certificate: bytes) -> PublicKeyTypes:
+    """The public key of ``certificate`` (DER), whatever it is for. Raises :class:`GatewayError` (MALFORMED, UNSUPPORTED)."""
+    spki = identified(certificate).spki
     try:
+        if is_for_agreement(spki):  # a name that the library does not know
+            return load_der_public_key(der.sequence(agreement_algorithm(spki), *der.read(spki).items()[1:]))
         return x509.load_der_x509_certificate(certificate).public_key()
     except Exception as error:  # the library raises a dozen kinds, and hostile bytes find each of them
         raise GatewayError(Reason.UNSUPPORTED, "certificate whose key cannot be read") from error

@@ -22,7 +22,7 @@ from gateway.outcome import GatewayError, Reason
 from gateway.smime import der
 from gateway.smime.ber import CmsError, integrity, malformed
 from gateway.smime.ccm import CcmDecryptor
-from gateway.smime.certificate import identified, readable_key
+from gateway.smime.certificate import agreement_algorithm, identified, readable_key
 from gateway.smime.cms import Agreed, Algorithm, CertificateId, Kind, RecipientInfo, Transported, parts_of
 from gateway.smime.gcm import GcmDecryptor
 from gateway.smime.keys import Ecdh, Kdf, Oaep, Pkcs1, WrappedKey
@@ -115,7 +115,6 @@ def _wrapped(recipient: Transported | Agreed, certificate: bytes, length: int, s
 def _agreed(recipient: Agreed, point: bytes, spki: bytes, length: int, strength: Strength) -> Ecdh:
     agreement = agreement_of(recipient.algorithm, strength)
     # The originator's key has the recipient's parameters, and often does not say so (RFC 5753 3.1.1).
-    parameters, _ = parts_of(der.read(spki), der.SEQUENCE, 2, 2)
     material = b"" if recipient.material is None else der.element(der.CONTEXT_CONSTRUCTED, der.octet_string(recipient.material))
     bits = der.octet_string((agreement.wrap_length * 8).to_bytes(4))
     # RFC 5753 7.2
@@ -123,7 +122,7 @@ def _agreed(recipient: Agreed, point: bytes, spki: bytes, length: int, strength:
     return Ecdh(
         recipient.wrapped,
         length,
-        der.sequence(parameters.raw, point),
+        der.sequence(agreement_algorithm(spki), point),
         agreement.digest,
         shared_info,
         agreement.wrap_length,

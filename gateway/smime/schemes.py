@@ -14,6 +14,7 @@ from gateway.smime.algorithms import (
     ECDSA_SHA384,
     ECDSA_SHA512,
     ED25519,
+    ID_ECDH,
     RSA_ENCRYPTION,
     RSA_PSS,
     RSA_SHA256,
@@ -122,12 +123,13 @@ def _scheme(digest: Digest, signature: Algorithm, strength: Strength) -> Scheme 
 
 @lru_cache(maxsize=4096)
 def permits(spki: bytes, scheme: Scheme) -> bool:
-    """Whether a key makes such signatures by what its SubjectPublicKeyInfo (DER) says (RFC 4055 3.3): one that is id-RSASSA-PSS
-    makes no others, and where it has parameters none but these, whose salt may be longer. Raises :class:`CmsError` (MALFORMED).
+    """Whether a key makes such signatures by what its SubjectPublicKeyInfo (DER) says: one that is id-RSASSA-PSS makes no others,
+    and where it has parameters none but these, whose salt may be longer (RFC 4055 3.3); one that is id-ecDH makes none (RFC 5480
+    2.1.2). Raises :class:`CmsError` (MALFORMED).
     """
     key = read_algorithm(parts_of(der.read(spki), der.SEQUENCE, 2, 2)[0])
     if key.oid != der.oid(RSA_PSS):
-        return True
+        return key.oid != der.oid(ID_ECDH)
     if scheme.family is not Family.RSA_PSS or key.parameters is None:
         return scheme.family is Family.RSA_PSS
     least = _pss(key, Strength.LEGACY)

@@ -11,8 +11,6 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa, x448, x25519
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtensionOID, NameOID
 
 from gateway.mail.address import Address, AddressError, normal_domain, parse_address
@@ -20,6 +18,7 @@ from gateway.outcome import GatewayError, Reason
 from gateway.trust.moment import microseconds
 from gateway.trust.name import NormalName, normal_name
 from gateway.trust.places import Point, issuer_urls, ocsp_urls, points
+from gateway.trust.publickey import PublicKey, public_key, public_key_bytes
 
 MAX_CERTIFICATE: Final = 64 * 1024
 MAX_NAMES: Final = 1000
@@ -59,18 +58,6 @@ class CertificateError(GatewayError):
 
     def __init__(self, detail: str) -> None:
         super().__init__(Reason.MALFORMED, detail)
-
-
-@dataclass(frozen=True, slots=True)
-class PublicKey:
-    """``kind`` is ``rsa``, ``ec``, ``ed25519``, ``ed448``, ``x25519``, ``x448`` or ``other``; ``bits`` the size of RSA and EC;
-    ``exponent`` of RSA; ``curve`` the name of an EC curve, or "" where the certificate spells out its parameters.
-    """
-
-    kind: str
-    bits: int = 0
-    exponent: int = 0
-    curve: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,10 +160,9 @@ def public_key_info(certificate: bytes) -> bytes:
     Raises :class:`CertificateError` where the library does not know such keys.
     """
     try:
-        key = x509.load_der_x509_certificate(certificate).public_key()
+        return public_key_bytes(x509.load_der_x509_certificate(certificate))
     except (UnsupportedAlgorithm, ValueError) as error:
         raise CertificateError(f"not a key we know ({type(error).__name__})") from error
-    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _read(certificate: bytes, digest: bytes) -> CertificateFacts:
@@ -217,7 +203,7 @@ def _facts_of(parsed: x509.Certificate, digest: bytes) -> CertificateFacts:
         not_after=microseconds(parsed.not_valid_after_utc),
         emails=tuple(dict.fromkeys(_emails(parsed, alternatives))),
         dns_names=tuple(dict.fromkeys(_dns_names(alternatives))),
-        key=_key(parsed),
+        key=public_key(parsed),
         signature_hash=digest_name,
         signature_known=known,
         ku=frozenset(name for name in _KEY_USAGES if getattr(usage, name)) if isinstance(usage, x509.KeyUsage) else None,
@@ -281,20 +267,3 @@ def _signature(parsed: x509.Certificate) -> tuple[str, bool]:
     except UnsupportedAlgorithm:
         return "", False
     return ("" if algorithm is None else algorithm.name), True
-
-
-def _key(parsed: x509.Certificate) -> PublicKey:
-    try:
-        key = parsed.public_key()
-    except (UnsupportedAlgorithm, ValueError):
-        return PublicKey("other")
-    if isinstance(key, rsa.RSAPublicKey):
-        return PublicKey("rsa", key.key_size, key.public_numbers().e)
-    if isinstance(key, ec.EllipticCurvePublicKey):
-        # The library takes a known curve spelt out as parameters (RFC 5480 2.1.1 forbids them): only if the key as a named
-        # curve writes it stands in the certificate was it named there.
-        named = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) in parsed.tbs_certificate_bytes
-        return PublicKey("ec", key.key_size, curve=key.curve.name if named else "")
-    kinds = {"ed25519": ed25519.Ed25519PublicKey, "ed448": ed448.Ed448PublicKey}
-    kinds |= {"x25519": x25519.X25519PublicKey, "x448": x448.X448PublicKey}
-    return PublicKey(next((kind for kind, type_ in kinds.items() if isinstance(key, type_)), "other"))

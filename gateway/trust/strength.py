@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime as dt
 from typing import Final
 
-from gateway.trust.certificate import CertificateFacts, PublicKey
+from gateway.trust.certificate import CertificateFacts
 from gateway.trust.moment import microseconds
+from gateway.trust.publickey import PublicKey
 
 MIN_RSA: Final = 2048
 MAX_RSA: Final = 8192
@@ -45,6 +46,6 @@ def weak_key(key: PublicKey, at: int) -> str | None:
     least = MIN_RSA if at >= _END_OF_2013 else _MIN_RSA_THEN
     if key.kind == "rsa" and not (least <= key.bits <= MAX_RSA and 3 <= key.exponent < MAX_EXPONENT):
         return f"RSA key of {key.bits} bits"
-    if key.kind == "ec" and key.curve not in CURVES:
+    if key.kind in {"ec", "ecdh"} and key.curve not in CURVES:
         return f"curve {key.curve or 'not named'}"
     return None

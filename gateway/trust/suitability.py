@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from gateway.outcome import Reason
-from gateway.trust.certificate import CertificateFacts, PublicKey
+from gateway.trust.certificate import CertificateFacts
 from gateway.trust.judgement import Distrusted, Purpose
 from gateway.trust.moment import TOLERANCE, as_text
+from gateway.trust.publickey import PublicKey
 from gateway.trust.strength import weak_key, weak_signature
 
 _SERVER_AUTH: Final = "1.3.6.1.5.5.7.3.1"
@@ -24,7 +25,7 @@ _EXTENDED: Final = {
     Purpose.LIST_SIGNER: frozenset({_EMAIL_PROTECTION, _ANY}),
 }
 _SIGNING: Final = frozenset({"rsa", "ec", "ed25519", "ed448"})
-_AGREEING: Final = frozenset({"ec", "x25519", "x448"})
+_AGREEING: Final = frozenset({"ec", "ecdh", "x25519", "x448"})
 
 
 def unusable(leaf: CertificateFacts, purpose: Purpose, at: int) -> Distrusted | None:

@@ -8,12 +8,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from asn1crypto import pem
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gateway.config.load import load
 from gateway.config.mistake import ConfigError
 from gateway.config.model import Config, KeyStore, TlsMode
+from tests.pki import Ca, for_ecdh_alone
 
 SAMPLE = Path(__file__).parents[2] / "config"
 VALUES = ["1", "-1", "true", '"x"', '""', "[]", "{}", '["a"]', "[[1]]", "1.5", "nan", "inf", "1979-05-27", '{x = "y"}', '"\\u0000"']
@@ -69,6 +71,16 @@ def test_a_relative_name_of_the_configuration_makes_absolute_paths(sample: Path,
 def test_a_missing_file_is_a_mistake_with_its_name(tmp_path: Path) -> None:
     expected = "gateway.toml:1: found No such file or directory; allowed: a TOML file that can be read"
     assert mistakes(tmp_path / "gateway.toml") == [expected]
+
+
+def test_a_key_of_ours_for_ecdh_alone_and_one_of_no_known_name(sample: Path) -> None:
+    """id-ecDH is a name of keys that open; with id-ecMQV (both RFC 5480 2.1.2) nothing can be done."""
+    place = sample.parent / "keys/hospital-decrypt.pem"
+    place.write_bytes(pem.armor("CERTIFICATE", for_ecdh_alone(Ca.root()).der))
+    load(sample)
+    place.write_bytes(pem.armor("CERTIFICATE", for_ecdh_alone(Ca.root(), name="1.3.132.1.13").der))
+    found = "found something else in keys/hospital-decrypt.pem; allowed: a PEM file of certificates"
+    assert mistakes(sample) == [f"gateway.toml:{line_of('[key.hospital-decrypt]') + 3}: key.hospital-decrypt.certificate: {found}"]
 
 
 def test_bytes_that_are_no_text_are_a_mistake_on_their_line(tmp_path: Path) -> None:

@@ -527,9 +527,9 @@ async def test_what_a_pinned_signer_signed(world: World, tmp_path: Path) -> None
 
 
 def with_an_unknown_key(issued: Issued) -> bytes:
-    """The same, its key labelled id-ecDH (RFC 5480 2.1.2), which the library does not load."""
+    """The same, its key labelled id-ecMQV (RFC 5480 2.1.2), which the library does not load."""
     certificate = asn1_x509.Certificate.load(issued.der)
-    certificate["tbs_certificate"]["subject_public_key_info"]["algorithm"]["algorithm"] = "1.3.132.1.12"
+    certificate["tbs_certificate"]["subject_public_key_info"]["algorithm"]["algorithm"] = "1.3.132.1.13"
     changed: bytes = certificate.dump(force=True)
     return changed
 

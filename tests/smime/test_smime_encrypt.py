@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from asn1crypto import cms
 from asn1crypto import x509 as asn1_x509
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import x25519
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
@@ -17,13 +18,15 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.edge.keyfile import FileKey
 from gateway.outcome import GatewayError, Reason
 from gateway.smime import der
 from gateway.smime.algorithms import ContentCipher, KeyTransport
 from gateway.smime.certificate import identified
 from gateway.smime.encrypt import Encryptor, check_head
+from gateway.smime.reader import CmsReader
 from gateway.smime.recipients import Reader, read_readers, recipient_infos
-from tests.pki import Ca, Issued, short_rsa
+from tests.pki import Ca, Issued, for_ecdh_alone, short_rsa
 from tests.smime import agreeing
 from tests.smime.openssl import decrypt
 
@@ -96,13 +99,39 @@ def test_an_ed25519_key_opens_nothing() -> None:
     assert caught.value.reason is Reason.UNSUPPORTED
 
 
-def test_a_key_named_as_one_for_ecdh_alone_is_not_read() -> None:
-    """id-ecDH (RFC 5480 2.1.2): the library does not know it, and the answer is a clean one."""
-    certificate = asn1_x509.Certificate.load(Ca.root().reader("p256@laboratory.example", "p256").der)
-    certificate["tbs_certificate"]["subject_public_key_info"]["algorithm"]["algorithm"] = "1.3.132.1.12"
+@pytest.mark.parametrize("kind", ["p256", "p384", "p521"])
+def test_openssl_decrypts_for_a_key_named_as_one_for_ecdh_alone(tmp_path: Path, kind: str) -> None:
+    """id-ecDH (RFC 5480 2.1.2), a name that it does not know either: given the same certificate with the usual name."""
+    reader = for_ecdh_alone(Ca.root(), kind)
+    certificate = asn1_x509.Certificate.load(reader.der)
+    certificate["tbs_certificate"]["subject_public_key_info"]["algorithm"]["algorithm"] = "ec"
+    usual = Issued(x509.load_der_x509_certificate(certificate.dump(force=True)), reader.key, ())
+    path, key = usual.write(tmp_path, "reader")
+    assert decrypt(encrypted([Reader(reader.der)], CONTENT), path, key) == CONTENT
+
+
+def test_our_own_key_may_be_named_as_one_for_ecdh_alone() -> None:
+    ours = for_ecdh_alone(Ca.root())
+    reader = CmsReader({"ours": ours.der})
+    content = reader.update(encrypted([Reader(ours.der)], CONTENT))
+    assert reader.wants is not None
+    reader.give(FileKey(ours.key).unwrap(reader.wants.wrapped))
+    content += reader.update(b"")
+    reader.finalize()
+    assert content == CONTENT
+
+
+@pytest.mark.parametrize("name", ["1.3.132.1.13", "1.2.3"])  # id-ecMQV (RFC 5480 2.1.2), and nothing
+def test_a_key_of_no_known_name_is_refused(name: str) -> None:
     with pytest.raises(GatewayError) as caught:
-        Encryptor([Reader(certificate.dump(force=True))], 10, os.urandom)
+        Encryptor([Reader(for_ecdh_alone(Ca.root(), name=name).der)], 10, os.urandom)
     assert caught.value.reason is Reason.UNSUPPORTED
+
+
+def test_a_key_for_ecdh_alone_on_a_curve_that_is_not_ours_is_weak() -> None:
+    with pytest.raises(GatewayError) as caught:
+        Encryptor([Reader(for_ecdh_alone(Ca.root(), "p224").der)], 10, os.urandom)
+    assert caught.value.reason is Reason.WEAK_ALGORITHM
 
 
 @pytest.mark.parametrize("cipher", ContentCipher)

@@ -10,19 +10,20 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from gateway.outcome import Reason
+from gateway.outcome import GatewayError, Reason
 from gateway.smime import der
 from gateway.smime.attributes import MAX_NAMED
 from gateway.smime.certificate import identified
 from gateway.smime.cms import SignedData
 from gateway.smime.known import Strength
 from gateway.smime.reader import CmsReader
+from gateway.smime.sign import SignatureWriter
 from gateway.smime.verify import MAX_PURE, Checked, Signature, beginning, check, needed
-from tests.pki import NOW, Ca, Issued, microseconds
+from tests.pki import NOW, Ca, Issued, for_ecdh_alone, microseconds
 from tests.smime.openssl import openssl
 
 CONTENT = b"Content-Type: text/plain\r\n\r\nResult: all well.\r\n"
@@ -134,6 +135,7 @@ SHA1 = der.sequence(der.oid("1.3.14.3.2.26"))
 SHA256 = der.sequence(der.oid("2.16.840.1.101.3.4.2.1"))
 SHA512 = der.sequence(der.oid("2.16.840.1.101.3.4.2.3"))
 RSA_SHA256 = der.sequence(der.oid("1.2.840.113549.1.1.11"), der.NULL)
+ECDSA_SHA256 = der.sequence(der.oid("1.2.840.10045.4.3.2"))
 CONTENT_TYPE, MESSAGE_DIGEST, SIGNING_TIME = (f"1.2.840.113549.1.9.{number}" for number in (3, 4, 5))
 CERTIFICATE, CERTIFICATE_V2 = "1.2.840.113549.1.9.16.2.12", "1.2.840.113549.1.9.16.2.47"
 PROTECTION = "1.2.840.113549.1.9.52"
@@ -148,10 +150,13 @@ def signed(signer: Issued, *attributes: bytes, certificates: tuple[bytes, ...] =
     """A detached SignedData over CONTENT with the two attributes that must be there, and these."""
     digest = der.octet_string(hashlib.sha256(CONTENT).digest())
     inside = der.set_of(*attributes, *_missing(attributes, digest))
-    assert isinstance(signer.key, rsa.RSAPrivateKey)
-    signature = signer.key.sign(inside, padding.PKCS1v15(), hashes.SHA256())
+    if isinstance(signer.key, rsa.RSAPrivateKey):
+        algorithm, signature = RSA_SHA256, signer.key.sign(inside, padding.PKCS1v15(), hashes.SHA256())
+    else:
+        assert isinstance(signer.key, ec.EllipticCurvePrivateKey)
+        algorithm, signature = ECDSA_SHA256, signer.key.sign(inside, ec.ECDSA(hashes.SHA256()))
     named = identified(signer.der).issuer_and_serial
-    info = der.sequence(der.integer(1), named, SHA256, b"\xa0" + inside[1:], RSA_SHA256, der.octet_string(signature))
+    info = der.sequence(der.integer(1), named, SHA256, b"\xa0" + inside[1:], algorithm, der.octet_string(signature))
     return signed_data(SHA256, certificates or (signer.der,), info)
 
 
@@ -242,6 +247,17 @@ def test_of_two_certificates_of_one_name_and_key_the_one_that_is_named_is_the_si
     for certificates in ((signer.der, other), (other, signer.der)):
         [found] = checked(signed(signer, v2(signer.der), certificates=certificates))
         assert (found.signature, found.certificate) == (Signature.GOOD, signer.der)
+
+
+def test_a_key_for_ecdh_alone_signs_nothing() -> None:
+    """id-ecDH (RFC 5480 2.1.2), however good the signature."""
+    ca = Ca.root()
+    usual, signer = ca.reader("results@laboratory.example", "p256"), for_ecdh_alone(ca)
+    assert answers(signed(usual, v2(usual.der))) == [GOOD]
+    assert answers(signed(signer, v2(signer.der))) == [BAD]
+    with pytest.raises(GatewayError) as caught:
+        SignatureWriter((signer.der,), AT)
+    assert caught.value.reason is Reason.UNSUPPORTED
 
 
 # Ed25519, by the library that signs: openssl 3.0 cannot in CMS

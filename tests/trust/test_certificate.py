@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.mail.address import parse_address
-from gateway.trust.certificate import Binding, CertificateError, PublicKey, binds, facts
+from gateway.trust.certificate import Binding, CertificateError, binds, facts
 from gateway.trust.name import normal_dn
+from gateway.trust.publickey import PublicKey
 from tests.pki import NOW, Ca, common_name_only, microseconds
 
 CA = Ca.root(crl_urls=["http://crl.zone.example/root.crl", "ldap:///cn=crl"])
