@@ -114,7 +114,6 @@ def _wrapped(recipient: Transported | Agreed, certificate: bytes, length: int, s
 
 def _agreed(recipient: Agreed, point: bytes, spki: bytes, length: int, strength: Strength) -> Ecdh:
     agreement = agreement_of(recipient.algorithm, strength)
-    # The originator's key has the recipient's parameters, and often does not say so (RFC 5753 3.1.1).
     material = b"" if recipient.material is None else der.element(der.CONTEXT_CONSTRUCTED, der.octet_string(recipient.material))
     bits = der.octet_string((agreement.wrap_length * 8).to_bytes(4))
     # RFC 5753 7.2
@@ -122,6 +121,7 @@ def _agreed(recipient: Agreed, point: bytes, spki: bytes, length: int, strength:
     return Ecdh(
         recipient.wrapped,
         length,
+        # The originator's key has the recipient's parameters, and often does not say so (RFC 5753 3.1.1).
         der.sequence(agreement_algorithm(spki), point),
         agreement.digest,
         shared_info,
