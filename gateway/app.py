@@ -103,7 +103,9 @@ def make_shelf(config: Config) -> Shelf:
     return Shelf(config.state / "evidence")
 
 
-def make_spool(config: Config, unwrapper: Unwrapper | None, longest: Callable[[], int] | None = None) -> SqliteSpool:
+def make_spool(
+    config: Config, unwrapper: Unwrapper | None, longest: Callable[[], int] | None = None, observer: Observer | None = None
+) -> SqliteSpool:
     """The spool, sealing to the public halves of the spool key and of the recovery key."""
     names = (config.spool_key, config.recovery_key)
     public = {name: config.key[name].public_key for name in names if name is not None}
@@ -118,6 +120,7 @@ def make_spool(config: Config, unwrapper: Unwrapper | None, longest: Callable[[]
         free_megabytes=config.limits.free_megabytes,
         free=lambda: free_space(config.state, *([audit] if audit.exists() else [])),
         longest_pause=longest,
+        observer=observer,
     )
 
 
@@ -158,7 +161,7 @@ class MailProcess:
         self._kept = KeptCertificates(self._state, observer, now)
         self._live = await asyncio.to_thread(make_live, config, self._source, observer, self._kept)
         stack.push_async_callback(self._close_live)
-        self._spool = make_spool(config, unwrapper, lambda: longest_pause(self._current()))
+        self._spool = make_spool(config, unwrapper, lambda: longest_pause(self._current()), observer)
         await self._spool.start()
         stack.push_async_callback(self._spool.close)
         deliverer = Deliverer(config=self._current, resolver=Resolver(), peers=self, now=now)

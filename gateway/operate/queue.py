@@ -18,7 +18,7 @@ from gateway.operate.acting import recorded, who
 from gateway.operate.output import Exit, Settings, answer, columns, command_options
 from gateway.outcome import REASONS, GatewayError, Reason
 from gateway.spool.sqlite import SqliteSpool
-from gateway.spool.store import Row, State
+from gateway.spool.store import Row, State, Unreadable
 
 T = TypeVar("T")
 
@@ -53,8 +53,16 @@ _one = click.argument("mail", callback=_identifier)
 _several = click.argument("mails", metavar="MAIL...", nargs=-1, required=True, callback=_identifier)
 
 
-def facts(row: Row) -> dict[str, Any]:
-    """A row as ``--json`` shows it. Times are RFC 3339 UTC, ``size`` bytes."""
+def facts(row: Row | Unreadable) -> dict[str, Any]:
+    """A row as ``--json`` shows it. Times are RFC 3339 UTC, ``size`` bytes. Little is known of one that is ``unreadable``."""
+    if isinstance(row, Unreadable):
+        return {
+            "mail": row.mail,
+            "organisation": row.organisation,
+            "state": str(row.state),
+            "unreadable": True,
+            "detail": row.detail,
+        }
     mail, arrival = row.mail, row.mail.arrival
     return {
         "mail": arrival.mail,
@@ -92,19 +100,15 @@ def list_(settings: Settings, state: str | None) -> None:
     config = load(settings.config)
     wanted = None if state is None else State(state)
     rows = [facts(row) for row in _with_spool(config, lambda spool: spool.rows(wanted))]
-    table = [
-        (
-            row["mail"],
-            row["arrived"][:19],
-            row["state"],
-            row["attempts"],
-            row["reason"] or "",
-            row["from"] or "<>",
-            _plain(row["to"]),
-        )
-        for row in rows
-    ]
+    table = [_line(row) for row in rows]
     answer(settings, {"mails": rows}, columns(("MAIL", "ARRIVED", "STATE", "TRIES", "REASON", "FROM", "TO"), table))
+
+
+def _line(told: dict[str, Any]) -> tuple[object, ...]:
+    if "unreadable" in told:
+        return (told["mail"], "", told["state"], "", f"unreadable: {told['detail']}", "", "")
+    shown = (told["attempts"], told["reason"] or "", told["from"], _plain(told["to"]))
+    return (told["mail"], told["arrived"][:19], told["state"], *shown)
 
 
 @queue.command()
@@ -126,6 +130,11 @@ def why(context: click.Context, settings: Settings, mail: str) -> None:
     """Say why one mail is still here, and who can do what about it."""
     row = _row(context, settings, mail)
     told, lines = facts(row), [f"{mail} is {row.state}"]
+    if isinstance(row, Unreadable):
+        lines += [f"detail   its row cannot be read: {row.detail}"]
+        lines += ["who      operations: report it, and release the mail after an update; or drop it"]
+        answer(settings, told, lines)
+        return
     if row.reason is not None:
         explanation = REASONS[row.reason]
         told |= {"public": explanation.public, "owner": explanation.owner, "next_step": explanation.next_step}
@@ -181,7 +190,8 @@ def _change(
                 row = await spool.row(mail)
                 changed[mail] = row is not None and await change(spool, mail)
                 if row is not None and changed[mail]:
-                    see(event(org=row.mail.arrival.organisation, mail=mail, who=who()))
+                    org = row.organisation if isinstance(row, Unreadable) else row.mail.arrival.organisation
+                    see(event(org=org, mail=mail, who=who()))
         return changed
 
     changed = _with_spool(config, work)
@@ -193,7 +203,7 @@ def _change(
         context.exit(Exit.NO)
 
 
-def _row(context: click.Context, settings: Settings, mail: str) -> Row:
+def _row(context: click.Context, settings: Settings, mail: str) -> Row | Unreadable:
     row = _with_spool(load(settings.config), lambda spool: spool.row(MailId(mail)))
     if row is None:
         answer(settings, {"mail": mail, "error": "not found"}, [f"{mail}: no such mail; it is done, or never was here"])

@@ -12,12 +12,12 @@ from typing import Any
 
 import apsw
 
-from gateway.mail.identifier import MailId
+from gateway.mail.identifier import MailId, is_mail_id
 from gateway.mail.priority import Priority
 from gateway.outcome import Reason
 from gateway.spool.codec import CodecError
-from gateway.spool.rows import MAIL, Fate, MakeBody, read_mail, settle
-from gateway.spool.store import Lease, State
+from gateway.spool.rows import ID, MAIL, Fate, MakeBody, read_mail, settle, unreadable
+from gateway.spool.store import Lease, State, Unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,29 +42,34 @@ class Wish:
     free: bool = True
 
 
-def take(database: apsw.Connection, wish: Wish, worker: Worker, closed: Collection[str], make: MakeBody) -> list[Lease]:
-    """Lease what is due: the leases of others that ran out, and waiting rows, except those of ``closed`` epochs."""
+def take(
+    database: apsw.Connection, wish: Wish, worker: Worker, closed: Collection[str], make: MakeBody
+) -> tuple[list[Lease], list[Unreadable]]:
+    """Lease what is due: the leases of others that ran out, and waiting rows, except those of ``closed`` epochs.
+
+    What cannot be read of it is put aside, and is the second part of the answer.
+    """
     shut = json.dumps(sorted(closed))
     chosen = [suspect] if wish.free and (suspect := _suspect(database, worker, shut)) else _choose(database, wish, worker, shut)
-    leases = []
+    leases, broken = [], []
     for identifier in chosen:
         row: Any = database.execute(
             f"UPDATE mail SET state = 'leased', owner = ?, token = token + 1, until = ?, attempts = attempts + 1"  # noqa: S608
-            f" WHERE id = ? RETURNING {MAIL}, token, attempts - 1, next_at, deaths",
+            f" WHERE id = CAST(? AS TEXT) RETURNING {MAIL}, token, attempts - 1, next_at, deaths",
             (worker.owner, worker.until, identifier),
         ).fetchone()
         try:
-            leases.append(Lease(read_mail(row, make), row[9], worker.until, *row[10:]))
+            leases.append(Lease(read_mail(row, make), row[10], worker.until, *row[11:]))
         except CodecError as error:
-            fate = Fate(State.BROKEN, worker.now, row[10], error.reason, error.detail)
-            settle(database, identifier, fate)
-    return leases
+            settle(database, identifier, Fate(State.BROKEN, worker.now, row[11], error.reason, error.detail))
+            broken.append(unreadable(row, State.BROKEN, error))
+    return leases, broken
 
 
-def _suspect(database: apsw.Connection, worker: Worker, shut: str) -> MailId | None:
+def _suspect(database: apsw.Connection, worker: Worker, shut: str) -> bytes | None:
     for due, now in (("state = 'waiting' AND next_at <= ?", worker.now), ("state = 'leased' AND until <= ?", worker.boot)):
-        found: MailId | None = database.execute(
-            f"SELECT id FROM mail WHERE {due} AND deaths >= 2 AND epoch NOT IN (SELECT value FROM json_each(?)) LIMIT 1",  # noqa: S608
+        found: bytes | None = database.execute(
+            f"SELECT {ID} FROM mail WHERE {due} AND deaths >= 2 AND epoch NOT IN (SELECT value FROM json_each(?)) LIMIT 1",  # noqa: S608
             (now, shut),
         ).get
         if found is not None:
@@ -72,10 +77,10 @@ def _suspect(database: apsw.Connection, worker: Worker, shut: str) -> MailId | N
     return None
 
 
-def _choose(database: apsw.Connection, wish: Wish, worker: Worker, shut: str) -> list[MailId]:
+def _choose(database: apsw.Connection, wish: Wish, worker: Worker, shut: str) -> list[bytes]:
     limit = wish.limit
     chosen: list[Any] = database.execute(
-        "SELECT id, priority, next_at FROM mail WHERE state = 'leased' AND until <= ? AND deaths < 2"
+        f"SELECT {ID}, priority, next_at FROM mail WHERE state = 'leased' AND until <= ? AND deaths < 2"  # noqa: S608
         " AND epoch NOT IN (SELECT value FROM json_each(?)) LIMIT ?",
         (worker.boot, shut, limit),
     ).fetchall()
@@ -85,7 +90,8 @@ def _choose(database: apsw.Connection, wish: Wish, worker: Worker, shut: str) ->
         if len(chosen) >= limit and priority != lowest:
             continue
         chosen += database.execute(
-            "SELECT id, priority, next_at FROM mail WHERE state = 'waiting' AND priority = ? AND next_at <= ? AND deaths < 2"
+            f"SELECT {ID}, priority, next_at FROM mail"  # noqa: S608
+            " WHERE state = 'waiting' AND priority = ? AND next_at <= ? AND deaths < 2"
             " AND epoch NOT IN (SELECT value FROM json_each(?)) ORDER BY next_at, id LIMIT ?",
             (priority, worker.now, shut, min(limit, wish.bulk) if priority == Priority.BULK else limit),
         ).fetchall()
@@ -162,5 +168,6 @@ def come_back(database: apsw.Connection, now: int, longest: int) -> None:
 
 
 def owners(database: apsw.Connection) -> list[str]:
-    """Who has leases."""
-    return [str(owner) for (owner,) in database.execute("SELECT DISTINCT owner FROM mail WHERE state = 'leased'")]
+    """Who has leases. What a damaged row names, is nobody: its lease runs out."""
+    found: Iterator[Any] = database.execute("SELECT DISTINCT CAST(owner AS BLOB) FROM mail WHERE state = 'leased'")
+    return [owner for (name,) in found if name is not None and is_mail_id(owner := name.decode(errors="replace"))]

@@ -5,6 +5,7 @@ Times are microseconds UTC.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,13 +20,23 @@ from gateway.outcome import Reason
 from gateway.spool.bodies import SpoolBody, body_of
 from gateway.spool.codec import CodecError, read_content, read_sealings, write_content, write_sealings
 from gateway.spool.epoch import Epoch
-from gateway.spool.store import Lease, LeaseLost, Remainder, Row, Settlement, State, Waiting
+from gateway.spool.files import owner_of
+from gateway.spool.store import Lease, LeaseLost, Remainder, Row, Settlement, State, Unreadable, Waiting
 
 MakeBody = Callable[[str, int, str, bytes | None], SpoolBody]  # name, size, epoch, sealed
 
 FIRST_TOKEN: Final = 1
-_COLUMNS: Final = "id, content, stage, protected, priority, body, size, epoch"
+_END_OF_TIME: Final = 253_402_300_800_000_000  # the year 10000, of which no date can be written
+# As bytes: text that is damaged is then found where its row is read, and not by the statement that reads all of them
+ID: Final = "CAST(id AS BLOB)"
+_COLUMNS: Final = (
+    f"{ID}, CAST(organisation AS BLOB), CAST(content AS BLOB), CAST(stage AS BLOB), protected, priority,"
+    " CAST(body AS BLOB), size, CAST(epoch AS BLOB)"
+)
 MAIL: Final = f"{_COLUMNS}, (SELECT sealed FROM body WHERE name = mail.body)"  # noqa: S608 - names of columns
+# What is in a state that is none is for a person too
+_STATE: Final = f"CASE WHEN state IN ({', '.join(repr(str(state)) for state in State)}) THEN state ELSE '{State.BROKEN}' END"
+_FATE: Final = f"{_STATE}, attempts, next_at, CAST(reason AS BLOB), CAST(detail AS BLOB)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,36 +119,32 @@ def set_broken(database: apsw.Connection, lease: Lease, owner: str, detail: str,
     settle(database, lease.mail.arrival.mail, Fate(State.BROKEN, now, attempts, None, detail))
 
 
-def select(database: apsw.Connection, state: State | None, make: MakeBody) -> list[Row]:
-    """All rows, or those in ``state``, oldest first; their small bodies cannot be read. Raises :class:`CodecError`."""
-    found = database.execute(
-        f"SELECT {_COLUMNS}, NULL, state, attempts, next_at, reason, detail FROM mail"  # noqa: S608 - names of columns
-        " WHERE state = coalesce(?, state) ORDER BY at, id",
+def select(database: apsw.Connection, state: State | None, make: MakeBody) -> list[Row | Unreadable]:
+    """All rows, or those in ``state``, oldest first; their small bodies cannot be read."""
+    found: Iterator[Any] = database.execute(
+        f"SELECT {_COLUMNS}, NULL, {_FATE} FROM mail WHERE {_STATE} = coalesce(?, {_STATE}) ORDER BY at, id",  # noqa: S608 - names
         (state,),
     )
     return [_row(row, make) for row in found]
 
 
-def find(database: apsw.Connection, mail: MailId, make: MakeBody) -> Row | None:
-    """One row. Raises :class:`CodecError`."""
-    row = database.execute(
-        f"SELECT {MAIL}, state, attempts, next_at, reason, detail FROM mail WHERE id = ?",  # noqa: S608
-        (mail,),
-    ).fetchone()
+def find(database: apsw.Connection, mail: MailId, make: MakeBody) -> Row | Unreadable | None:
+    """One row."""
+    row = database.execute(f"SELECT {MAIL}, {_FATE} FROM mail WHERE id = ?", (mail,)).fetchone()  # noqa: S608 - names
     return None if row is None else _row(row, make)
 
 
 def count(database: apsw.Connection) -> dict[State, int]:
     """How many rows there are in each state."""
-    found: Iterator[Any] = database.execute("SELECT state, count(*) FROM mail GROUP BY state")
+    found: Iterator[Any] = database.execute(f"SELECT {_STATE}, count(*) FROM mail GROUP BY 1")  # noqa: S608 - names
     return dict.fromkeys(State, 0) | {State(state): number for state, number in found}
 
 
 def release(database: apsw.Connection, mail: MailId, now: int) -> bool:
     """A held or broken row waits, due now, as if never tried. What its flow held is ``released`` to it: see ``Stage``."""
     database.execute(
-        "UPDATE mail SET stage = CASE WHEN state = 'held' AND stage = 'flow' THEN 'released' ELSE stage END,"
-        " state = 'waiting', next_at = ?, attempts = 0 WHERE id = ? AND state IN ('held', 'broken')",
+        "UPDATE mail SET stage = CASE WHEN state = 'held' AND stage = 'flow' THEN 'released' ELSE stage END,"  # noqa: S608
+        f" state = 'waiting', next_at = ?, attempts = 0 WHERE id = ? AND {_STATE} IN ('held', 'broken')",
         (now, mail),
     )
     return database.changes() > 0
@@ -145,8 +152,11 @@ def release(database: apsw.Connection, mail: MailId, now: int) -> bool:
 
 def delete(database: apsw.Connection, mail: MailId) -> list[str] | None:
     """A row that is not leased goes. Returns the names of bodies no row names any more, or None if there was no such row."""
-    body = database.execute("DELETE FROM mail WHERE id = ? AND state <> 'leased' RETURNING body", (mail,)).get
-    return None if body is None else forget_body(database, body)
+    body: Any = database.execute("DELETE FROM mail WHERE id = ? AND state <> 'leased' RETURNING CAST(body AS BLOB)", (mail,)).get
+    if body is None:
+        return None
+    name = _shown(body)
+    return forget_body(database, name) if owner_of(name) is not None else []  # a body whose name is damaged is swept
 
 
 def forget_body(database: apsw.Connection, name: str) -> list[str]:
@@ -161,12 +171,16 @@ def unnamed(database: apsw.Connection, bodies: Sequence[str]) -> list[str]:
 
 
 def epochs(database: apsw.Connection, wanted: Collection[str]) -> list[Epoch]:
-    """The stored epochs among ``wanted``. Raises :class:`CodecError`."""
-    found = database.execute(
-        "SELECT id, created_at, proof, sealings FROM epoch WHERE id IN (SELECT value FROM json_each(?))",
+    """The stored epochs among ``wanted``, but for those that cannot be read."""
+    found: Iterator[Any] = database.execute(
+        "SELECT id, created_at, proof, CAST(sealings AS BLOB) FROM epoch WHERE id IN (SELECT value FROM json_each(?))",
         (json.dumps(sorted(wanted)),),
     )
-    return [Epoch(identifier, at, proof, read_sealings(sealings)) for identifier, at, proof, sealings in found]
+    readable = []
+    for identifier, at, proof, sealings in found:
+        with contextlib.suppress(CodecError):
+            readable.append(Epoch(identifier, at, proof, read_sealings(_text(sealings))))
+    return readable
 
 
 def forget_epochs(database: apsw.Connection) -> None:
@@ -194,11 +208,11 @@ def _attempts(database: apsw.Connection, statement: str, lease: Lease, owner: st
     return attempts
 
 
-def settle(database: apsw.Connection, mail: MailId, fate: Fate) -> None:
-    """Nobody has the row any more, and whoever had it lives."""
+def settle(database: apsw.Connection, mail: MailId | bytes, fate: Fate) -> None:
+    """Nobody has the row any more, and whoever had it lives. ``mail`` as bytes where it may be damaged."""
     database.execute(
         "UPDATE mail SET state = ?, next_at = ?, attempts = ?, reason = ?, detail = ?, owner = NULL, until = NULL, deaths = 0"
-        " WHERE id = ?",
+        " WHERE id = CAST(? AS TEXT)",
         (fate.state, fate.next_at, fate.attempts, fate.reason, fate.detail, mail),
     )
 
@@ -216,16 +230,21 @@ def _rest(mail: Mail, identifier: MailId, parent: MailId | None, recipients: tup
 
 def read_mail(row: Sequence[Any], make: MakeBody) -> Mail:
     """The mail in the columns ``MAIL`` of a row. Raises :class:`CodecError`."""
-    _, text, stage, protected, priority, body, size, epoch, sealed = row[:9]
-    content = read_content(text)
+    identifier, _, text, stage, protected, priority, body, size, epoch, sealed = row[:10]
+    content = read_content(_text(text))
+    if content.arrival.mail != _text(identifier):
+        raise CodecError("content is of another mail")
     try:
-        stands, urgency = Stage(stage), Priority(priority)
+        stands, urgency = Stage(_text(stage)), Priority(priority)
     except ValueError as error:  # of a version to come, perhaps
         raise CodecError("stage or priority of another version") from error
+    name = _text(body)
+    if owner_of(name) is None:
+        raise CodecError("body is none that was stored here")
     return Mail(
         arrival=content.arrival,
         envelope=content.envelope,
-        body=make(body, size, epoch, sealed),
+        body=make(name, size, _text(epoch), sealed),
         stage=stands,
         hop=content.hop,
         protected=bool(protected),
@@ -233,6 +252,39 @@ def read_mail(row: Sequence[Any], make: MakeBody) -> Mail:
     )
 
 
-def _row(row: Sequence[Any], make: MakeBody) -> Row:
-    state, attempts, next_at, reason, detail = row[9:]
-    return Row(read_mail(row, make), State(state), attempts, next_at, Reason(reason) if reason is not None else None, detail)
+def unreadable(row: Sequence[Any], state: State, error: CodecError) -> Unreadable:
+    """What can be told of a row with the columns ``MAIL`` that has an ``error`` somewhere."""
+    return Unreadable(MailId(_shown(row[0])), _shown(row[1]), state, error.detail)
+
+
+def _row(row: Sequence[Any], make: MakeBody) -> Row | Unreadable:
+    state, attempts, next_at, reason, detail = row[10:]
+    try:
+        mail = read_mail(row, make)
+        _check_times(mail.arrival.at, next_at)
+        return Row(mail, State(state), attempts, next_at, _reason(reason), _text(detail))
+    except CodecError as error:
+        return unreadable(row, State(state), error)
+
+
+def _check_times(*times: int) -> None:
+    if not all(0 <= at < _END_OF_TIME for at in times):
+        raise CodecError("a time that is none")
+
+
+def _reason(column: bytes | None) -> Reason | None:
+    try:
+        return None if column is None else Reason(_text(column))
+    except ValueError as error:  # of a version to come, perhaps
+        raise CodecError("reason of another version") from error
+
+
+def _text(column: bytes) -> str:
+    try:
+        return column.decode()
+    except UnicodeDecodeError:
+        raise CodecError("a column is no text") from None
+
+
+def _shown(column: bytes) -> str:
+    return column.decode(errors="replace")

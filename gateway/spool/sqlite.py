@@ -22,6 +22,7 @@ import apsw
 
 from gateway.database.fault import fault
 from gateway.database.thread import Database, Effect, Work, settle
+from gateway.events import Observer
 from gateway.mail.body import Bodies
 from gateway.mail.envelope import Mail
 from gateway.mail.identifier import RANDOM_BYTES, MailId, make_mail_id
@@ -33,7 +34,7 @@ from gateway.spool.epoch import EpochKeys, SealingKey
 from gateway.spool.files import BodyFiles, free_space
 from gateway.spool.keeper import Keeper
 from gateway.spool.owners import Owners
-from gateway.spool.store import Lease, Row, Settlement, State
+from gateway.spool.store import Lease, Row, Settlement, State, Unreadable
 from gateway.spool.sweep import settle_dead, sweep
 from gateway.spool.taker import Taker
 
@@ -67,10 +68,12 @@ class SqliteSpool:
         free: Callable[[], int] | None = None,
         random: Callable[[int], bytes] = os.urandom,
         longest_pause: Callable[[], int] | None = None,
+        observer: Observer | None = None,
     ) -> None:
         """``state`` is the state directory. ``sealing`` and ``unwrapper`` may be missing where no body is written or read.
 
         ``longest_pause``: how far ahead at most a try is planned, in microseconds; None: not looked at here.
+        ``observer`` sees what is put aside because its row cannot be read.
 
         Below ``free_megabytes`` no new mail is taken; flows may go on to a quarter of it, so that a full spool drains.
         """
@@ -79,6 +82,7 @@ class SqliteSpool:
         self._boot = boot
         self._random = random
         self._longest_pause = longest_pause
+        self._observer = observer
         self._own = self._new()
         self._keys = EpochKeys(sealing, unwrapper, now)
         self._files = BodyFiles(state / "bodies", self._own, self._keys, now, free or partial(free_space, state))
@@ -106,7 +110,7 @@ class SqliteSpool:
         longest = self._longest_pause
         plans = (lambda: (self._now(), longest())) if longest is not None else None
         self._keeper = Keeper(self._database, self._disk, self._owners, self._files, self._boot, plans)
-        self._taker = Taker(self._own, self._database, self._keys, self._keeper, self._make, self._now, self._boot)
+        self._taker = Taker(self._own, self._database, self._keys, self._keeper, self._make, self._now, self._boot, self._observer)
 
     async def start(self) -> None:
         """Open, show that this process lives, take back what the dead left, and keep doing so. Raises ``GatewayError``."""
@@ -196,11 +200,11 @@ class SqliteSpool:
         """See the contract."""
         self._keeper.let_go(lease)
 
-    async def rows(self, state: State | None = None) -> Sequence[Row]:
+    async def rows(self, state: State | None = None) -> Sequence[Row | Unreadable]:
         """See the contract."""
         return await self._database.run(lambda database: table.select(database, state, self._make), Effect.READ)
 
-    async def row(self, mail: MailId) -> Row | None:
+    async def row(self, mail: MailId) -> Row | Unreadable | None:
         """See the contract."""
         return await self._database.run(lambda database: table.find(database, mail, self._make), Effect.READ)
 

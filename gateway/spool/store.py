@@ -47,6 +47,16 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A row that is damaged, or of a version to come: nothing else can be told of ``mail``. ``detail`` says what is wrong."""
+
+    mail: MailId
+    organisation: str
+    state: State
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Lease:
     """The right to work on a row until ``until`` (seconds of the boot clock, ``time.clock_gettime(CLOCK_BOOTTIME)``).
 
@@ -108,6 +118,7 @@ class Spool(Protocol):
     async def lease(self, limit: int, bulk: int | None = None) -> Sequence[Lease]:
         """At most ``limit`` rows that are due, at most ``bulk`` of them of bulk mail, taken for this worker; empty when nothing is
         due. Best priority first, but for one of the lowest now and then. A mail to be taken alone is so, by who has nothing else.
+        A row that cannot be read becomes ``broken``, and stops no other.
         """
 
     async def wait(self, room: int = 0, bulk: int | None = None) -> None:
@@ -134,10 +145,10 @@ class Spool(Protocol):
     def let_go(self, lease: Lease) -> None:
         """The holder does no more with the lease: unless it was settled, it runs out and is taken up again."""
 
-    async def rows(self, state: State | None = None) -> Sequence[Row]:
+    async def rows(self, state: State | None = None) -> Sequence[Row | Unreadable]:
         """All rows, or those in ``state``, oldest first."""
 
-    async def row(self, mail: MailId) -> Row | None:
+    async def row(self, mail: MailId) -> Row | Unreadable | None:
         """One row."""
 
     async def release(self, mail: MailId) -> bool:

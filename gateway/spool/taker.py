@@ -15,6 +15,7 @@ from functools import partial
 from typing import Final
 
 from gateway.database.thread import Database, Effect
+from gateway.events import MailBroken, Observer
 from gateway.mail.envelope import Mail
 from gateway.mail.identifier import MailId
 from gateway.mail.priority import Priority
@@ -43,6 +44,7 @@ class Taker:
         make: table.MakeBody,
         now: Callable[[], int],
         boot: Callable[[], float],
+        observer: Observer | None,
     ) -> None:
         self._own = own
         self._database = database
@@ -51,6 +53,7 @@ class Taker:
         self._make = make
         self._now = now
         self._boot = boot
+        self._observer = observer
         self._closed: dict[str, float] = {}
         self._changed = asyncio.Event()
         self._room = 0
@@ -138,8 +141,13 @@ class Taker:
         worker = leasing.Worker(self._own, self._now(), boot, boot + LEASE_SECONDS)
         self._look_at = boot + POLL_SECONDS  # unless something is put there meanwhile
         closed = self._closed_epochs()
-        leases = await self._database.run(lambda database: leasing.take(database, wish, worker, closed, self._make), Effect.CHANGE)
-        self._behind = len(leases) == limit
+        leases, broken = await self._database.run(
+            lambda database: leasing.take(database, wish, worker, closed, self._make), Effect.CHANGE
+        )
+        if self._observer is not None:
+            for row in broken:
+                self._observer.see(MailBroken(org=row.organisation, mail=row.mail, detail=row.detail))
+        self._behind = len(leases) + len(broken) == limit
         if bulk:
             self._run_behind = sum(lease.mail.priority is Priority.BULK for lease in leases) >= bulk
         if self._behind or self._run_behind:

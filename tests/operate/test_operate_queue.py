@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 from click.testing import Result
 
@@ -69,6 +70,34 @@ class TestFilled:
     def test_list_may_be_narrowed_to_a_state(self, ask: Ask) -> None:
         _, told = ask("queue", "list", "--state", "held")
         assert [each["mail"] for each in told["mails"]] == [HELD]
+
+    def test_a_row_that_cannot_be_read_is_shown_as_such_beside_the_others(self, site: Path, run: Run, ask: Ask) -> None:
+        """With its identifier, so that it can be dropped."""
+        database = apsw.Connection(str(site / "state/spool.sqlite"))
+        database.execute("UPDATE mail SET content = '{}' WHERE id = ?", (HELD,))
+        database.close()
+        shown = run("queue", "list")
+        assert shown.exit_code == 0
+        assert [line.split()[0] for line in shown.stdout.splitlines()[1:]] == [HELD, WAITS]
+        assert "unreadable: content is not of version 1" in shown.stdout
+        _, told = ask("queue", "list", "--state", "held")
+        assert told["mails"] == [
+            {
+                "mail": HELD,
+                "organisation": "hospital",
+                "state": "held",
+                "unreadable": True,
+                "detail": "content is not of version 1",
+            }
+        ]
+        for verb in ("why", "show"):
+            shown = run("queue", verb, HELD)
+            assert shown.exit_code == 0
+            assert "content is not of version 1" in shown.stdout
+        assert ask("queue", "drop", "--yes", HELD) == (0, {"dropped": [HELD], "not_found": []})
+        (line,) = [line for file in (site / "state/audit").glob("queue-*") for line in file.read_text().splitlines()]
+        assert json.loads(line)["org"] == "hospital"
+        assert [each["mail"] for each in ask("queue", "list")[1]["mails"]] == [WAITS]
 
     def test_why_says_reason_and_next_step(self, run: Run, ask: Ask) -> None:
         shown = run("queue", "why", HELD.lower())

@@ -13,6 +13,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from gateway.events import Observer
 from gateway.mail.address import Address
 from gateway.mail.envelope import Arrival, Direction, Envelope, Mail, NextHop, Recipient, Role, Stage
 from gateway.mail.identifier import MailId, make_mail_id
@@ -21,6 +22,7 @@ from gateway.outcome import GatewayError, Reason
 from gateway.smime.keys import Oaep, WrappedKey
 from gateway.spool.epoch import SealingKey
 from gateway.spool.sqlite import SqliteSpool
+from gateway.spool.store import Row, State
 
 SENDER = Address("results", "laboratory.example")
 CARDIOLOGY = Recipient(Address("cardiology", "hospital.example"))
@@ -84,7 +86,9 @@ def sealing(name: str = "spool") -> tuple[SealingKey, ...]:
     return (SealingKey(name, spool_key().public_key()),)
 
 
-def make_spool(state: Path, clock: Clock | None = None, unwrapper: KeyHolder | None = None) -> SqliteSpool:
+def make_spool(
+    state: Path, clock: Clock | None = None, unwrapper: KeyHolder | None = None, observer: Observer | None = None
+) -> SqliteSpool:
     if clock is None:
         return SqliteSpool(state, sealing=sealing(), unwrapper=unwrapper or holder(), now=wall)
     return SqliteSpool(
@@ -94,7 +98,16 @@ def make_spool(state: Path, clock: Clock | None = None, unwrapper: KeyHolder | N
         now=lambda: clock.now,
         boot=lambda: clock.boot,
         random=clock.random,
+        observer=observer,
     )
+
+
+async def listed(spool: SqliteSpool, state: State | None = None) -> list[Row]:
+    """What the spool lists, where every row of it can be read."""
+    rows = await spool.rows(state)
+    readable = [row for row in rows if isinstance(row, Row)]
+    assert len(readable) == len(rows)
+    return readable
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from gateway.spool.store import State
 from tests.spool.crashing import number_of, open_spool
-from tests.spool.kit import body_files, running, spool_key
+from tests.spool.kit import body_files, listed, running, spool_key
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,7 +56,7 @@ async def test_every_accepted_mail_survives(tmp_path: Path, key_file: Path) -> N
         await asyncio.sleep(random.uniform(0.0, 0.25))  # noqa: S311 - no secret
         accepted |= {identifier: number for _, identifier, number in await kill(process)}
     async with running(open_spool(state, spool_key())) as spool:
-        rows = {row.mail.arrival.mail: row for row in await spool.rows()}
+        rows = {row.mail.arrival.mail: row for row in await listed(spool)}
         assert accepted
         assert accepted.keys() <= rows.keys()
         found: dict[str, int] = {}

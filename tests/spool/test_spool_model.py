@@ -20,7 +20,7 @@ from gateway.outcome import Reason
 from gateway.spool.keeper import LEASE_SECONDS
 from gateway.spool.sqlite import SqliteSpool
 from gateway.spool.store import SUSPECT, Lease, LeaseLost, Remainder, Settlement, State, Waiting
-from tests.spool.kit import CARDIOLOGY, RADIOLOGY, Clock, body_files, content, crash, make_mail, make_spool
+from tests.spool.kit import CARDIOLOGY, RADIOLOGY, Clock, body_files, content, crash, listed, make_mail, make_spool
 
 T = TypeVar("T")
 WORKERS = st.sampled_from([0, 1])
@@ -215,7 +215,7 @@ class SpoolMachine(RuleBasedStateMachine):
         self.run(spool.replace(lease, Settlement(remainders=tuple(remainders))))
         parent = lease.mail.arrival.mail
         del self.model.rows[parent]
-        fresh = [found for found in self.run(spool.rows()) if found.mail.arrival.mail not in before]
+        fresh = [found for found in self.run(listed(spool)) if found.mail.arrival.mail not in before]
         assert len(fresh) == 2
         for found in fresh:
             state = State.WAITING if found.mail.envelope.recipients == (CARDIOLOGY,) else State.HELD
@@ -304,7 +304,7 @@ class SpoolMachine(RuleBasedStateMachine):
 
     @invariant()
     def rows_are_as_the_model_says(self) -> None:
-        found = {row.mail.arrival.mail: row for row in self.run(self.operator.rows())}
+        found = {row.mail.arrival.mail: row for row in self.run(listed(self.operator))}
         assert found.keys() == self.model.rows.keys()
         for name, entry in self.model.rows.items():
             row = found[name]

@@ -12,6 +12,7 @@ import pytest
 
 from gateway.database.migrate import migrations
 from gateway.database.thread import Effect
+from gateway.events import MailBroken
 from gateway.mail.ending import Held
 from gateway.mail.envelope import Mail, NextHop, Stage
 from gateway.mail.priority import Priority
@@ -21,7 +22,8 @@ from gateway.spool.epoch import SealingKey
 from gateway.spool.files import SEGMENT, BodyDamagedError
 from gateway.spool.keeper import LEASE_SECONDS
 from gateway.spool.sqlite import SCHEMA, SqliteSpool
-from gateway.spool.store import Lease, LeaseLost, Remainder, Settlement, State, Waiting
+from gateway.spool.store import Lease, LeaseLost, Remainder, Row, Settlement, State, Unreadable, Waiting
+from tests.doubles import Events
 from tests.spool.kit import (
     CARDIOLOGY,
     RADIOLOGY,
@@ -32,6 +34,7 @@ from tests.spool.kit import (
     content,
     crash,
     holder,
+    listed,
     make_mail,
     make_spool,
     running,
@@ -96,7 +99,7 @@ async def test_a_mail_becomes_its_outputs(tmp_path: Path) -> None:
         parent = lease.mail.arrival.mail
         outputs = [make_mail(spool, data, stage=Stage.DELIVERY, parent=parent) for data in (b"one", LARGE + b"two")]
         await spool.replace(lease, Settlement(tuple(outputs)))
-        assert {row.mail.arrival.mail for row in await spool.rows()} == {mail.arrival.mail for mail in outputs}
+        assert {row.mail.arrival.mail for row in await listed(spool)} == {mail.arrival.mail for mail in outputs}
         leased = await spool.lease(10)
         assert sorted(content(lease.mail) for lease in leased) == sorted([b"one", LARGE + b"two"])
         assert len(body_files(tmp_path)) == 1
@@ -133,7 +136,7 @@ async def test_an_output_that_was_never_stored_may_leave_remainders(tmp_path: Pa
             waiting = tuple(Waiting(part, clock.now + 1, Reason.HOP_DEFERRED, "450") for part in parts)
             await spool.replace(lease, Settlement(remainders=waiting, of=of))
             spool.discard([of])
-            rows = await spool.rows()
+            rows = await listed(spool)
             assert [(row.state, row.attempts, row.mail.stage) for row in rows] == [(State.WAITING, 1, Stage.DELIVERY)] * len(parts)
             names = {(row.mail.arrival.mail, row.mail.arrival.parent) for row in rows}
             if len(parts) == 1:
@@ -223,7 +226,7 @@ async def test_one_remainder_keeps_the_row(tmp_path: Path) -> None:
         await spool.replace(
             await lease_one(spool), Settlement(remainders=(Waiting((RADIOLOGY,), again, Reason.HOP_DEFERRED, "450 later"),))
         )
-        [row] = await spool.rows()
+        [row] = await listed(spool)
         assert row.mail.arrival == mail.arrival
         assert row.mail.envelope == replace(mail.envelope, recipients=(RADIOLOGY,))
         assert (row.state, row.next_at, row.attempts) == (State.WAITING, again, 1)
@@ -246,7 +249,7 @@ async def test_several_remainders_become_rows_of_their_own(tmp_path: Path) -> No
             Held((RADIOLOGY,), Reason.NO_CERTIFICATE, "none"),
         ]
         await spool.replace(await lease_one(spool), Settlement(remainders=tuple(remainders)))
-        waiting, held = sorted(await spool.rows(), key=lambda row: row.state, reverse=True)
+        waiting, held = sorted(await listed(spool), key=lambda row: row.state, reverse=True)
         assert (waiting.state, held.state) == (State.WAITING, State.HELD)
         assert {waiting.mail.arrival.parent, held.mail.arrival.parent} == {mail.arrival.mail}
         assert len({waiting.mail.arrival.mail, held.mail.arrival.mail, mail.arrival.mail}) == 3
@@ -475,7 +478,7 @@ async def test_operators_work_from_another_process(tmp_path: Path) -> None:
         operator = SqliteSpool(tmp_path, now=lambda: clock.now)
         await operator.open()
         try:
-            assert [row.mail.arrival.mail for row in await operator.rows()] == [mail.arrival.mail for mail in mails]
+            assert [row.mail.arrival.mail for row in await listed(operator)] == [mail.arrival.mail for mail in mails]
             assert len(await operator.rows(State.HELD)) == 2
             assert await operator.count() == {State.WAITING: 0, State.LEASED: 1, State.HELD: 2, State.BROKEN: 0}
             assert not await operator.drop(third.mail.arrival.mail)
@@ -530,7 +533,7 @@ async def test_accepting_needs_no_token_and_reading_waits_for_it(tmp_path: Path,
     token.available = False
     async with running(make_spool(tmp_path, clock, token)) as second:
         assert not await second.lease(10)
-        rows = await second.rows()
+        rows = await listed(second)
         assert {(row.state, row.reason, row.attempts) for row in rows} == {(State.WAITING, Reason.KEY_UNAVAILABLE, 0)}
         asked = token.asked
         waiting = asyncio.create_task(second.wait())
@@ -623,18 +626,45 @@ async def test_cancelling_accept_leaves_no_row_without_body(tmp_path: Path, data
         assert len(body_files(tmp_path)) == (len(leases) if data == LARGE else 0)
 
 
-@pytest.mark.parametrize("change", ["content = '{}'", "stage = 'of-tomorrow'", "priority = 9"])
-async def test_a_row_that_cannot_be_read_is_put_aside(tmp_path: Path, change: str) -> None:
-    """It does not stop the others; and a body that is gone says so."""
-    clock = Clock()
-    async with running(make_spool(tmp_path, clock)) as spool:
+DAMAGE = {
+    "content": "'{}'",
+    "content, no text": "CAST(x'7bff7d' AS TEXT)",
+    "content, of another mail": "replace(content, id, '00' || substr(id, 3))",
+    "stage": "'of-tomorrow'",
+    "stage, no text": "CAST(x'ff' AS TEXT)",
+    "priority": "9",
+    "body, no text": "CAST(x'ff' AS TEXT)",
+    "body, of no name": "'..'",
+    "epoch, no text": "CAST(x'ff' AS TEXT)",
+    "id, no text": "CAST(x'ff' AS TEXT)",
+}
+
+
+UNTOLD = {  # what a worker does without
+    "reason": "'OF_TOMORROW'",
+    "detail, no text": "CAST(x'ff' AS TEXT)",
+    "next_at": "-1",
+    "content, a time that is none": "replace(content, ':' || at || ',', ':9' || at || '000,')",
+}
+
+
+async def damage(spool: SqliteSpool, mail: Mail, column: str, value: str) -> None:
+    column = column.partition(",")[0]
+    await spool._database.run(
+        lambda database: database.execute(f"UPDATE mail SET {column} = {value} WHERE id = ?", (mail.arrival.mail,)),  # noqa: S608
+        Effect.DURABLE,
+    )
+
+
+@pytest.mark.parametrize("column", DAMAGE)
+async def test_a_row_that_cannot_be_read_is_put_aside(tmp_path: Path, column: str) -> None:
+    """Not silently, and it does not stop the others; and a body that is gone says so."""
+    clock, events = Clock(), Events()
+    async with running(make_spool(tmp_path, clock, observer=events)) as spool:
         bad, good = make_mail(spool, b"bad"), make_mail(spool, LARGE)
         await spool.accept(bad)
         await spool.accept(good)
-        await spool._database.run(
-            lambda database: database.execute(f"UPDATE mail SET {change} WHERE id = ?", (bad.arrival.mail,)),  # noqa: S608
-            Effect.DURABLE,
-        )
+        await damage(spool, bad, column, DAMAGE[column])
         for name in body_files(tmp_path):
             spool._files.delete(name)
         lease = await lease_one(spool)
@@ -642,6 +672,84 @@ async def test_a_row_that_cannot_be_read_is_put_aside(tmp_path: Path, change: st
         with pytest.raises(BodyDamagedError):
             content(lease.mail)
         assert (await spool.count())[State.BROKEN] == 1
+        [event] = events.seen
+        assert isinstance(event, MailBroken)
+        assert (event.org, event.mail) == ("hospital", "\ufffd" if column.startswith("id") else bad.arrival.mail)
+        assert event.detail
+        [row] = await spool.rows(State.BROKEN)
+        assert isinstance(row, Unreadable)
+        assert (row.mail, row.organisation, row.detail) == (event.mail, event.org, event.detail)
+
+
+async def test_a_row_that_cannot_be_read_takes_no_turn_of_another(tmp_path: Path) -> None:
+    """Where it was one of as many as there was room for, the next look into the database is at once."""
+    async with running(make_spool(tmp_path, Clock())) as spool:
+        bad, good = make_mail(spool, at=START), make_mail(spool, at=START + 1000)
+        await spool.accept(bad)
+        await spool.accept(good)
+        await damage(spool, bad, "content", "'{}'")
+        assert not await spool.lease(1)
+        await asyncio.wait_for(spool.wait(1), 0.1)
+        [lease] = await spool.lease(1)
+        assert lease.mail.arrival == good.arrival
+
+
+@pytest.mark.parametrize(("column", "value"), [*DAMAGE.items(), *UNTOLD.items()])
+async def test_a_row_that_cannot_be_read_is_listed_beside_the_others(tmp_path: Path, column: str, value: str) -> None:
+    """With its identifier and why. A person may drop it."""
+    async with running(make_spool(tmp_path, Clock())) as spool:
+        mails = [make_mail(spool, at=START + index) for index in range(3)]
+        for mail in mails:
+            await spool.accept(mail)
+        bad = mails[1]
+        await damage(spool, bad, column, value)
+        first, second, third = await spool.rows()
+        assert isinstance(first, Row)
+        assert isinstance(second, Unreadable)
+        assert isinstance(third, Row)
+        assert second.state is State.WAITING
+        assert second.detail
+        assert (await spool.rows(State.WAITING))[1] == second
+        if column.startswith("id"):
+            return
+        assert second.mail == bad.arrival.mail
+        assert await spool.row(bad.arrival.mail) == second
+        assert await spool.drop(bad.arrival.mail)
+        assert await spool.row(bad.arrival.mail) is None
+        assert [row.mail.arrival for row in await listed(spool)] == [mails[0].arrival, mails[2].arrival]
+
+
+async def test_what_is_in_a_state_that_is_none_is_broken_until_it_is_released(tmp_path: Path) -> None:
+    async with running(make_spool(tmp_path, Clock())) as spool:
+        mail = make_mail(spool)
+        await spool.accept(mail)
+        await damage(spool, mail, "state", "CAST(x'ff' AS TEXT)")
+        assert (await spool.count())[State.BROKEN] == 1
+        [row] = await listed(spool, State.BROKEN)
+        assert row.state is State.BROKEN
+        assert not await spool.lease(10)
+        assert await spool.release(mail.arrival.mail)
+        assert (await lease_one(spool)).mail.arrival == mail.arrival
+
+
+async def test_what_a_damaged_epoch_sealed_waits_and_stops_nothing(tmp_path: Path) -> None:
+    """Nor does a damaged name of a lease's holder stop a start."""
+    clock = Clock()
+    for sealings in (b"[[]]", b"\xff"):
+        async with running(make_spool(tmp_path, clock)) as spool:
+            await spool.accept(make_mail(spool))
+            await spool._database.run(
+                lambda database, to=sealings: database.execute("UPDATE epoch SET sealings = CAST(? AS TEXT)", (to,)),  # type: ignore[misc]
+                Effect.DURABLE,
+            )
+        async with running(make_spool(tmp_path, clock)) as spool:
+            await spool.accept(make_mail(spool, b"good"))
+            assert content((await lease_one(spool)).mail) == b"good"
+            assert Reason.KEY_UNAVAILABLE in [row.reason for row in await listed(spool)]
+            await spool._database.run(
+                lambda database: database.execute("UPDATE mail SET owner = CAST(x'2fff' AS TEXT) WHERE state = 'leased'"),
+                Effect.DURABLE,
+            )
 
 
 async def test_a_body_of_another_kind_is_a_mistake(tmp_path: Path) -> None:
@@ -686,7 +794,7 @@ async def test_what_a_wrong_clock_put_off_comes_back_when_it_is_right_again(tmp_
             await spool.replace(lease, Settlement(remainders=(later,)))
         spool._keeper.tick()
         await spool._keeper.settled()
-        assert sorted(row.next_at - clock.now for row in await spool.rows()) == [0, 3600_000_000]
+        assert sorted(row.next_at - clock.now for row in await listed(spool)) == [0, 3600_000_000]
 
 
 async def test_a_spool_of_the_version_before_is_brought_up_to_date(tmp_path: Path) -> None:
