@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
+from itertools import compress, count, islice
 from typing import Final
 
 from gateway.mail.message import Header, read_header
@@ -17,6 +19,11 @@ MAX_PART_HEADER: Final = 256 * 1024
 MAX_HEADERS: Final = 4 * 1024 * 1024  # bytes of the headers of all parts together
 MAX_ALL_FIELDS: Final = 100_000  # fields in them
 _LONGEST_DELIMITER: Final = 1000
+_ENOUGH: Final = _LONGEST_DELIMITER + 4  # with the CRLF before it, and the end of what is no CRLF
+_STRETCH: Final = 8192  # bytes that are looked through at once
+_NEAR: Final = 256
+# What ``_match`` looks up of each line that begins with dashes; of one with a bare CR, something that is no boundary
+_DASHES: Final = re.compile(rb"\r\n--([^\r]{0,997}(?:[^\r \t]|\r(?!\n)))?")
 
 IDENTITY: Final = frozenset({"7bit", "8bit", "binary"})
 LAYERS: Final = frozenset({"multipart/signed", "multipart/encrypted"})  # what is in them must keep its bytes
@@ -76,11 +83,16 @@ class _Open:
     fixed: bool
 
 
-_Levels = dict[bytes, int]  # by boundary, the index of the multipart that stands open with it; the innermost of two
+# By what a delimiter line may have behind its dashes: the index of the multipart that stands open with it, the innermost of two,
+# and whether the line closes it
+_Levels = dict[bytes, tuple[int, bool]]
 
 
 def _levels(opened: list[_Open]) -> _Levels:
-    return {each.boundary: level for level, each in enumerate(opened)}
+    levels: _Levels = {}
+    for level, each in enumerate(opened):
+        levels |= {each.boundary: (level, False), each.boundary + b"--": (level, True)}
+    return levels
 
 
 class _Reader:
@@ -202,7 +214,7 @@ def _until_delimiter(reader: _Reader, levels: _Levels) -> Iterator[bytes]:
                 if at:
                     yield reader.take(at)
                 return
-            at += 2
+            at = _pass_over(reader, at + 2, levels)
         elif reader.ended:
             if reader.data:
                 yield reader.take(len(reader.data))
@@ -213,6 +225,22 @@ def _until_delimiter(reader: _Reader, levels: _Levels) -> Iterator[bytes]:
                 yield reader.take(keep - (reader.data[keep - 1] == 0x0D))
             at = 0
             reader.fill()
+
+
+def _pass_over(reader: _Reader, at: int, levels: _Levels) -> int:
+    """Where, from ``at`` on, a line may be a delimiter, or how far on none is: there are bodies of lines that look like one."""
+    data = reader.data
+    whole = len(data) - (0 if reader.ended else _ENOUGH)  # a line that begins behind it may be there in part
+    behind = max(at, min(whole, at + _STRETCH))
+    end = behind + _ENOUGH
+    starts = [data.find(b"\r\n--" + text, at, end) for text, (_, closing) in levels.items() if not closing]
+    near = min((start for start in starts if start >= 0), default=behind)
+    if near - at < _NEAR:  # perhaps one of many that only begin like a delimiter
+        texts = _DASHES.findall(data, at, end)
+        first = next(compress(count(), map(levels.__contains__, texts)), None)
+        line = None if first is None else next(islice(_DASHES.finditer(data, at, end), first, None))
+        near = behind if line is None else line.start()
+    return min(near, behind)
 
 
 def _delimiter(data: bytes, levels: _Levels) -> tuple[int, int, bool]:
@@ -233,9 +261,5 @@ def _match(data: bytes, at: int, levels: _Levels) -> tuple[int, int, bool] | Non
         return None
     end = data.find(b"\r\n", at, at + _LONGEST_DELIMITER)
     behind = min(len(data), at + _LONGEST_DELIMITER) if end < 0 else end
-    text = data[at + 2 : behind].rstrip(b" \t")
-    level = levels.get(text, -1)
-    closed = levels.get(text[:-2], -1) if text.endswith(b"--") else -1
-    if level < 0 and closed < 0:
-        return None
-    return behind - at + (0 if end < 0 else 2), max(level, closed), closed > level
+    found = levels.get(data[at + 2 : behind].rstrip(b" \t"))
+    return None if found is None else (behind - at + (0 if end < 0 else 2), *found)
