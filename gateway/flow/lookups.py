@@ -8,7 +8,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Final
 
@@ -84,8 +84,8 @@ class Lookups:
         now = self._now()
         while self._due and self._due[0][0] <= now and len(self._ahead) < MAX_AHEAD:
             due, _, question = heappop(self._due)
-            known = self._known.get(question.key)
-            if known is None or known.ahead != due or known.until <= now or now - known.wanted > LATELY_SECONDS * 1_000_000:
+            known = self._planned(question, due)
+            if known is None or known.until <= now or now - known.wanted > LATELY_SECONDS * 1_000_000:
                 continue
             self._ahead.add(question.key)
             self._flight(question)
@@ -149,9 +149,17 @@ class Lookups:
         if self._closed:
             return
         answer.ahead = due
+        if len(self._due) >= 2 * MAX_REMEMBERED:  # half of it at least is about answers that others have replaced
+            self._due = [entry for entry in self._due if self._planned(entry[2], entry[0]) is not None]
+            heapify(self._due)
         heappush(self._due, (due, next(self._order), question))
         if self._due[0][0] == due:
             self._wind()
+
+    def _planned(self, question: _Question, due: int) -> _Answer | None:
+        """The answer that is to be asked for once more at ``due``, if it is still the one."""
+        known = self._known.get(question.key)
+        return known if known is not None and known.ahead == due else None
 
     def _wind(self) -> None:
         """Set the timer for what is due first, if it may be asked then; else whoever lands makes room."""

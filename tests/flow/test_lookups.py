@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from gateway.flow import lookups
 from gateway.flow.lookups import LATELY_SECONDS, MAX_AHEAD, MAX_REMEMBERED, NOTHING_FOUND_SECONDS, Lookups
 from gateway.mail.address import Address, parse_address
 from gateway.trust.sources import DirectoryError, Found
@@ -181,4 +182,16 @@ async def test_the_newest_are_remembered(world: World) -> None:
     assert len(world.shelf.asked) == MAX_REMEMBERED + 1
     await world.find(0)
     assert len(world.shelf.asked) == MAX_REMEMBERED + 2
+    world.lookups.close()
+
+
+async def test_what_is_to_be_asked_ahead_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many people are written to once; and each answer that is remembered is still asked for ahead."""
+    monkeypatch.setattr(lookups, "MAX_REMEMBERED", 50)
+    for number in range(1000):
+        await world.find(number)
+        assert len(world.lookups._due) <= 2 * 50
+    for _ in range(50 // MAX_AHEAD + 1):
+        await world.at(0.8 * LIFE)
+    assert sorted(world.shelf.asked[1000:]) == sorted(f"a{number}@laboratory.example" for number in range(950, 1000))
     world.lookups.close()
