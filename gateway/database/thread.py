@@ -86,6 +86,7 @@ class Database:
         except (OSError, apsw.Error) as error:
             raise fault(error) from error
         self._closed = False
+        self._turn = threading.Lock()  # so that nothing is queued behind the end, which nobody would do
         self._thread = threading.Thread(target=self._run, name=f"{path.stem}-database", daemon=True)
         self._thread.start()
 
@@ -98,9 +99,10 @@ class Database:
 
     def submit(self, work: Work) -> None:
         """Queue work; from any thread. Raises ``GatewayError`` (SPOOL_UNAVAILABLE) once closed."""
-        if self._closed:
-            raise GatewayError(Reason.SPOOL_UNAVAILABLE, "the database is closed")
-        self._queue.put(work)
+        with self._turn:
+            if self._closed:
+                raise GatewayError(Reason.SPOOL_UNAVAILABLE, "the database is closed")
+            self._queue.put(work)
 
     async def run(self, change: Callable[[apsw.Connection], _T], effect: Effect) -> _T:
         """The result of ``change`` once it is committed. Raises what it raised, or ``GatewayError`` (SPOOL_...)."""
@@ -122,8 +124,9 @@ class Database:
 
     def close(self) -> None:
         """Finish what is queued, then close the file."""
-        self._closed = True
-        self._queue.put(None)
+        with self._turn:
+            self._closed = True
+            self._queue.put(None)
         self._thread.join()
         with _alone(self._directory):
             self._connection.close()

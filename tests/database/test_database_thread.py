@@ -7,12 +7,14 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from queue import SimpleQueue
 
 import apsw
 import pytest
 
 import gateway.database.thread
 from gateway.database.thread import CROWD, GATHER_SECONDS, Database, Effect, Work
+from gateway.outcome import GatewayError, Reason
 from gateway.spool.sqlite import SCHEMA
 
 LIMIT = 64 * 1024
@@ -87,3 +89,59 @@ def test_a_crowd_goes_together(tmp_path: Path) -> None:
     finally:
         go.set()
         database.close()
+
+
+class Telling:
+    """A lock that says when somebody wants it."""
+
+    def __init__(self, wanted: Callable[[], None]) -> None:
+        self._lock = threading.Lock()
+        self._wanted = wanted
+
+    def __enter__(self) -> None:
+        self._wanted()
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+class Watched:
+    """The queue of a database; ``before`` is called when work is just about to be put there."""
+
+    def __init__(self, queue: SimpleQueue[Work | None], before: Callable[[], None]) -> None:
+        self._queue = queue
+        self._before = before
+        self.get, self.empty = queue.get, queue.empty
+
+    def put(self, work: Work | None) -> None:
+        if work is not None:
+            self._before()
+        self._queue.put(work)
+
+
+def test_work_that_comes_while_it_closes_is_done(tmp_path: Path) -> None:
+    """Closing begins when the work has been let in and is not yet in the queue: it waits its turn, or would be done first."""
+    database = Database(tmp_path / "queue.db", SCHEMA, lambda: time.time_ns() // 1000)
+    moved = threading.Event()
+    ended: list[tuple[object, BaseException | None]] = []
+
+    def close() -> None:
+        database.close()
+        moved.set()
+
+    closing = threading.Thread(target=close)
+
+    def close_meanwhile() -> None:
+        moved.clear()
+        closing.start()
+        assert moved.wait(10)
+
+    database._turn = Telling(moved.set)  # type: ignore[assignment]
+    database._queue = Watched(database._queue, close_meanwhile)  # type: ignore[assignment]
+    database.submit(Work(lambda _: "done", lambda result, error: ended.append((result, error)), Effect.CHANGE))
+    closing.join(10)
+    assert ended == [("done", None)]
+    with pytest.raises(GatewayError) as caught:
+        database.call(lambda _: None, Effect.READ)
+    assert caught.value.reason is Reason.SPOOL_UNAVAILABLE
