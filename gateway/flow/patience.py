@@ -13,7 +13,8 @@ def worth_waiting(verdict: Verdict, arrived: int, now: int, inbound: Inbound, re
     """Whether a mail that arrived at ``arrived`` is opened again later, for nothing but a CRL or an OCSP answer is missing.
 
     It waits for ``revocation_wait_minutes`` at most, and never until its sender would hear of it: that it was opened, and what
-    was inside, depends on a private key. Then it is delivered as what it is.
+    was inside, depends on a private key. Then it is delivered as what it is. Of a clock that was set back since, at most as much is
+    believed: nobody knows how long the mail has waited.
     """
     unknown = any(
         Reason.REVOCATION_UNKNOWN in signer.reasons and signer.trust == "distrusted"
@@ -22,4 +23,4 @@ def worth_waiting(verdict: Verdict, arrived: int, now: int, inbound: Inbound, re
     )
     silent_for = int((retry.warn_hours or retry.give_up_hours) * HOUR)
     patience = min(int(inbound.revocation_wait_minutes * MINUTE), silent_for)
-    return verdict.judged is Judged.SIGNED_UNVERIFIED and unknown and now < arrived + patience
+    return verdict.judged is Judged.SIGNED_UNVERIFIED and unknown and abs(now - arrived) < patience

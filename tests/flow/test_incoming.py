@@ -538,6 +538,18 @@ async def test_how_long_is_configured(
     only(await house.receive(message))
 
 
+@pytest.mark.parametrize(
+    ("minutes", "waits"), [(-60 * 24 * 365, False), (-60, False), (-59, True), (-5, True), (5, True), (60 * 24 * 365, False)]
+)
+async def test_a_clock_that_is_set_while_it_waits(house: House, ca: Ca, tmp_path: Path, minutes: int, waits: bool) -> None:
+    """Set back, it is no reason to wait for days; by a few minutes, on or back again, none to wait no more."""
+    signer = ca.signer(SENDER, "rsa2048")
+    message = as_message(sign(tmp_path, ENTITY, signer))
+    house.told = {signer.der: Reason.REVOCATION_UNKNOWN}
+    house.at = AT + minutes * MINUTE
+    assert bool((await house.receive(message)).deferred) == waits
+
+
 async def test_what_was_released_does_not_wait(house: House, ca: Ca, tmp_path: Path) -> None:
     """A person has seen it."""
     signer = ca.signer(SENDER, "rsa2048")
