@@ -20,10 +20,12 @@ from gateway.edge.smtpclient import SMALL, Connection, Deadlines, Sent, Target
 from gateway.edge.smtplink import Secured
 from gateway.edge.smtppool import Pool
 from gateway.mail.address import Address
+from gateway.mail.body import Body
 from gateway.mail.envelope import Mail, NextHop, Recipient
+from gateway.mail.message import head_of
 from gateway.outcome import Defer, Deliver, GatewayError, Reason, Refuse
 from gateway.smtp.fit import Fit, fit
-from gateway.smtp.hopreply import HopError
+from gateway.smtp.hopreply import HopError, without
 from gateway.smtp.reply import Reply
 
 MAX_DOMAINS: Final = 10  # domains of one mail delivered to at the same time, where a route goes by MX
@@ -44,8 +46,8 @@ class Peers(Protocol):
 @dataclass(frozen=True, slots=True)
 class HopResult:
     """What became of one recipient. ``reply`` is the first line of the hop's own word, "" where it said none; where the hop
-    refused or deferred, it is the outcome's ``detail`` too. ``tls`` is protocol and cipher, "" in clear. ``reports``: the hop has
-    taken over what reports were asked for (RFC 3461 5.2.1).
+    refused or deferred, it is the outcome's ``detail`` too, and quotes no Subject. ``tls`` is protocol and cipher, "" in clear.
+    ``reports``: the hop has taken over what reports were asked for (RFC 3461 5.2.1).
     """
 
     recipient: Recipient
@@ -174,9 +176,11 @@ class Deliverer:
         if not fitting.envelope.recipients:
             return tuple(results), False
         sent, reports = await connection.send(fitting.envelope, mail.body), connection.session.extensions.offers("DSN")
+        unwilling = any(reply and not reply.done for reply in sent.replies)
+        subjects = await asyncio.to_thread(_subjects, mail.body) if unwilling else frozenset()
         for recipient, reply in zip(fitting.envelope.recipients, sent.replies, strict=True):
-            said = str(reply) if reply else ""
-            results.append(HopResult(recipient, _ending(reply, sent), host, connection.tls, said, reports))
+            told = without(reply, subjects) if reply else None
+            results.append(HopResult(recipient, _ending(told, sent), host, connection.tls, str(told or ""), reports))
         return tuple(results), sent.stale
 
     async def _connect(self, target: Target) -> Connection:
@@ -220,6 +224,15 @@ def _ending(reply: Reply | None, sent: Sent) -> Ending:
     if reply.done:
         return Deliver()
     return Refuse(Reason.HOP_REFUSED, str(reply)) if reply.permanent else Defer(Reason.HOP_DEFERRED, str(reply))
+
+
+def _subjects(body: Body) -> frozenset[str]:
+    """The Subject as it is read and as it is written: what a hop may quote, and no audit is to hold."""
+    try:
+        field = head_of(body).first("Subject")
+    except GatewayError:
+        return frozenset()
+    return frozenset((field.text, field.value.decode("utf-8", "replace"))) if field is not None else frozenset()
 
 
 def _by_domain(recipients: Sequence[Recipient]) -> dict[str, tuple[Recipient, ...]]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final
 
 from gateway.outcome import GatewayError, Reason
-from gateway.smtp.reply import MAX_LINES, Reply, ReplyError, parse_line, parse_reply
+from gateway.smtp.reply import MAX_LINES, MAX_TEXT, Reply, ReplyError, parse_line, parse_reply
 
 MAX_LINE: Final = 2048  # RFC 5321 4.5.3.1.5 says 512; servers with long explanations say more
+SHORTEST: Final = 3  # letters of a Subject that is looked for in what a hop says; shorter ones stand there by chance
 
 
 class HopError(GatewayError):
@@ -25,6 +29,16 @@ def must_succeed(reply: Reply) -> None:
     """Raises :class:`HopError` where ``reply`` is not 2yz."""
     if not reply.done:
         raise HopError(Reason.HOP_DEFERRED, str(reply))
+
+
+def without(reply: Reply, subjects: Iterable[str]) -> Reply:
+    """``reply`` with ``[subject]`` wherever it quotes one of ``subjects``, which hold private words."""
+    lines = list(reply.lines)
+    for text in subjects:
+        if SHORTEST <= len(text) <= MAX_TEXT:
+            pattern = re.compile(rf"(?<!\w){re.escape(text)}(?!\w)")
+            lines = [pattern.sub("[subject]", line) for line in lines]
+    return replace(reply, lines=tuple(lines))
 
 
 class ReplyReader:

@@ -133,6 +133,32 @@ def endings(results: Sequence[HopResult]) -> dict[str, tuple[type, Reason | None
     return {str(result.recipient.address): (type(result.outcome), getattr(result.outcome, "reason", None)) for result in results}
 
 
+@pytest.mark.parametrize(
+    ("field", "quoted"),
+    [
+        ("Blutbild Herr Muster", "Blutbild Herr Muster"),
+        ("=?utf-8?q?Befund_M=C3=BCller?=", "Befund Müller"),
+        ("=?utf-8?q?Befund_M=C3=BCller?=", "=?utf-8?q?Befund_M=C3=BCller?="),
+    ],
+)
+@pytest.mark.parametrize("code", ["550 5.7.1", "451 4.7.1"])
+async def test_a_hop_that_quotes_the_subject_puts_it_nowhere(deliverer: Open, code: str, field: str, quoted: str) -> None:
+    """What it says goes into the audit, and there no subject stands. The rest of its words answers "why"."""
+    body = MemoryBody(b"Subject: " + field.encode() + b"\r\n\r\nx\r\n")
+    async with aiosmtpd_hop(replies={"DATA": f"{code} rejected: subject '{quoted}', it is spam"}) as hop:
+        result = only(await deliverer(plain(hop.port)).deliver(mail(body=body)))
+    assert not isinstance(result.outcome, Deliver)
+    assert result.reply == result.outcome.detail == f"{code} rejected: subject '[subject]', it is spam"
+
+
+async def test_what_a_hop_says_is_left_as_it_is_where_it_quotes_nothing(deliverer: Open) -> None:
+    """A short word that stands in the Subject too, or a part of a word, is no quotation; without a Subject there is none."""
+    for head in (b"Subject: us\r\n", b"Subject: no\r\n", b"Subject:\r\n", b"To: x@y.example\r\n", b"Subject: nown\r\n"):
+        async with aiosmtpd_hop(replies={"DATA": "550 5.1.1 user unknown"}) as hop:
+            result = only(await deliverer(plain(hop.port)).deliver(mail(body=MemoryBody(head + b"\r\nx\r\n"))))
+        assert result.reply == "550 5.1.1 user unknown"
+
+
 def only(results: Sequence[HopResult]) -> HopResult:
     assert len(results) == 1
     return results[0]
