@@ -33,6 +33,7 @@ def test_one_mailbox_has_one_key(left: str, right: str) -> None:
         ('""@hospital.example', '" "@hospital.example'),
         ('"a\\"b"@hospital.example', '"ab"@hospital.example'),
         ("straße@hospital.example", "strasse@hospital.example"),
+        ("results+urgent@laboratory.example", "results@laboratory.example"),  # RFC 5233
     ],
 )
 def test_two_mailboxes_have_two(left: str, right: str) -> None:

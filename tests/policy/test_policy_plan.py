@@ -216,6 +216,31 @@ def test_a_mailbox_is_meant_however_it_is_written(written: str, pattern: str) ->
     assert answer.rule == "r"
 
 
+@pytest.mark.parametrize(
+    ("when", "holds"),
+    [
+        ({"sender": ["cardiology@hospital.example"]}, False),
+        ({"sender": ["cardiology+ward2@hospital.example"]}, True),
+        ({"sender": ["@hospital.example"]}, True),
+        ({"recipient": ["results@laboratory.example"]}, False),
+        ({"recipient": ["Results+Urgent@laboratory.example"]}, True),
+        ({"recipient": ["@laboratory.example"]}, True),
+    ],
+)
+def test_a_subaddress_is_an_address_of_its_own(when: dict[str, Any], holds: bool) -> None:
+    """RFC 5233: what separates it from the mailbox, its mail server alone knows."""
+    sender, recipient = parse_address("cardiology+ward2@hospital.example"), parse_address("results+urgent@laboratory.example")
+    answer = asked(world({"name": "r", "when": when, "protect": "encrypt"}), recipient, header(), sender=sender)
+    assert isinstance(answer, Plan)
+    assert answer.rule == ("r" if holds else "default-zone")
+
+
+def test_a_key_of_a_mailbox_signs_for_no_subaddress_of_it() -> None:
+    answer = asked(world(), LAB, header(author="billing+invoices@hospital.example"), sender=BILLING)
+    assert isinstance(answer, Plan)
+    assert answer.sign_key == "hospital"
+
+
 def test_no_route_refuses_before_the_header() -> None:
     assert reason(asked(world(), OUTSIDE, None, organisation="clinic")) is Reason.NO_ROUTE
     assert reason(asked(world(URGENT), OUTSIDE, None, organisation="clinic")) is Reason.NO_ROUTE
