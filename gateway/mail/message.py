@@ -32,7 +32,9 @@ _NAME: Final = rb"([!-9;-~]++)(?::|[ \t]*+(?:\r\n[ \t]++)*:)"
 _FIELD: Final = re.compile(rb"((?:%b|)[^\r\n\0]*+\r\n(?:[ \t][^\r\n\0]*+\r\n)*)|.++" % _NAME, re.DOTALL)
 _FOLD: Final = re.compile(rb"\r\n(?=[ \t])")
 _BLANK_FOLD: Final = re.compile(rb"\r\n[ \t]+(?=\r\n)")
-_ENCODED: Final = re.compile(r"=\?([A-Za-z0-9_.:-]{1,40})(?:\*[A-Za-z0-9-]{1,40})?\?([BbQq])\?([^? ]*)\?=")
+_WORD: Final = r"=\?([A-Za-z0-9_.:-]{1,40})(?:\*[A-Za-z0-9-]{1,40})?\?([BbQq])\?([^?%s]*)\?="
+_ENCODED: Final = re.compile(_WORD % " ")
+_FORGIVEN: Final = re.compile(_WORD % "")  # with spaces too, against RFC 2047 2
 _UNSEEN: Final = bytes(each for each in range(256) if not 0x21 <= each <= 0x7E)
 _BETWEEN_ENCODED: Final = re.compile(r"(\?=)[ \t]+(=\?)")
 _NO_CHARSET: Final = "punycode"  # an encoding of labels (RFC 3492), which Python decodes in time that grows with the square
@@ -75,10 +77,12 @@ class Field:
     @property
     def readings(self) -> Iterator[str]:
         """The value for finding words in that must not be missed: as ``text``, and where that may not be what its reader sees, with
-        what we cannot decode as if it were ISO 8859-1, as far as it is ASCII in every charset that mail has.
+        what we cannot decode as if it were ISO 8859-1, as far as it is ASCII in every charset that mail has; and with encoded words
+        side by side put together, since there are programs that divide a character between two.
         """
         yield (text := self.text)
         if "\ufffd" in text or "=?" in text:
+            yield _put_together(_BETWEEN_ENCODED.sub(r"\1\2", self.value.decode("utf-8", "replace")))
             yield _ENCODED.sub(partial(_decode_word, known=False), _shown(self.value, "latin-1"))
 
 
@@ -177,14 +181,51 @@ def _shown(value: bytes, charset: str) -> str:
 
 def _decode_word(matched: re.Match[str], *, known: bool = True) -> str:
     """One encoded word; left as it is where it cannot be decoded. Not ``known``: whatever it says of its charset."""
-    charset, encoding, text = matched.groups()
+    charset = matched[1]
     try:
-        if encoding in "Bb":
-            data = base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), validate=True)
-        else:
-            data = quopri.decodestring(text.replace("_", " ").encode("ascii"), header=True)
+        data = _octets(matched)
         if not known:
             return data.decode("latin-1")
         return matched[0] if codecs.lookup(charset).name == _NO_CHARSET else data.decode(charset, "replace")
     except (LookupError, UnicodeError, binascii.Error):
         return matched[0]
+
+
+def _octets(matched: re.Match[str]) -> bytes:
+    """What an encoded word encodes. Raises ``UnicodeError``, ``binascii.Error``."""
+    _, encoding, text = matched.groups()
+    if encoding in "Bb":
+        return base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), validate=True)
+    return quopri.decodestring(text.replace("_", " ").encode("ascii"), header=True)
+
+
+def _put_together(text: str) -> str:
+    """``text`` with the octets of encoded words of one charset that stand side by side decoded as one (against RFC 2047 5)."""
+    shown: list[str] = []
+    data, charset, end = bytearray(), "latin-1", 0
+    for word in _FORGIVEN.finditer(text):
+        try:
+            own, octets = _charset(word[1]), _octets(word)
+        except (UnicodeError, binascii.Error):
+            continue
+        if word.start() > end or own != charset:
+            shown += [_decoded(data, charset), text[end : word.start()]]
+            data, charset = bytearray(), own
+        data += octets
+        end = word.end()
+    return "".join([*shown, _decoded(data, charset), text[end:]])
+
+
+def _charset(name: str) -> str:
+    try:
+        found = codecs.lookup(name).name
+    except LookupError:
+        return "latin-1"
+    return "latin-1" if found == _NO_CHARSET else found
+
+
+def _decoded(data: bytearray, charset: str) -> str:
+    try:
+        return data.decode(charset, "replace")
+    except (LookupError, UnicodeError):  # no charset, but some other codec
+        return data.decode("latin-1")

@@ -265,6 +265,13 @@ def test_a_trigger_that_cannot_be_reached_leaves_nothing_undecided() -> None:
         "[Se\u0301curise\u0301] re\u0301sultats",  # letters and accents apart, as file names of a Mac are
         "=?utf-8?Q?[S=C3=A9curis=C3=A9]?=",
         "=?utf-8?B?W1PDqWN1?= =?iso-8859-1?Q?ris=E9]?=",
+        "=?utf-8?Q?[S=C3=A9cu?= \r\n\t=?utf-8?Q?ris=C3=A9]?=",
+        "=?utf-8?Q?[S=C3?= =?utf-8?Q?=A9curis=C3=A9]?=",  # against RFC 2047 5, and put together by readers
+        "=?utf-8?Q?[S=C3?=\r\n =?UTF8*fr?B?qWN1cmlzw6ld?=",
+        "=?utf-8?B?W1PD?==?utf-8?Q?=A9curis=C3?= =?utf-8?B?qV0=?= =?x-unknown?Q?=E9?=",
+        "=?iso-8859-1?Q?r=E9f_?= =?utf-8?Q?[S=C3?= =?utf-8?Q?=A9curis=C3=A9]?=",
+        "=?utf-16be?B?AFsAUwDp?= =?utf-16be?B?AGMAdQByAGkAcwA=?= =?utf-16be?B?6QBd?=",
+        "=?utf-8?Q?[S=C3=A9curis=C3=A9] re: your call?=",  # spaces, against RFC 2047 2
         "=?iso-8859-8-i?Q?[S=E9curis=E9]?=",  # Outlook's, and unknown to Python
         "=?x-unknown?B?W1PpY3VyaXPpXQ==?=",
         b"[S\xe9curis\xe9]",  # no charset, as from a device
