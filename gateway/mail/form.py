@@ -181,6 +181,7 @@ class _Line:
 
 def _delimiters(body: Body, start: int, wanted: bytes) -> Iterator[_Line]:
     """The delimiter lines of one boundary from ``start`` on, in order."""
+    likely = re.compile(re.escape(wanted) + rb"(?:--)?[ \t]*(?:\r\n|\r?\Z|-\Z)")  # or may be one when more of it is there
     window, offset, position = b"", 0, start
     chunks = body.chunks()
     ended = False
@@ -198,6 +199,9 @@ def _delimiters(body: Body, start: int, wanted: bytes) -> Iterator[_Line]:
         line, position = _line(window, found, len(wanted), offset)
         if line is not None:
             yield line
+        else:  # there are bodies of lines that only begin like one
+            next_one = likely.search(window, position - offset)
+            position = offset + (len(window) - len(wanted) if next_one is None else next_one.start())
 
 
 def _line(window: bytes, found: int, length: int, offset: int) -> tuple[_Line | None, int]:

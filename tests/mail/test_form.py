@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 from hypothesis import given
@@ -95,6 +96,15 @@ def test_pieces_make_no_difference(words: list[bytes], piece: int) -> None:
             return error.reason
 
     assert outcome(piece) == outcome(10**6)
+
+
+@pytest.mark.parametrize("line", [b"\r\n--bx", b"\r\n--b \rx"])
+def test_lines_that_only_begin_like_a_delimiter_cost_little(line: bytes) -> None:
+    content = line * ((16 << 20) // len(line))
+    text = b"--b\r\n" + content + b"\r\n--b\r\ntwo\r\n--b--\r\n"
+    begun = time.process_time()
+    assert parts(text) == (content, b"two")
+    assert time.process_time() - begun < 0.7
 
 
 def test_a_span_is_in_bytes_of_the_body() -> None:
