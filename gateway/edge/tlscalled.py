@@ -8,10 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
-from OpenSSL.crypto import X509, X509StoreFlags
+from OpenSSL.crypto import FILETYPE_ASN1, X509, X509StoreFlags, dump_certificate
 
 _RECORDS: Final = 256 * 1024
 
@@ -119,9 +117,9 @@ class CalledTls:
 
     def peer_chain(self) -> tuple[bytes, ...]:
         """The certificates the peer showed, DER, leaf first; empty where it showed none."""
-        leaf = self._connection.get_peer_certificate(as_cryptography=True)
-        above = self._connection.get_peer_cert_chain(as_cryptography=True) or []
-        return () if leaf is None else tuple(map(_der, (leaf, *above)))
+        leaf = self._connection.get_peer_certificate()
+        chain = self._connection.get_peer_cert_chain() or []  # in which a server misses the leaf, and a client does not
+        return () if leaf is None else tuple(dict.fromkeys(dump_certificate(FILETYPE_ASN1, each) for each in (leaf, *chain)))
 
 
 def _as_ssl_error(error: SSL.Error, faults: list[int]) -> ssl.SSLError:
@@ -139,7 +137,3 @@ def _words(error: SSL.Error) -> str:
     """What OpenSSL calls the fault; of a library, a function and a reason, the last."""
     queue = error.args[0] if error.args and isinstance(error.args[0], list) else []
     return str(queue[0][-1]) if queue else type(error).__name__
-
-
-def _der(certificate: x509.Certificate) -> bytes:
-    return certificate.public_bytes(Encoding.DER)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 from demo.ports import free_port
 from gateway.config.model import TlsIdentity
 from gateway.edge.tls import ServerTls, explain_failure
+from gateway.edge.tlsanyusage import AnyUsageContext, AnyUsageTls
 from gateway.edge.tlsstapled import StapledContext, StapledTls
 from gateway.outcome import GatewayError, Reason
 from tests.hops import server_context
@@ -113,6 +115,31 @@ def test_wrong_chain(tmp_path: Path) -> None:
     assert explain_failure(refused.value)[0] is Reason.CHAIN
     with pytest.raises(ssl.SSLError, match=r"(?i)unknown.ca"):
         both.server.receive(both.client.output())
+
+
+def test_the_chain_as_it_was_shown(tmp_path: Path) -> None:
+    """By both sides, leaf first and each once; OpenSSL asks nothing of what leads nowhere, and what it is worth is judged above."""
+    issuing = CA.intermediate()
+    shown = issuing.gateway("gateway.laboratory.example")
+    odd = Ca.root("CN=Odd").der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x07", 1)  # X.509 has no version 8
+    theirs, key = shown.write(tmp_path, "shown")
+    with theirs.open("a") as file:
+        file.write(ssl.DER_cert_to_PEM_cert(odd))
+    both = ends(tmp_path, change=lambda server: server.load_cert_chain(theirs, key))
+    both.pass_on()
+    assert both.client.peer_chain() == (shown.der, issuing.der, odd)
+    us, our_key = US.write(tmp_path, "us")
+    peer = ssl.create_default_context(cadata=CA.pem.decode())
+    peer.load_cert_chain(theirs, key)
+    from_us, to_us = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = peer.wrap_bio(from_us, to_us, server_hostname="gateway.hospital.example")
+    server = AnyUsageTls(AnyUsageContext(us, our_key, tmp_path / "anchors.pem"))
+    while not server.established:
+        with contextlib.suppress(ssl.SSLWantReadError):
+            client.do_handshake()
+        server.receive(to_us.read())
+        from_us.write(server.output())
+    assert server.peer_chain() == (shown.der, issuing.der, odd)
 
 
 def test_an_anchor_somebody_signed(tmp_path: Path) -> None:
