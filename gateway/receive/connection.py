@@ -75,7 +75,9 @@ class Connection(asyncio.Protocol):
             data = self._decrypt(self._secure, data)
         self._input += data
         self.wake()
-        if len(self._input) > HIGH_WATER and not self._paused and self._transport is not None:
+        # TLS answers by itself too, and however often it is asked (KeyUpdate, RFC 8446 4.6.3)
+        full = len(self._input) > HIGH_WATER or not self._writable.is_set()
+        if full and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
 
@@ -101,6 +103,7 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The other side has read."""
         self._writable.set()
+        self.wake()  # whoever waits for more lets it be read
 
     # Called by the talk
 
@@ -143,7 +146,7 @@ class Connection(asyncio.Protocol):
         """
         if self._ended or self._transport is None:
             raise Gone("the other side hung up")
-        if self._paused:
+        if self._paused and self._writable.is_set():
             self._paused = False
             self._transport.resume_reading()
         patience = self.after(self._seconds)

@@ -1,8 +1,11 @@
 """Limits on connections and time, and how a receiver stops."""
 
+from __future__ import annotations
+
 import asyncio
 import socket
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -68,6 +71,54 @@ async def test_a_client_that_does_not_read_is_not_waited_for(tmp_path: Path, pki
         assert [event.reply for event in gatehouse.seen(CommandRefused)] == ["421 4.4.2 Too slow"]
         sending.cancel()
         await asyncio.wait([sending])
+
+
+class Answering:
+    """TLS whose client has every octet answered by another, as one may by asking for new keys (KeyUpdate, RFC 8446 4.6.3)."""
+
+    def __init__(self, _: object) -> None:
+        self.established, self.ended = True, False
+        self.answered = 0
+        self._due = b""
+        Answering.last = self
+
+    last: ClassVar[Answering]
+
+    def receive(self, data: bytes) -> bytes:
+        self._due += data
+        return b""
+
+    def output(self) -> bytes:
+        due, self._due = self._due, b""
+        self.answered += len(due)
+        return due
+
+    def send(self, data: bytes) -> None:
+        """Says nothing of its own."""
+
+    def close(self) -> None:
+        """Nor that it ends."""
+
+    def describe(self) -> str:
+        return "TLS"
+
+    def peer_chain(self) -> tuple[bytes, ...]:
+        return ()
+
+
+async def test_a_client_that_does_not_read_what_tls_answers_is_not_read(
+    tmp_path: Path, pki: Pki, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "server_tls", Answering)
+    monkeypatch.setattr(connection, "CLOSE_SECONDS", 0.05)
+    async with house(tmp_path, pki, {"command_seconds": 1}) as gatehouse, gatehouse.client("zone", greeted=False) as client:
+        while not gatehouse.receiver._open:  # noqa: ASYNC110 - as in gone
+            await asyncio.sleep(0)
+        sending = asyncio.create_task(client.send(bytes(64 * 1024 * 1024)))
+        await gone(gatehouse)
+        sending.cancel()
+        await asyncio.wait([sending])
+    assert Answering.last.answered < 32 * 1024 * 1024  # what the sockets hold, and no more
 
 
 async def test_a_client_that_goes_on_after_the_end_is_cut_off(tmp_path: Path, pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
