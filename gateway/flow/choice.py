@@ -73,9 +73,12 @@ class Looked:
     trouble: DirectoryError | None = None
 
 
-def counted(looked: Sequence[Looked]) -> tuple[Looked, ...]:
-    """``looked``, with what does not count beside what the domain stands for among what is not to be used."""
-    return tuple(replace(each, candidates=tuple(_named(each.candidates, looked))) for each in looked)
+def counted(looked: Sequence[Looked], needed: int) -> tuple[Looked, ...]:
+    """``looked``, with what does not count beside what the domain stands for among what is not to be used. Of the ``needed`` it
+    is what counted when the answer was given, before others were heard.
+    """
+    heard = ((each, looked[:needed] if number < needed else looked) for number, each in enumerate(looked))
+    return tuple(replace(each, candidates=tuple(_named(each.candidates, so_far))) for each, so_far in heard)
 
 
 def outdone(candidate: Candidate, source: str, answer: Usable, looked: Sequence[Looked]) -> str:

@@ -131,7 +131,7 @@ class Evidence:
                 if answer is not None:
                     answered = len(looked), answer
         needed, answer = answered or (len(looked), concluded(looked, circle.least))
-        return Inquired(counted(looked), needed, answer)
+        return Inquired(counted(looked, needed), needed, answer)
 
     def _circle(self, organisation: str, zone: str | None, address: Address) -> Circle | Unusable:
         if zone is not None:

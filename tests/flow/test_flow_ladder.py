@@ -350,6 +350,16 @@ async def test_people_are_told_what_the_domain_does_not_stand_for(world: World) 
     assert candidate.doubt.detail.endswith("the domain's SMIMEA records name others")
 
 
+async def test_what_was_not_needed_changes_nothing_of_what_people_are_told(world: World) -> None:
+    """The mail was encrypted to it before anybody asked what the domain stands for."""
+    world.first.certificates = [OWN.der]
+    world.second.certificates, world.second.associations = [TWIN.der], (association(*sha256(Usage.DANE_EE, FOREIGN)),)
+    told = await world.evidence.inquire("hospital", "health", RESULTS, AT)
+    assert (told.needed, taken(told.answer)) == (1, (OWN.der, "first", Rung.VERIFIED))
+    assert [[each.rung for each in looked.candidates] for looked in told.looked] == [[Rung.VERIFIED], [None]]
+    assert await world.recipient() == told.answer
+
+
 async def test_the_domain_vouches_for_the_certificate_of_all_of_it(world: World) -> None:
     """Where the zone binds the domain, and beside a mailbox's own certificate, of which it says nothing."""
     domain = STRANGER.organisation_reader("laboratory.example", "p256")
