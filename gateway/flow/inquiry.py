@@ -103,7 +103,7 @@ class Inquiry:
         """``found`` placed. ``before`` is what other sources said that the domain stands for."""
         loop = asyncio.get_running_loop()
         begun = loop.time() if begun is None else begun
-        bound, candidates = _in_order(list(filter(question.named, found.certificates[:MAX_CANDIDATES])), question, found.way)
+        bound, candidates = _in_order(list(filter(question.named, found.certificates)), question, found.way)
         associations = before + found.associations
         one_organisation = len(organisations([certificate for certificate, _ in bound])) <= 1
         for certificate, binding in bound:
@@ -140,6 +140,7 @@ class Inquiry:
 
 def _in_order(certificates: Sequence[bytes], question: Question, way: Way) -> tuple[list[tuple[bytes, Binding]], list[Candidate]]:
     """Those that speak for the address: its own before its domain's, then the newest first; and why the others do not.
+    ``MAX_CANDIDATES`` in all: of more, the others are left out first, then the oldest.
 
     What is pinned to it needs not name it.
     """
@@ -160,7 +161,8 @@ def _in_order(certificates: Sequence[bytes], question: Question, way: Way) -> tu
         else:
             bound.append((binding is Binding.ORGANISATION, -found.not_before, found.sha256, certificate, binding))
     bound.sort(key=lambda each: each[:3])
-    return [(certificate, binding) for *_, certificate, binding in bound], others
+    del bound[MAX_CANDIDATES:]
+    return [(certificate, binding) for *_, certificate, binding in bound], others[: MAX_CANDIDATES - len(bound)]
 
 
 def _is_best(rung: Rung | None, *, one_organisation: bool) -> bool:

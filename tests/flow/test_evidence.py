@@ -31,7 +31,7 @@ from gateway.trust.smimea import Association, association
 from gateway.trust.sources import DirectoryError, Found, WordUnknown
 from gateway.trust.zone import Peer, Peers
 from tests import pki
-from tests.pki import NOW, Ca, Issued, microseconds
+from tests.pki import BEGIN, NOW, Ca, Issued, microseconds
 
 AT = microseconds(NOW)
 RESULTS = parse_address("results@laboratory.example")
@@ -162,13 +162,27 @@ async def test_found_and_judged(world: World) -> None:
 
 
 async def test_certificates_beyond_the_limit_are_not_judged(world: World) -> None:
-    unfit = [ROOT.signer("results@laboratory.example").der for _ in range(MAX_CANDIDATES)]
+    unfit = [ROOT.signer("results@laboratory.example", not_before=NOW).der for _ in range(MAX_CANDIDATES)]
     reader = ROOT.reader("results@laboratory.example", kind="p256")
     world.first.certificates = [*unfit[1:], reader.der]
     assert await world.recipient() == Usable(reader.der, "first", Assurance.ZONE)
-    world.first.certificates = [*unfit, reader.der]
+    world.first.certificates = [reader.der, *unfit]
     world.draw()
     assert await world.reason() is Reason.KEY_USAGE
+
+
+async def test_what_is_beyond_the_limit_is_the_oldest_of_those_that_could_be_meant(world: World) -> None:
+    """In a directory where all that anybody ever had is kept, the newest may stand last."""
+    expired = [pki.expired(ROOT).der for _ in range(MAX_CANDIDATES)]
+    others = [ROOT.reader(f"p{number}@laboratory.example", "p256").der for number in range(MAX_CANDIDATES)]
+    reader = ROOT.reader("results@laboratory.example", "p256", not_before=NOW)
+    world.first.certificates = [*others, *expired, reader.der]
+    assert await world.recipient() == Usable(reader.der, "first", Assurance.ZONE)
+    old = ROOT.reader("results@laboratory.example", "p256", not_before=BEGIN - dt.timedelta(days=1))
+    world.first.certificates = [*expired, old.der]
+    world.draw()
+    named = await world.evidence.reader("hospital", "health", RESULTS, lambda certificate: certificate == old.der, AT)
+    assert named == Usable(old.der, "first", Assurance.ZONE)
 
 
 async def test_order(world: World) -> None:
