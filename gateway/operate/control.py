@@ -165,7 +165,7 @@ class Control:
         """Key agents end after us, and keep their connection until then; they report to the next control process anew."""
         tasks = [task for task in self._conversations.values() if task is not None]
         for writer in self._conversations:
-            writer.close()
+            writer.transport.abort()  # to close waits for one who does not read
         await asyncio.gather(*tasks)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

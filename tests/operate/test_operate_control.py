@@ -191,6 +191,20 @@ async def test_an_open_connection_does_not_hold_up_the_end(tmp_path: Path) -> No
     await writer.wait_closed()
 
 
+async def test_who_does_not_read_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    """Its answer is longer than what lies in sockets."""
+    async with asyncio.timeout(20), served(tmp_path) as world:
+        counters: dict[Series, float] = {("mail_accepted", (("org", str(number)),)): 1.0 for number in range(20_000)}
+        world.snapshots.take("worker-0", 1, counters, AT)
+        _, writer = await asyncio.open_unix_connection(world.path)
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(b'{"verb": "status"}\n' * 2)
+        assert "counters" in await world.ask({"verb": "status"})
+    writer.close()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
+
+
 async def test_what_a_process_counts_arrives_also_at_the_next_control(tmp_path: Path) -> None:
     """A thread of the process reports by itself; a control process that begins anew is told everything again."""
     observe = Observe(Audit(tmp_path / "audit", "worker-0", lambda: AT))
