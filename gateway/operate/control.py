@@ -47,9 +47,9 @@ class Snapshots:
         self.seen_at[process] = now
 
     def totals(self) -> dict[Series, float]:
-        """Every series, summed over processes and epochs."""
+        """Every series, summed over processes and epochs. Any thread may ask."""
         totals: defaultdict[Series, float] = defaultdict(float)
-        for counters in self.counters.values():
+        for counters in tuple(self.counters.values()):
             for series, value in counters.items():
                 totals[series] += value
         return dict(totals)
@@ -94,7 +94,7 @@ class GatewayCollector(Collector):
         text = "Certificates of correspondents by how they are kept."
         yield _gauge("smime_gateway_certificates_kept", text, "kept_as", counted.certificates)
         up = GaugeMetricFamily("smime_gateway_process_seen_seconds", "Seconds since a process last reported.", labels=["process"])
-        for process, seen in self._snapshots.seen_at.items():
+        for process, seen in tuple(self._snapshots.seen_at.items()):
             up.add_metric([process], (self._now() - seen) / 1_000_000)
         yield up
         if (signed := self._audit_signed()) is not None:

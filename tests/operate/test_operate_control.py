@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import stat
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, ItemsView, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -203,6 +203,20 @@ async def test_who_does_not_read_does_not_hold_up_the_end(tmp_path: Path) -> Non
     writer.close()
     with suppress(ConnectionError):
         await writer.wait_closed()
+
+
+def test_metrics_are_read_by_another_thread_than_counts_them() -> None:
+    """A process that reports for the first time meanwhile."""
+    snapshots = Snapshots()
+
+    class Meanwhile(dict[Series, float]):
+        def items(self) -> ItemsView[Series, float]:  # type: ignore[override]
+            snapshots.take("worker-1", len(snapshots.counters), {ACCEPTED: 1.0}, AT)
+            return super().items()
+
+    snapshots.take("worker-0", 1, Meanwhile({ACCEPTED: 3.0}), AT)
+    snapshots.take("sign-agent-0", 1, {HELD: 1.0}, AT)
+    assert snapshots.totals() == {ACCEPTED: 3.0, HELD: 1.0}
 
 
 async def test_what_a_process_counts_arrives_also_at_the_next_control(tmp_path: Path) -> None:
