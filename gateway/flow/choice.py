@@ -166,7 +166,7 @@ def organisations(certificates: Sequence[bytes]) -> frozenset[str]:
 
 def _only_invalid(each: Looked) -> bool:
     """Whether a source has certificates of the address that were good once, or will be, and none that is."""
-    doubts = [candidate.doubt.reason for candidate in each.candidates if candidate.rung is None and candidate.doubt is not None]
+    doubts = [candidate.doubt.reason for candidate in each.candidates if candidate.doubt is not None]
     return all(candidate.rung is None for candidate in each.candidates) and any(reason in _INVALID for reason in doubts)
 
 

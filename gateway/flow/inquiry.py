@@ -130,7 +130,7 @@ class Inquiry:
                 if isinstance(other, Trusted) or other.reason is not Reason.CHAIN:
                     answer, assurance = other, None
         named = _named_as(associations, Usage.DANE_EE, (certificate,))
-        rung = place(answer, certificate, Way.DNSSEC if named and found.way is not Way.PINNED else found.way, rules.purpose, at)
+        rung = place(answer, certificate, Way.DNSSEC if named else found.way, rules.purpose, at)
         if isinstance(answer, Trusted):
             said = Assurance.PINNED if rung is Rung.PINNED else assurance
             return Candidate(certificate, rung, None, None, answer.path, said, answer.marks)

@@ -33,7 +33,7 @@ from gateway.trust.sources import DirectoryError, WordUnknown
 from gateway.trust.suitability import unusable
 from tests.doubles import MemoryBodies, MemoryBody
 from tests.flow.opened import HEADER, PLAIN, as_message, sign
-from tests.flow.test_evidence import AT, RESULTS, ROOT, URL, World
+from tests.flow.test_evidence import AT, RESULTS, ROOT, URL, Shelf, World
 from tests.pki import NOW, Ca, Issued
 
 LATER = AT + 10 * 365 * 86_400 * 1_000_000  # openssl signs with the time of this machine, years from the certificates' NOW
@@ -114,6 +114,17 @@ async def test_what_is_unfit_stands_nowhere(world: World, certificate: Issued, r
     assert refused(await world.recipient(least=Rung.UNVERIFIED)) is reason
 
 
+async def test_what_is_critical_and_unknown_is_made_up_for_by_nothing(world: World) -> None:
+    """RFC 5280 4.2. It has the reason of what leads nowhere, which a way may make up for."""
+    odd = STRANGER.reader(ADDRESS, "p256", critical="1.2.3.4")
+    for way in WAYS:
+        world.first.certificates, world.first.way = [odd.der], way
+        assert refused(await world.recipient(least=Rung.UNVERIFIED)) is Reason.CHAIN
+    for kept_as in (KeptAs.HARVESTED, KeptAs.IMPORTED, KeptAs.PINNED):
+        world.keeper.keep(kept_as, odd.der)
+        assert refused(await world.recipient(least=Rung.UNVERIFIED)) is Reason.CHAIN
+
+
 async def test_a_pin_is_first_and_needs_no_chain_and_no_name(world: World) -> None:
     other = STRANGER.reader("archive@other.example", "p256")
     world.first.certificates = [OWN.der]
@@ -133,6 +144,7 @@ async def test_the_newest_of_several_pins(world: World) -> None:
         world.keeper.all.clear()
         world.keeper.keep(KeptAs.PINNED, *(each.der for each in order))
         assert taken(await world.recipient()) == (new.der, "pinned", Rung.PINNED)
+        assert (await world.evidence.inquire("hospital", "health", RESULTS, AT)).answer == await world.recipient()
 
 
 async def test_a_pin_that_cannot_be_read_is_waited_for(world: World) -> None:
@@ -196,6 +208,23 @@ async def test_what_is_for_something_else_or_too_low_is_no_answer(world: World, 
     assert taken(await world.recipient()) == (OWN.der, "second", Rung.VERIFIED)
 
 
+async def test_only_invalid_ends_no_search_that_could_only_get_better(world: World) -> None:
+    """There is an answer already, a low one; who kept the good one back would choose nothing by it."""
+    third = Shelf("third", [OWN.der])
+    world.first.certificates, world.first.way, world.second.certificates = [FOREIGN.der], Way.GUARDED, [EXPIRED.der]
+    world.zone = replace(world.zone, directories=(world.first, world.second, third))
+    world.draw()
+    assert taken(await world.recipient(least=Rung.DISCOVERED)) == (OWN.der, "third", Rung.VERIFIED)
+
+
+async def test_a_domain_and_its_mailbox_may_name_different_organisations(world: World) -> None:
+    """What counts is the mailbox's own, and the other contradicts nothing."""
+    own = ROOT.reader(ADDRESS, "p256", subject="CN=x,O=Laboratory")
+    domain = ROOT.organisation_reader("laboratory.example", "p256", subject="CN=x,O=Group", not_before=NOW)
+    world.first.certificates = [domain.der, own.der]
+    assert taken(await world.recipient()) == (own.der, "first", Rung.VERIFIED)
+
+
 async def test_different_organisations_for_one_address(world: World) -> None:
     """Each is fit, and they cannot both be right: a person decides."""
     one = ROOT.reader(ADDRESS, "p256", subject="CN=x,O=Clinic,C=FR")
@@ -237,6 +266,12 @@ async def test_what_waits_for_approval_is_not_used_and_told(world: World) -> Non
     assert isinstance(await world.recipient(), Usable)
 
 
+async def test_what_waits_is_told_also_where_another_was_chosen(world: World) -> None:
+    world.keeper.keep(KeptAs.WAITING, OWN.der)
+    answer = await world.evidence.reader("hospital", "health", RESULTS, lambda certificate: certificate == TWIN.der, AT)
+    assert refused(answer) is Reason.APPROVAL_PENDING
+
+
 @pytest.mark.parametrize("before", [EXPIRED, FOREIGN, SIGNING])
 async def test_what_waits_is_told_rather_than_what_it_would_replace(world: World, before: Issued) -> None:
     """The one there was has run out, or is too little, and a person can settle it with one command."""
@@ -271,6 +306,7 @@ async def test_the_domain_vouches_for_a_certificate(world: World) -> None:
         world.first.associations = (association(*sha256(usage, STRANGER)),)
         answer = await world.recipient()
         assert isinstance(answer, Usable) is expected, usage
+        assert isinstance(answer, Unusable) or answer.assurance is None  # the domain's word, and not that of the zone
     world.first.associations = (association(*sha256(Usage.DANE_TA, Ca.root("CN=Another"))),)
     assert isinstance(await world.recipient(), Unusable)
 
