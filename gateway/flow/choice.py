@@ -109,7 +109,8 @@ def settled(looked: Sequence[Looked], least: Rung, after_invalid: AfterInvalid) 
     if best is not None:
         return best
     if after_invalid is AfterInvalid.STOP and _only_invalid(last) and _best(looked, least) is None:
-        return concluded(looked, least)
+        # With what ends the search, and not with what was too little before
+        return concluded([each for each in looked if each is last or each.trouble is not None], least)
     return None
 
 

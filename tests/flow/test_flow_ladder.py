@@ -215,6 +215,7 @@ async def test_only_invalid_ends_no_search_that_could_only_get_better(world: Wor
     world.zone = replace(world.zone, directories=(world.first, world.second, third))
     world.draw()
     assert taken(await world.recipient(least=Rung.DISCOVERED)) == (OWN.der, "third", Rung.VERIFIED)
+    assert refused(await world.recipient()) is Reason.EXPIRED
 
 
 async def test_a_domain_and_its_mailbox_may_name_different_organisations(world: World) -> None:
