@@ -162,10 +162,6 @@ class Link(asyncio.Protocol):
         await layer.handshake(deadline)
         return Secured(tls.peer_chain(), tls.stapled, tls.describe())
 
-    def close(self) -> None:
-        """Close when everything written is sent."""
-        self._transport.close()
-
     def abort(self) -> None:
         """Close now."""
         self._transport.abort()
