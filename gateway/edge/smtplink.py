@@ -141,14 +141,23 @@ class Link(asyncio.Protocol):
         """Put TLS on the connection. ``deadline`` in seconds. Raises :class:`HopError` (TLS_FAILED)."""
         if not self.quiet:
             raise HopError(Reason.TLS_FAILED, "the next hop speaks in clear where TLS begins")
+        below = self._transport
         try:
-            if isinstance(context, StapledContext):
-                return await self._start_stapled(context, host, deadline)
-            transport = await self._loop.start_tls(
-                self._transport, self, context, server_hostname=host, ssl_handshake_timeout=deadline, ssl_shutdown_timeout=5.0
-            )
-        except (OSError, ValueError) as error:
-            raise HopError(Reason.TLS_FAILED, _tls_trouble(error)) from error
+            return await self._handshake(context, host, deadline)
+        except BaseException as error:
+            # A connection lost amid the handshake: the event loops' TLS tells us, and not the protocol that stands behind it
+            below.abort()
+            self.connection_lost(None)
+            if isinstance(error, OSError | ValueError):
+                raise HopError(Reason.TLS_FAILED, _tls_trouble(error)) from error
+            raise
+
+    async def _handshake(self, context: ClientContext, host: str, deadline: float) -> Secured:
+        if isinstance(context, StapledContext):
+            return await self._start_stapled(context, host, deadline)
+        transport = await self._loop.start_tls(
+            self._transport, self, context, server_hostname=host, ssl_handshake_timeout=deadline, ssl_shutdown_timeout=5.0
+        )
         if transport is None:
             raise HopError(Reason.TLS_FAILED, "the next hop hung up in the handshake")
         self._transport = transport

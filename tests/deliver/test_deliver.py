@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import socket
 import ssl
+import struct
 import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -611,9 +613,8 @@ async def test_what_is_said_in_clear_behind_starttls_ends_the_session(deliverer:
     assert result.outcome.reason is Reason.TLS_FAILED
 
 
-async def test_a_peer_that_is_silent_in_the_handshake_defers(deliverer: Open, tmp_path: Path, root: Ca) -> None:
+async def test_a_peer_that_is_silent_in_the_handshake_defers(deliverer: Open, site: Site) -> None:
     """It has so long for it and no longer."""
-    site = Site(tmp_path, root, Stapling.ASKED)
     silence = asyncio.Event()
 
     async def say_nothing(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
@@ -628,9 +629,20 @@ async def test_a_peer_that_is_silent_in_the_handshake_defers(deliverer: Open, tm
     assert result.outcome.reason is Reason.TLS_FAILED
 
 
-async def test_a_peer_that_hangs_up_in_the_handshake_defers(deliverer: Open, site: Site) -> None:
+async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.close()
+
+
+async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read(1)
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+@pytest.mark.parametrize("how", [hang_up, reset])
+async def test_a_peer_that_hangs_up_in_the_handshake_defers(deliverer: Open, site: Site, how: Script) -> None:
     """Without a word, and without an alert."""
-    async with scripted_hop(lines()) as port:
+    async with scripted_hop(how) as port, asyncio.timeout(20):
         result = only(await deliverer(site.zone(port)).deliver(mail(hop=PEER)))
     assert isinstance(result.outcome, Defer)
     assert result.outcome.reason in {Reason.TLS_FAILED, Reason.HOP_UNREACHABLE}

@@ -149,6 +149,44 @@ async def test_a_hop_that_breaks_off_has_ended(context: ClientContext, tmp_path:
         assert link.ended
 
 
+def reset(accepted: socket.socket) -> None:
+    accepted.recv(1)
+    accepted.close()  # on octets it has not read, which resets the connection
+
+
+def end(accepted: socket.socket) -> None:
+    accepted.shutdown(socket.SHUT_WR)
+    while accepted.recv(len(PIECE)):
+        pass
+
+
+def say_nothing(accepted: socket.socket) -> None:
+    while accepted.recv(len(PIECE)):
+        pass
+
+
+@pytest.mark.parametrize("talk", [reset, end, say_nothing])
+async def test_a_handshake_that_comes_to_nothing(context: ClientContext, talk: Callable[[socket.socket], None]) -> None:
+    """The connection is lost with it, and nobody waits for that in vain."""
+    async with linked(talk) as (link, _):
+        with pytest.raises(HopError) as failed:
+            await link.start_tls(context, "gateway.laboratory.example", 0.5 if talk is say_nothing else 30)
+        assert failed.value.reason is Reason.TLS_FAILED
+        link.abort()
+        async with asyncio.timeout(5):
+            await link.lost
+
+
+async def test_a_handshake_that_is_given_up(context: ClientContext) -> None:
+    async with linked(say_nothing) as (link, _):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await link.start_tls(context, "gateway.laboratory.example", 30)
+        link.abort()
+        async with asyncio.timeout(5):
+            await link.lost
+
+
 async def test_why_a_hop_refuses_our_certificate(context: ClientContext, tmp_path: Path) -> None:
     """In TLS 1.3 it says so after our side of the handshake is done."""
     theirs = server_context(SERVER, tmp_path, Ca.root("CN=Other"))
