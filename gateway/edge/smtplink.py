@@ -188,4 +188,4 @@ def _tls_trouble(error: Exception) -> str:
         return f"certificate: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
         return f"TLS: {error.reason or error}"
-    return f"TLS handshake: {error or type(error).__name__}"
+    return f"TLS handshake: {str(error) or type(error).__name__}"

@@ -172,6 +172,7 @@ async def test_a_handshake_that_comes_to_nothing(context: ClientContext, talk: C
         with pytest.raises(HopError) as failed:
             await link.start_tls(context, "gateway.laboratory.example", 0.5 if talk is say_nothing else 30)
         assert failed.value.reason is Reason.TLS_FAILED
+        assert failed.value.detail.removeprefix("TLS handshake: ")
         link.abort()
         async with asyncio.timeout(5):
             await link.lost
