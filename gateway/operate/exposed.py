@@ -33,8 +33,8 @@ def unseen(config: Config) -> Iterator[str]:
 
 
 def may(name: str, path: Path, access: int) -> bool:
-    """Whether the user ``name`` has ``access`` (``os.R_OK``, ``os.W_OK``) to ``path`` by its mode and those of the directories
-    above it. False where we cannot look.
+    """Whether the user ``name`` has ``access`` (``os.R_OK``, ``os.W_OK``) to ``path``, or can give it to himself: by its mode and
+    those of the directories above it, or because they are his. False where we cannot look.
     """
     entry = pwd.getpwnam(name)
     groups = os.getgrouplist(name, entry.pw_gid)
@@ -43,7 +43,7 @@ def may(name: str, path: Path, access: int) -> bool:
     except OSError:
         return False
     for facts, bit in wanted:
-        shift = 6 if facts.st_uid == entry.pw_uid else 3 if facts.st_gid in groups else 0
-        if not facts.st_mode >> shift & bit:
+        shift = 3 if facts.st_gid in groups else 0
+        if facts.st_uid != entry.pw_uid and not facts.st_mode >> shift & bit:
             return False
     return True

@@ -40,12 +40,15 @@ def test_a_closed_directory_closes_what_is_in_it(file: Path) -> None:
     assert not may(STRANGER, file, READ)
 
 
-def test_an_owner_has_his_own_bits_alone(file: Path) -> None:
+@pytest.mark.parametrize("access", [READ, WRITE])
+def test_an_owner_may_what_he_can_let_himself(file: Path, access: int) -> None:
+    """By chmod(2), to what is his and to what lies in a directory of his."""
     owner = file.owner()
-    file.chmod(0o600)
-    assert may(owner, file, READ)
+    file.chmod(0o400)
+    assert may(owner, file, access)
     file.chmod(0o066)
-    assert not may(owner, file, READ)
+    file.parent.chmod(0o600)
+    assert may(owner, file, access)
 
 
 def test_what_is_not_there_is_open_to_nobody(file: Path) -> None:
