@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import lru_cache
 from typing import Final
 
 from gateway.mail.body import Body
@@ -181,7 +182,6 @@ class _Line:
 
 def _delimiters(body: Body, start: int, wanted: bytes) -> Iterator[_Line]:
     """The delimiter lines of one boundary from ``start`` on, in order."""
-    likely = re.compile(re.escape(wanted) + rb"(?:--)?[ \t]*(?:\r\n|\r?\Z|-\Z)")  # or may be one when more of it is there
     window, offset, position = b"", 0, start
     chunks = body.chunks()
     ended = False
@@ -200,8 +200,14 @@ def _delimiters(body: Body, start: int, wanted: bytes) -> Iterator[_Line]:
         if line is not None:
             yield line
         else:  # there are bodies of lines that only begin like one
-            next_one = likely.search(window, position - offset)
+            next_one = _likely(wanted).search(window, position - offset)
             position = offset + (len(window) - len(wanted) if next_one is None else next_one.start())
+
+
+@lru_cache(maxsize=16)
+def _likely(wanted: bytes) -> re.Pattern[bytes]:
+    """What is a delimiter line, or may be one when more of it is there. Made for those bodies alone: it takes its time."""
+    return re.compile(re.escape(wanted) + rb"(?:--)?[ \t]*(?:\r\n|\r?\Z|-\Z)")
 
 
 def _line(window: bytes, found: int, length: int, offset: int) -> tuple[_Line | None, int]:
