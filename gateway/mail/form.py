@@ -148,9 +148,10 @@ def _has_delimiter(part: Slice) -> bool:
     """Whether a line begins as delimiters do."""
     before = b"\n"
     for chunk in part.chunks():
-        if b"\n--" in before + chunk:
+        seen = before + chunk
+        if b"\n--" in seen:
             return True
-        before = (before + chunk)[-2:]
+        before = seen[-2:]
     return False
 
 

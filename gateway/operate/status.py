@@ -16,9 +16,7 @@ from gateway.operate.output import Exit, Settings, answer, columns, command_opti
 @command_options
 @click.pass_context
 def status(context: click.Context, settings: Settings) -> None:
-    """Say how the running gateway is: its configuration, its processes, the mails on their way,
-    the certificates kept.
-    """
+    """Say how the running gateway is: its configuration, its processes, the mails on their way, the certificates kept."""
     socket = control_socket(load(settings.config).run)
     try:
         told = ask(socket, {"verb": "status"})

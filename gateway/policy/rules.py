@@ -71,7 +71,8 @@ def _triggered(rule: Rule, header: Header) -> bool:
 
 def _contains(field: Field, part: str) -> bool:
     """Whether a reader finds ``part`` in ``field``: case, and how an accent or a space was typed, make no difference to him."""
-    return any(_folded(part) in _folded(reading) for reading in field.readings)
+    wanted = _folded(part)
+    return any(wanted in _folded(reading) for reading in field.readings)
 
 
 def _folded(text: str) -> str:
