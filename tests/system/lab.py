@@ -230,6 +230,12 @@ def events(site: Site, name: str, **facts: object) -> list[dict[str, Any]]:
     return [line for line in site.audit(name) if all(line.get(field) == value for field, value in facts.items())]
 
 
+def failure(site: Site, address: str) -> dict[str, Any]:
+    """The one event of the mail to ``address`` that failed, once it has."""
+    (failed,) = until(lambda: events(site, "mail_failed", recipients=[address]), "the failure")
+    return failed
+
+
 @contextlib.contextmanager
 def environment(**variables: str) -> Iterator[None]:
     """Variables of our own environment for a while; what we start inherits them."""

@@ -26,6 +26,19 @@ from demo.ports import free_port
 AUTHORITY: Final = "127.0.0.2"
 RESOLVER: Final = "127.0.0.3"
 
+# Of a gateway's configuration, with the port of the resolver
+DIRECTORIES: Final = f"""
+[directory.smimea]
+kind = "smimea"
+resolvers = ["{RESOLVER}"]
+resolver_port = {{dns}}
+
+[directory.cert]
+kind = "cert"
+resolvers = ["{RESOLVER}"]
+resolver_port = {{dns}}
+"""
+
 HEAD: Final = """\
 $ORIGIN {zone}.
 $TTL 300

@@ -14,8 +14,8 @@ from demo.site import Site, command
 from gateway.trust.smimea import local_label
 from tests.pki import BEGIN, Ca, Issued
 from tests.smime.openssl import decrypt
-from tests.system.lab import HOSPITAL, Lab, events, letter, send, until
-from tests.system.nameservers import RESOLVER, NameServers, record
+from tests.system.lab import HOSPITAL, Lab, events, failure, letter, send, until
+from tests.system.nameservers import DIRECTORIES, NameServers, record
 from tests.system.sink import Sink
 from tests.system.slapd import BASE, Slapd
 from tests.system.test_openssl import structure
@@ -24,17 +24,7 @@ pytestmark = pytest.mark.timeout(300)
 
 DOMAIN: Final = "secure.example"
 YEAR: Final = dt.timedelta(days=365)
-DIRECTORIES: Final = """
-[directory.smimea]
-kind = "smimea"
-resolvers = ["{resolver}"]
-resolver_port = {dns}
-
-[directory.cert]
-kind = "cert"
-resolvers = ["{resolver}"]
-resolver_port = {dns}
-
+SETTINGS: Final = """
 [directory.plain]
 kind = "ldap"
 uri = "{plain}"
@@ -88,8 +78,7 @@ class World:
         return str(mail["certificates"][0])
 
     def failed(self, local: str) -> str:
-        [mail] = until(lambda: events(self.hospital, "mail_failed", recipients=[f"{local}@{DOMAIN}"]), "the failure")
-        return str(mail["reason"])
+        return str(failure(self.hospital, f"{local}@{DOMAIN}")["reason"])
 
 
 @pytest.fixture
@@ -119,8 +108,7 @@ def world(tmp_path: Path) -> Iterator[World]:
         places = 'directories = ["smimea", "cert", "plain", "secure"]\noutbound = "outside"'
         hospital.configuration.write_text(hospital.configuration.read_text().replace('directories = ["partners"]', places, 1))
         hospital.add(
-            DIRECTORIES.format(
-                resolver=RESOLVER,
+            (DIRECTORIES + SETTINGS).format(
                 dns=servers.port,
                 plain=slapd.uri,
                 secure=slapd.secure_uri,

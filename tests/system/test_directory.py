@@ -10,7 +10,7 @@ import pytest
 
 from demo.site import Site
 from tests.smime.openssl import decrypt
-from tests.system.lab import HOSPITAL, Lab, events, letter, reload, send, until
+from tests.system.lab import HOSPITAL, Lab, events, failure, letter, reload, send, until
 from tests.system.sink import Sink
 from tests.system.slapd import ADMIN, BASE, PASSWORD, Slapd
 from tests.system.test_openssl import structure
@@ -131,7 +131,7 @@ def test_missing_and_refuse(world: World) -> None:
     known, unknown = "known@elsewhere.example", "unknown@elsewhere.example"
     world.person(known)
     send(world.hospital.inside, letter("for two", recipients=[known, unknown]), [known, unknown])
-    (failed,) = until(lambda: events(world.hospital, "mail_failed", recipients=[unknown]), "the failure")
+    failed = failure(world.hospital, unknown)
     assert (failed["reason"], failed["reported"]) == ("NO_CERTIFICATE", True)
     (mail,) = world.outside.got(b"for two")
     assert mail.recipients == [known]
@@ -164,8 +164,7 @@ def test_unusable_is_as_good_as_none(world: World) -> None:
     foreign = world.lab.ca.reader("somebody-else@elsewhere.example")
     world.slapd.add_person("forged", address, [foreign.der])
     send(world.hospital.inside, letter("forged", recipients=[address]), [address])
-    (failed,) = until(lambda: events(world.hospital, "mail_failed", recipients=[address]), "the failure")
-    assert failed["reason"] == "ADDRESS_MISMATCH"
+    assert failure(world.hospital, address)["reason"] == "ADDRESS_MISMATCH"
 
 
 def test_directory_away(world: World) -> None:

@@ -6,28 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from demo.site import Site
 from gateway.trust.smimea import local_label
 from tests.pki import Ca
 from tests.smime.openssl import decrypt
-from tests.system.lab import HOSPITAL, Lab, events, letter, send, until
-from tests.system.nameservers import RESOLVER, NameServers, record
+from tests.system.lab import HOSPITAL, Lab, failure, letter, send
+from tests.system.nameservers import DIRECTORIES, NameServers, record
 from tests.system.sink import Sink
 from tests.system.test_openssl import structure
 
 pytestmark = pytest.mark.timeout(300)
 
 SETTINGS = """
-[directory.smimea]
-kind = "smimea"
-resolvers = ["{resolver}"]
-resolver_port = {dns}
-
-[directory.cert]
-kind = "cert"
-resolvers = ["{resolver}"]
-resolver_port = {dns}
-
 [route.outside]
 host = "127.0.0.1"
 port = {port}
@@ -55,7 +44,7 @@ def test_a_mail_finds_its_reader_in_dns(tmp_path: Path) -> None:
         text = hospital.configuration.read_text()
         changed = text.replace('directories = ["partners"]', 'directories = ["smimea", "cert"]\noutbound = "outside"', 1)
         hospital.configuration.write_text(changed)
-        hospital.add(SETTINGS.format(resolver=RESOLVER, dns=servers.port, port=outside.port))
+        hospital.add((DIRECTORIES + SETTINGS).format(dns=servers.port, port=outside.port))
         hospital.start()
         for local, reader in named.items():
             address = f"{local}@{DOMAIN}"
@@ -65,10 +54,4 @@ def test_a_mail_finds_its_reader_in_dns(tmp_path: Path) -> None:
         for local, reason in (("stranger", "CHAIN"), ("nobody", "NO_CERTIFICATE")):
             address = f"{local}@{DOMAIN}"
             send(hospital.inside, letter(f"to {local}", recipients=[address]), [address])
-            assert _failure(hospital, address) == reason
-
-
-def _failure(site: Site, address: str) -> str:
-    """Why the mail to ``address`` failed."""
-    (failed,) = until(lambda: events(site, "mail_failed", recipients=[address]), "the failure")
-    return str(failed["reason"])
+            assert failure(hospital, address)["reason"] == reason
