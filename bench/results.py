@@ -62,7 +62,7 @@ def shares(runs: Sequence[Run]) -> list[str]:
     """Which kind of process used the CPU."""
     kinds = sorted({kind for run in runs for kind in run.cpu})
     each = {kind: median(runs, lambda run, kind=kind: run.cpu.get(kind, 0.0) / run.messages * 1000) for kind in kinds}  # type: ignore[misc]
-    whole = sum(each.values())
+    whole = median(runs, cpu_ms)
     used = sorted(each.items(), key=lambda item: -item[1])
     return ["| process | CPU ms per message | share |", "|---|---:|---:|"] + [
         f"| {kind} | {ms:.2f} | {ms / whole:.0%} |" for kind, ms in used if ms >= whole / 100
