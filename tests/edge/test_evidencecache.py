@@ -358,10 +358,10 @@ async def test_large_crl(world: World) -> None:
     await restarted.fetch(world.need, AT)
     assert len(world.publisher.asked) == 1
     revoked = facts(world.leaf.der)
-    began = time.perf_counter()
+    began = time.process_time()
     for _ in range(1000):
         crl = restarted.known(world.need, AT)
         assert isinstance(crl, Crl)
         assert crl.revoked_since(revoked) is not None
         assert crl.revoked_since(other) is None
-    assert (time.perf_counter() - began) / 2000 < 0.001
+    assert (time.process_time() - began) / 2000 < 0.001

@@ -185,7 +185,7 @@ async def test_silent_server() -> None:
             with pytest.raises(DirectoryError) as caught:
                 await ldap.find(RESULTS)
             assert caught.value.resting
-            assert time.monotonic() - began < 0.05
+            assert time.monotonic() - began < 0.4  # it does not wait out another deadline
             await ldap.close()
 
 

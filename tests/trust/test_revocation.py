@@ -140,9 +140,9 @@ def test_large_crl_is_an_index(ca: Ca, leaf: Issued) -> None:
     crl = Crl(ca.crl(revoked=range(1, 20_001)))
     evidence = AtHand(known=lambda _: crl)
     assert status(standing(leaf, ca), Hearing(signers(ca), evidence, AT)) == Good()
-    began = time.perf_counter()
+    began = time.process_time()
     for _ in range(100):
         status(standing(leaf, ca), Hearing(signers(ca), evidence, AT))
-    assert (time.perf_counter() - began) / 100 < 0.001
+    assert (time.process_time() - began) / 100 < 0.001
     assert crl.revoked_since(replace(facts(leaf.der), serial=20_000)) is not None
     assert crl.revoked_since(replace(facts(leaf.der), serial=20_001)) is None
