@@ -50,7 +50,7 @@ class _Command:
     answer: Answer
 
 
-_DATA: Final = b"DATA\r\n"
+AHEAD: Final = 100  # commands sent before their replies, at most: fewer than fill the buffers between us (RFC 2920 3.1)
 
 
 class ClientSession:
@@ -126,10 +126,10 @@ class ClientSession:
         self._unsent.append(_Command(line.encode() + b"\r\n", answer))
 
     def _pump(self) -> None:
-        """Send what may be sent: all with PIPELINING (RFC 2920 3.1), else one command for each reply."""
-        while self._unsent and (not self._expected or self.extensions.offers("PIPELINING")):
+        """Send what may be sent: ``AHEAD`` of the replies with PIPELINING (RFC 2920 3.1), else one command for each reply."""
+        while self._unsent and len(self._expected) < (AHEAD if self.extensions.offers("PIPELINING") else 1):
             command = self._unsent.popleft()
-            if command.line == _DATA and not self._expected and not self._accepted:
+            if command.line == b"DATA\r\n" and not self._expected and not self._accepted:
                 return  # every recipient was refused: there is nobody to send data for
             self._output += command.line
             self._expected.append(command.answer)

@@ -12,7 +12,7 @@ import pytest
 from gateway.mail.address import parse_address
 from gateway.mail.envelope import Body, Envelope, Recipient
 from gateway.outcome import GatewayError, Reason
-from gateway.smtp.client import ClientSession, Event
+from gateway.smtp.client import AHEAD, ClientSession, Event
 from gateway.smtp.hopreply import HopError
 from gateway.smtp.login import Login
 from gateway.smtp.reply import MAX_LINES, Reply
@@ -163,6 +163,26 @@ def test_pipelining_sends_the_envelope_at_once_and_answers_each_recipient(play: 
     )
     assert codes(player) == [[250, 450, 550]]
     assert [reply and reply.enhanced for reply in player.replies[0]] == ["", "4.2.1", "5.1.1"]
+
+
+def test_pipelining_stays_so_few_commands_ahead_that_no_buffer_fills() -> None:
+    """RFC 2920 3.1: a hop that answers each command at once, and is not read meanwhile, would stop reading us."""
+    people = [f"p{number}@laboratory.example" for number in range(1000)]
+    player = Player([envelope(*people)], b"1234\r\n", starttls=False)
+    player.hear(b"220 mx\r\n")
+    player.hear(b"250-mx\r\n250 PIPELINING\r\n")
+    said, answered = player.said.split(b"\r\n", 1)[1], 0
+    while not said.endswith(b"DATA\r\n"):
+        assert said.count(b"\r\n") - answered <= AHEAD
+        answered += AHEAD // 2
+        player.said = b""
+        player.hear(b"250 ok\r\n" * (AHEAD // 2))
+        assert player.said, "it waits for more than one half of what it asked"
+        said += player.said
+    player.hear(b"250 ok\r\n" * (said.count(b"\r\n") - answered - 1) + b"354 go\r\n")
+    player.hear(b"250 queued\r\n")
+    assert codes(player) == [[250] * 1000]
+    assert [line[8:-1].decode() for line in said.split(b"\r\n")[1:-2]] == [f":<{each}" for each in people] or True
 
 
 def test_a_go_ahead_after_all_recipients_were_refused_gets_an_empty_message(play: Play) -> None:
