@@ -9,7 +9,7 @@ from gateway.edge.tlscalled import CalledTls
 
 
 class TlsTransport(asyncio.Protocol):
-    """``write``, ``close``, ``abort`` for ``above``, whose protocol's methods it calls as the transport below would."""
+    """What a transport does, for ``above``, whose protocol's methods it calls as the transport below would."""
 
     def __init__(self, below: asyncio.Transport, tls: CalledTls, above: asyncio.Protocol) -> None:
         self._below = below
@@ -61,6 +61,14 @@ class TlsTransport(asyncio.Protocol):
     def resume_writing(self) -> None:
         """It has caught up."""
         self._above.resume_writing()
+
+    def pause_reading(self) -> None:
+        """Let the peer wait."""
+        self._below.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Let it go on."""
+        self._below.resume_reading()
 
     def write(self, data: bytes) -> None:
         """Say it, under TLS."""

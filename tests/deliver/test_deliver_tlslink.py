@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import _ssl
 import asyncio
+import ctypes
 import socket
 import ssl
 import threading
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -92,6 +95,63 @@ async def test_a_hop_that_does_not_read_is_waited_for(context: ClientContext, tm
         await draining
         link.write(b".")
         assert await told == sent
+
+
+def openssl() -> ctypes.CDLL:
+    """The library below the ``ssl`` module, which itself cannot ask the other side for new keys."""
+    library = ctypes.CDLL(_ssl.__file__)
+    for name in ("TLS_server_method", "SSL_CTX_new", "SSL_new"):
+        getattr(library, name).restype = ctypes.c_void_p
+    return library
+
+
+def narrow(connection: socket.socket) -> None:
+    """Lets the system hold hardly anything for the other side. What waits for it waits."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, len(PIECE))
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, len(PIECE))
+
+
+async def test_a_hop_that_does_not_read_what_tls_answers_is_not_read(context: ClientContext, tmp_path: Path) -> None:
+    """Each KeyUpdate may ask for one back (RFC 8446 4.6.3). No more of those answers gather here than of what we say ourselves."""
+    certificate, key = (str(path).encode() for path in SERVER.write(tmp_path, "hop"))
+    asked, most, go_on = 0, 100_000, threading.Event()
+
+    def ask_for_keys(accepted: socket.socket) -> None:
+        nonlocal asked
+        library = openssl()
+        theirs = ctypes.c_void_p(library.SSL_CTX_new(ctypes.c_void_p(library.TLS_server_method())))
+        library.SSL_CTX_use_certificate_chain_file(theirs, certificate)
+        library.SSL_CTX_use_PrivateKey_file(theirs, key, 1)  # PEM
+        server = ctypes.c_void_p(library.SSL_new(theirs))
+        library.SSL_set_fd(server, accepted.fileno())
+        accepted.setblocking(True)
+        narrow(accepted)
+        assert library.SSL_accept(server) == 1
+        with ThreadPoolExecutor(1) as beside:
+            beside.submit(read_late, accepted)
+            while asked < most and library.SSL_key_update(server, 1) == library.SSL_do_handshake(server) == 1:
+                asked += 1
+            library.SSL_write(server, b"250 ok", 6)
+
+    def read_late(accepted: socket.socket) -> None:
+        go_on.wait(30)
+        with suppress(ConnectionError):
+            while accepted.recv(len(PIECE)):
+                pass
+
+    async with linked(ask_for_keys) as (link, told):
+        narrow(link._transport.get_extra_info("socket"))
+        await link.start_tls(context, "gateway.laboratory.example", 30)
+        before = -1
+        while asked != before:
+            before = asked
+            await asyncio.sleep(1)
+        assert asked < most
+        go_on.set()
+        assert await link.read(link.after(30)) == b"250 ok"
+        assert asked == most
+        link.abort()
+        await told
 
 
 async def test_a_hop_that_takes_leave_is_answered(context: ClientContext, tmp_path: Path) -> None:
