@@ -26,6 +26,8 @@ from gateway.trust.kept import KeptAs
 
 MAX_LINE: Final = 1 << 20
 MAX_EPOCHS: Final = 10_000
+CONVERSATIONS: Final = 256
+LINE_SECONDS: Final = 30.0
 
 _log = structlog.get_logger()
 
@@ -128,9 +130,15 @@ class Control:
         now: Callable[[], int],
         generation: Callable[[], int],
         expected: Collection[str] = (),
+        most: int = CONVERSATIONS,
+        line_seconds: float = LINE_SECONDS,
     ) -> None:
-        """``expected`` are the names of processes that ``status`` tells of even if they never reported."""
+        """``expected`` are the names of processes that ``status`` tells of even if they never reported. At most ``most`` are talked
+        with at once, and each has so long to say a line, and to read the answer.
+        """
         self._expected = expected
+        self._most = most
+        self._line_seconds = line_seconds
         self._snapshots = snapshots
         self._spool = spool
         self._certificates = certificates
@@ -169,12 +177,17 @@ class Control:
         await asyncio.gather(*tasks)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._conversations) >= self._most:
+            writer.transport.abort()
+            return
         self._conversations[writer] = asyncio.current_task()
         try:
-            while line := await reader.readline():
+            while line := await asyncio.wait_for(reader.readline(), self._line_seconds):
                 answer = await self._answer(json.loads(line))
                 writer.write(json.dumps(answer).encode() + b"\n")
-                await writer.drain()
+                await asyncio.wait_for(writer.drain(), self._line_seconds)
+        except TimeoutError:
+            writer.transport.abort()
         except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError, ConnectionError):
             pass  # not one of ours, or gone; nothing to tell it
         finally:

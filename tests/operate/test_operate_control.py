@@ -19,7 +19,17 @@ from prometheus_client import CollectorRegistry, generate_latest
 from gateway.edge.counting import CounterReports
 from gateway.edge.observe import Audit, Observe
 from gateway.events import KeyUsed
-from gateway.operate.control import MAX_LINE, Control, Counted, GatewayCollector, Series, Snapshots, ask
+from gateway.operate.control import (
+    CONVERSATIONS,
+    LINE_SECONDS,
+    MAX_LINE,
+    Control,
+    Counted,
+    GatewayCollector,
+    Series,
+    Snapshots,
+    ask,
+)
 from gateway.outcome import GatewayError, Reason
 from gateway.spool.store import State
 from gateway.trust.kept import KeptAs
@@ -94,13 +104,25 @@ class Served:
     async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         return await asyncio.to_thread(ask, self.path, request)
 
+    async def in_time(self, request: dict[str, Any]) -> dict[str, Any]:
+        """As ``ask``, again for as long as there is no place."""
+        while True:
+            with suppress(ConnectionError, ValueError):
+                return await self.ask(request)
+
 
 @asynccontextmanager
-async def served(folder: Path) -> AsyncIterator[Served]:
+async def served(folder: Path, *, most: int = CONVERSATIONS, line_seconds: float = LINE_SECONDS) -> AsyncIterator[Served]:
     rows = Rows({State.HELD: 2}), Rows({KeptAs.WAITING: 1})
     world = Served(folder / "control.sock", Heard(), *rows, asyncio.Event())
     control = Control(
-        snapshots=world.snapshots, spool=world.spool, certificates=world.certificates, now=lambda: AT, generation=lambda: 7
+        snapshots=world.snapshots,
+        spool=world.spool,
+        certificates=world.certificates,
+        now=lambda: AT,
+        generation=lambda: 7,
+        most=most,
+        line_seconds=line_seconds,
     )
     ready = asyncio.Event()
     async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
@@ -203,6 +225,46 @@ async def test_who_does_not_read_does_not_hold_up_the_end(tmp_path: Path) -> Non
     writer.close()
     with suppress(ConnectionError):
         await writer.wait_closed()
+
+
+async def test_who_holds_places_holds_only_so_many(tmp_path: Path) -> None:
+    """One beyond them is told nothing, and those who were there before are."""
+    async with served(tmp_path, most=2, line_seconds=600) as world:
+        connections = [await asyncio.open_unix_connection(world.path) for _ in range(3)]
+        for reader, writer in connections[:2]:
+            writer.write(json.dumps(report("worker-0", 1)).encode() + b"\n")
+            assert json.loads(await reader.readline()) == {"ok": True}
+        assert await connections[2][0].read() == b""
+        connections[0][1].close()
+        await connections[0][1].wait_closed()
+        assert "counters" in await world.in_time({"verb": "status"})
+        for _, writer in connections[1:]:
+            writer.close()
+            await writer.wait_closed()
+
+
+@pytest.mark.parametrize("said", [b"", b'{"verb": "sta'], ids=["nothing", "half a line"])
+async def test_who_does_not_say_his_line_is_not_waited_for(tmp_path: Path, said: bytes) -> None:
+    async with served(tmp_path, line_seconds=0.05) as world:
+        reader, writer = await asyncio.open_unix_connection(world.path)
+        writer.write(said)
+        assert await reader.read() == b""
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_who_does_not_read_his_answer_is_not_waited_for(tmp_path: Path) -> None:
+    """And leaves his place to others."""
+    async with served(tmp_path, most=1, line_seconds=0.2) as world:
+        counters: dict[Series, float] = {("mail_accepted", (("org", str(number)),)): 1.0 for number in range(20_000)}
+        world.snapshots.take("worker-0", 1, counters, AT)
+        _, writer = await asyncio.open_unix_connection(world.path)
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(b'{"verb": "status"}\n')
+        assert "counters" in await world.in_time({"verb": "status"})
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
 
 
 def test_metrics_are_read_by_another_thread_than_counts_them() -> None:
