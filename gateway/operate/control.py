@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,41 +19,16 @@ import structlog
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from gateway.operate.reports import Snapshots, read_report
 from gateway.outcome import GatewayError
 from gateway.spool.store import State
 from gateway.trust.kept import KeptAs
 
 MAX_LINE: Final = 1 << 20
-MAX_EPOCHS: Final = 10_000
 CONVERSATIONS: Final = 256
 LINE_SECONDS: Final = 30.0
 
 _log = structlog.get_logger()
-
-Series = tuple[str, tuple[tuple[str, str], ...]]
-
-
-@dataclass(slots=True)
-class Snapshots:
-    """The latest counters of every process epoch. What an ended epoch counted stays counted."""
-
-    counters: dict[tuple[str, int], dict[Series, float]] = field(default_factory=dict)
-    seen_at: dict[str, int] = field(default_factory=dict)
-
-    def take(self, process: str, epoch: int, counters: dict[Series, float], now: int) -> None:
-        """The newest cumulative counters of one process epoch."""
-        if (process, epoch) not in self.counters and len(self.counters) >= MAX_EPOCHS:
-            return
-        self.counters[process, epoch] = counters
-        self.seen_at[process] = now
-
-    def totals(self) -> dict[Series, float]:
-        """Every series, summed over processes and epochs. Any thread may ask."""
-        totals: defaultdict[Series, float] = defaultdict(float)
-        for counters in tuple(self.counters.values()):
-            for series, value in counters.items():
-                totals[series] += value
-        return dict(totals)
 
 
 @dataclass(slots=True)
@@ -99,6 +73,8 @@ class GatewayCollector(Collector):
         for process, seen in tuple(self._snapshots.seen_at.items()):
             up.add_metric([process], (self._now() - seen) / 1_000_000)
         yield up
+        text = "Series a process reports that are none of ours, and are left out."
+        yield _gauge("smime_gateway_process_series_impossible", text, "process", self._snapshots.impossible.copy())
         if (signed := self._audit_signed()) is not None:
             name, text = "smime_gateway_audit_signed_seconds", "Seconds since the whole audit stood under a signature."
             yield GaugeMetricFamily(name, text, (self._now() - signed) / 1_000_000)
@@ -196,11 +172,7 @@ class Control:
 
     async def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
         if request["verb"] == "report":
-            counters = {
-                (str(name), tuple((str(key), str(text)) for key, text in labels)): float(value)
-                for name, labels, value in request["counters"]
-            }
-            self._snapshots.take(str(request["process"]), int(request["epoch"]), counters, self._now())
+            self._snapshots.take(read_report(request), self._now())
             return {"ok": True}
         if request["verb"] == "status":
             return await self._status()

@@ -19,7 +19,8 @@ from gateway.edge.counting import control_socket
 from gateway.edge.evidencecache import EvidenceCache
 from gateway.edge.refresher import Refresher
 from gateway.events import Observer
-from gateway.operate.control import Control, GatewayCollector, Snapshots
+from gateway.operate.control import Control, GatewayCollector
+from gateway.operate.reports import Snapshots
 from gateway.operate.signals import on_signals
 from gateway.smime.keys import Signer
 from gateway.state.certificates import CertificateCounts

@@ -20,7 +20,8 @@ from gateway.config.model import Limits
 from gateway.edge.observe import shape
 from gateway.events import Event
 from gateway.operate.cli import main
-from gateway.operate.control import Counted, GatewayCollector, Snapshots
+from gateway.operate.control import Counted, GatewayCollector
+from gateway.operate.reports import Report, Snapshots
 from gateway.smime import limits as reading
 
 ROOT = Path(__file__).parents[2]
@@ -141,7 +142,7 @@ def test_every_event_has_its_metric_with_its_labels_and_there_is_no_other() -> N
 
 def test_every_gauge_has_its_row() -> None:
     snapshots = Snapshots()
-    snapshots.take("worker-0", 1, {}, 0)
+    snapshots.take(Report("worker-0", 1, {}), 0)
     found = {
         metric.name: metric
         for metric in GatewayCollector(snapshots, lambda: Counted({"held": 0}, {"waiting": 0}), lambda: 0, lambda: 0).collect()

@@ -19,17 +19,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from gateway.edge.counting import CounterReports
 from gateway.edge.observe import Audit, Observe
 from gateway.events import KeyUsed
-from gateway.operate.control import (
-    CONVERSATIONS,
-    LINE_SECONDS,
-    MAX_LINE,
-    Control,
-    Counted,
-    GatewayCollector,
-    Series,
-    Snapshots,
-    ask,
-)
+from gateway.operate.control import CONVERSATIONS, LINE_SECONDS, MAX_LINE, Control, Counted, GatewayCollector, ask
+from gateway.operate.reports import Report, Series, Snapshots
 from gateway.outcome import GatewayError, Reason
 from gateway.spool.store import State
 from gateway.trust.kept import KeptAs
@@ -47,15 +38,15 @@ def test_totals_are_the_last_word_of_each_epoch(reports: list[tuple[str, int, in
     snapshots = Snapshots()
     last: dict[tuple[str, int], int] = {}
     for process, epoch, count in reports:
-        snapshots.take(process, epoch, {ACCEPTED: float(count)}, AT)
+        snapshots.take(Report(process, epoch, {ACCEPTED: float(count)}), AT)
         last[process, epoch] = count
     assert snapshots.totals().get(ACCEPTED, 0.0) == sum(last.values())
 
 
 def test_metrics_as_they_are_scraped() -> None:
     snapshots = Snapshots()
-    snapshots.take("worker-0", 1, {ACCEPTED: 3.0, HELD: 1.0}, AT - 2_500_000)
-    snapshots.take("worker-1", 1, {ACCEPTED: 4.0}, AT)
+    snapshots.take(Report("worker-0", 1, {ACCEPTED: 3.0, HELD: 1.0}), AT - 2_500_000)
+    snapshots.take(Report("worker-1", 1, {ACCEPTED: 4.0}, impossible=2), AT)
     registry = CollectorRegistry()
     registry.register(GatewayCollector(snapshots, lambda: Counted({"held": 2}, {"waiting": 1}), lambda: AT))
     lines = generate_latest(registry).decode().splitlines()
@@ -66,6 +57,8 @@ def test_metrics_as_they_are_scraped() -> None:
         'smime_gateway_certificates_kept{kept_as="waiting"} 1.0',
         'smime_gateway_process_seen_seconds{process="worker-0"} 2.5',
         'smime_gateway_process_seen_seconds{process="worker-1"} 0.0',
+        'smime_gateway_process_series_impossible{process="worker-0"} 0.0',
+        'smime_gateway_process_series_impossible{process="worker-1"} 2.0',
     }
 
 
@@ -88,8 +81,8 @@ class Heard(Snapshots):
 
     taken: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def take(self, process: str, epoch: int, counters: dict[Series, float], now: int) -> None:
-        Snapshots.take(self, process, epoch, counters, now)
+    def take(self, report: Report, now: int) -> None:
+        Snapshots.take(self, report, now)
         self.taken.set()
 
 
@@ -135,7 +128,7 @@ async def served(folder: Path, *, most: int = CONVERSATIONS, line_seconds: float
 
 
 def report(process: str, count: float, epoch: int = 1) -> dict[str, Any]:
-    return {"verb": "report", "process": process, "epoch": epoch, "counters": [["mail_accepted", [["org", "hospital"]], count]]}
+    return {"verb": "report", "process": process, "epoch": epoch, "counters": [["mail_delivered", [["org", "hospital"]], count]]}
 
 
 async def test_reports_and_status(tmp_path: Path) -> None:
@@ -146,7 +139,7 @@ async def test_reports_and_status(tmp_path: Path) -> None:
         told = await world.ask({"verb": "status"})
         assert (told["generation"], told["spool"], told["certificates"]) == (7, {"held": 2}, {"waiting": 1})
         assert told["processes"] == {"worker-0": {"seen_seconds": 0.0}}
-        assert told["counters"] == [{"name": "mail_accepted", "labels": {"org": "hospital"}, "value": 6.0}]
+        assert told["counters"] == [{"name": "mail_delivered", "labels": {"org": "hospital"}, "value": 6.0}]
         assert "error" in await world.ask({"verb": "shutdown"})
 
 
@@ -166,6 +159,7 @@ NONSENSE = {
     "nothing reported": b'{"verb": "report"}\n',
     "other types": b'{"verb": "report", "process": 1, "epoch": "x", "counters": 3}\n',
     "no end": b'{"verb": "report", "process": "x", "epoch": 1e999, "counters": []}\n',
+    "no name": b'{"verb": "report", "process": "\\ud800", "epoch": 1, "counters": []}\n',
     "too deep": b"[" * 100_000 + b"\n",
     "too long": b"x" * (MAX_LINE + 10),
 }
@@ -183,6 +177,44 @@ async def test_nonsense_ends_its_own_connection_and_nothing_else(tmp_path: Path,
         with suppress(ConnectionError):
             await writer.wait_closed()
         assert (await world.ask({"verb": "status"}))["processes"] == {}
+
+
+IMPOSSIBLE = {
+    "no name of ours": ["mail_eaten", [["org", "hospital"]], 1],
+    "half a character in the name": ["mail_delivered\ud800", [["org", "hospital"]], 1],
+    "no label of ours": ["mail_delivered", [["\ud800", "hospital"]], 1],
+    "a label too many": ["mail_delivered", [["org", "hospital"], ["peer", "x"]], 1],
+    "a label too few": ["mail_delivered", [], 1],
+    "half a character": ["mail_delivered", [["org", "\ud800"]], 1],
+    "a label of another type": ["mail_delivered", [["org", 5]], 1],
+    "less than nothing": ["mail_delivered", [["org", "hospital"]], -1],
+    "no number": ["mail_delivered", [["org", "hospital"]], float("nan")],
+    "without end": ["mail_delivered", [["org", "hospital"]], float("inf")],
+    "too much": ["mail_delivered", [["org", "hospital"]], 10**400],
+    "another type": ["mail_delivered", [["org", "hospital"]], "1"],
+    "a name of another type": [["mail_delivered"], [["org", "hospital"]], 1],
+    "no labels": ["mail_delivered", None, 1],
+    "a part too few": ["mail_delivered"],
+    "no parts": None,
+}
+
+
+@pytest.mark.parametrize("counter", IMPOSSIBLE.values(), ids=IMPOSSIBLE.keys())
+async def test_a_counter_that_can_be_none_of_ours_is_left_out(tmp_path: Path, counter: object) -> None:
+    """And said to be; all others are shown."""
+    registry = CollectorRegistry()
+    async with served(tmp_path) as world:
+        registry.register(GatewayCollector(world.snapshots, Counted, lambda: AT))
+        told = report("worker-0", 3)
+        told["counters"] = [counter, *told["counters"]]
+        assert await world.ask(told) == {"ok": True}
+        assert await world.ask(report("worker-1", 4)) == {"ok": True}
+    lines = generate_latest(registry).decode().splitlines()
+    assert [line for line in lines if "mail" in line and line[0] != "#"] == [
+        'smime_gateway_mail_delivered_total{org="hospital"} 7.0'
+    ]
+    assert 'smime_gateway_process_series_impossible{process="worker-0"} 1.0' in lines
+    assert 'smime_gateway_process_series_impossible{process="worker-1"} 0.0' in lines
 
 
 @pytest.mark.parametrize("which", ["spool", "certificates"])
@@ -217,7 +249,7 @@ async def test_who_does_not_read_does_not_hold_up_the_end(tmp_path: Path) -> Non
     """Its answer is longer than what lies in sockets."""
     async with asyncio.timeout(20), served(tmp_path) as world:
         counters: dict[Series, float] = {("mail_accepted", (("org", str(number)),)): 1.0 for number in range(20_000)}
-        world.snapshots.take("worker-0", 1, counters, AT)
+        world.snapshots.take(Report("worker-0", 1, counters), AT)
         _, writer = await asyncio.open_unix_connection(world.path)
         writer.transport.pause_reading()  # type: ignore[attr-defined]
         writer.write(b'{"verb": "status"}\n' * 2)
@@ -257,7 +289,7 @@ async def test_who_does_not_read_his_answer_is_not_waited_for(tmp_path: Path) ->
     """And leaves his place to others."""
     async with served(tmp_path, most=1, line_seconds=0.2) as world:
         counters: dict[Series, float] = {("mail_accepted", (("org", str(number)),)): 1.0 for number in range(20_000)}
-        world.snapshots.take("worker-0", 1, counters, AT)
+        world.snapshots.take(Report("worker-0", 1, counters), AT)
         _, writer = await asyncio.open_unix_connection(world.path)
         writer.transport.pause_reading()  # type: ignore[attr-defined]
         writer.write(b'{"verb": "status"}\n')
@@ -273,11 +305,11 @@ def test_metrics_are_read_by_another_thread_than_counts_them() -> None:
 
     class Meanwhile(dict[Series, float]):
         def items(self) -> ItemsView[Series, float]:  # type: ignore[override]
-            snapshots.take("worker-1", len(snapshots.counters), {ACCEPTED: 1.0}, AT)
+            snapshots.take(Report("worker-1", len(snapshots.counters), {ACCEPTED: 1.0}), AT)
             return super().items()
 
-    snapshots.take("worker-0", 1, Meanwhile({ACCEPTED: 3.0}), AT)
-    snapshots.take("sign-agent-0", 1, {HELD: 1.0}, AT)
+    snapshots.take(Report("worker-0", 1, Meanwhile({ACCEPTED: 3.0})), AT)
+    snapshots.take(Report("sign-agent-0", 1, {HELD: 1.0}), AT)
     assert snapshots.totals() == {ACCEPTED: 3.0, HELD: 1.0}
 
 

@@ -13,7 +13,8 @@ import pytest
 from click.testing import Result
 
 from gateway.edge.counting import control_socket
-from gateway.operate.control import Control, Snapshots
+from gateway.operate.control import Control
+from gateway.operate.reports import Report, Snapshots
 from gateway.spool.sqlite import SqliteSpool
 from gateway.state.certificates import CertificateCounts
 from gateway.state.state import open_state
@@ -107,7 +108,7 @@ def test_status_tells_what_the_control_process_knows(site: Path, run: Run, ask: 
         await spool.open()
         state = open_state(site / "state", lambda: at)
         snapshots = Snapshots()
-        snapshots.take("worker-0", 1, {("mail_accepted", (("org", "hospital"),)): 3.0}, at - 2_000_000)
+        snapshots.take(Report("worker-0", 1, {("mail_accepted", (("org", "hospital"),)): 3.0}), at - 2_000_000)
         try:
             served = Control(
                 snapshots=snapshots, spool=spool, certificates=CertificateCounts(state), now=lambda: at, generation=lambda: 7
