@@ -14,7 +14,7 @@ from typing import Any, Final
 import apsw
 
 from gateway.mail.envelope import Mail, Recipient, Stage
-from gateway.mail.identifier import MailId
+from gateway.mail.identifier import MailId, is_mail_id
 from gateway.mail.priority import Priority
 from gateway.outcome import Reason
 from gateway.spool.bodies import SpoolBody, body_of
@@ -238,13 +238,15 @@ def read_mail(row: Sequence[Any], make: MakeBody) -> Mail:
         stands, urgency = Stage(_text(stage)), Priority(priority)
     except ValueError as error:  # of a version to come, perhaps
         raise CodecError("stage or priority of another version") from error
-    name = _text(body)
+    name, under = _text(body), _text(epoch)
     if owner_of(name) is None:
         raise CodecError("body is none that was stored here")
+    if not is_mail_id(under):  # where it could be one that is missing, its mail waits for it
+        raise CodecError("epoch is none that was made here")
     return Mail(
         arrival=content.arrival,
         envelope=content.envelope,
-        body=make(name, size, _text(epoch), sealed),
+        body=make(name, size, under, sealed),
         stage=stands,
         hop=content.hop,
         protected=bool(protected),

@@ -5,6 +5,7 @@ import contextlib
 import stat
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import apsw
@@ -636,6 +637,7 @@ DAMAGE = {
     "body, no text": "CAST(x'ff' AS TEXT)",
     "body, of no name": "'..'",
     "epoch, no text": "CAST(x'ff' AS TEXT)",
+    "epoch, of no name": "lower(epoch)",
     "id, no text": "CAST(x'ff' AS TEXT)",
 }
 
@@ -750,6 +752,22 @@ async def test_what_a_damaged_epoch_sealed_waits_and_stops_nothing(tmp_path: Pat
                 lambda database: database.execute("UPDATE mail SET owner = CAST(x'2fff' AS TEXT) WHERE state = 'leased'"),
                 Effect.DURABLE,
             )
+
+
+async def test_what_an_epoch_sealed_that_is_missing_waits_until_it_is_there(tmp_path: Path) -> None:
+    """It may come back, as with a database that somebody mends."""
+    clock = Clock()
+    async with running(make_spool(tmp_path, clock)) as spool:
+        await spool.accept(make_mail(spool))
+    async with running(make_spool(tmp_path, clock)) as spool:
+        run = partial(spool._database.run, effect=Effect.DURABLE)
+        [missing] = await run(lambda database: database.execute("DELETE FROM epoch RETURNING *").fetchall())
+        assert not await spool.lease(10)
+        [row] = await listed(spool)
+        assert (row.state, row.reason) == (State.WAITING, Reason.KEY_UNAVAILABLE)
+        await run(lambda database: database.execute("INSERT INTO epoch VALUES (?, ?, ?, ?)", missing))
+        clock.advance(5)
+        await lease_one(spool)
 
 
 async def test_a_body_of_another_kind_is_a_mistake(tmp_path: Path) -> None:
