@@ -26,7 +26,7 @@ from gateway.events import Observer
 from gateway.mail.body import Bodies
 from gateway.mail.envelope import Mail
 from gateway.mail.identifier import RANDOM_BYTES, MailId, make_mail_id
-from gateway.outcome import GatewayError
+from gateway.outcome import GatewayError, Reason
 from gateway.smime.keys import Unwrapper
 from gateway.spool import rows as table
 from gateway.spool.bodies import SpoolBodies, SpoolBody, body_of
@@ -270,7 +270,10 @@ class SqliteSpool:
                 finish(None, error)
 
         if large:
-            self._disk.submit(persist)
+            try:
+                self._disk.submit(persist)
+            except RuntimeError:  # its threads have ended
+                finish(None, GatewayError(Reason.SPOOL_UNAVAILABLE, "the spool is closed"))
         else:
             persist()
         await future

@@ -593,6 +593,18 @@ async def test_a_full_database_refuses_and_recovers(tmp_path: Path) -> None:
         assert len(await spool.lease(10)) == 2
 
 
+@pytest.mark.parametrize("data", [b"small", LARGE])
+async def test_a_spool_that_is_closed_takes_nothing_and_says_so(tmp_path: Path, data: bytes) -> None:
+    """As any other fault of its own: the body is its caller's still."""
+    async with running(make_spool(tmp_path, Clock())) as spool:
+        mail = make_mail(spool, data)
+    with pytest.raises(GatewayError) as refused:
+        await spool.accept(mail)
+    assert refused.value.reason is Reason.SPOOL_UNAVAILABLE
+    mail.body.writer.discard()  # type: ignore[attr-defined]
+    assert not body_files(tmp_path)
+
+
 async def test_one_bad_accept_spoils_no_other_of_its_batch(tmp_path: Path) -> None:
     """An identifier twice is refused; the mails accepted at the same moment are in."""
     async with running(make_spool(tmp_path, Clock())) as spool:
