@@ -16,6 +16,7 @@ from gateway.config.model import Config, KeyPurpose, KeyStore, Organisation, Rou
 from gateway.mail.address import parse_address
 from gateway.outcome import GatewayError
 from gateway.smime.mechanisms import mechanisms_of
+from gateway.trust.kept import KEPT, KeptAs
 
 # What may stand once alone: the path ("*" is any key or number), inside how much of it, and what is allowed.
 _ONCE: Final[tuple[tuple[KeyPath, int, str], ...]] = (
@@ -25,6 +26,9 @@ _ONCE: Final[tuple[tuple[KeyPath, int, str], ...]] = (
     (("zone", "*", "peer", "*", "name"), 3, "a name of one peer of the zone alone"),
     (("zone", "*", "peer", "*", "domains", "*"), 3, "a domain of one peer of the zone alone"),
 )
+
+
+_OUR_SOURCES: Final = (*map(str, KeptAs), KEPT)
 
 
 def repeated(data: dict[str, Any]) -> Iterator[Finding]:
@@ -61,6 +65,7 @@ def references(config: Config, *, has_token: bool) -> Iterator[Finding]:
     yield from _organisations(config)
     yield from _clients(config)
     yield from _routes(config)
+    yield from _directories(config)
     yield from _agents(config)
 
 
@@ -175,6 +180,14 @@ def _routes(config: Config) -> Iterator[Finding]:
             ours = config.listener_at(route.host or "", route.port, own=ip_address(route.host or "").is_loopback)
             if ours is not None:
                 yield Finding(("route", name, "port"), f"the address and port of listener.{ours}", "another server")
+
+
+def _directories(config: Config) -> Iterator[Finding]:
+    """A directory comes and is told of by its name, among what we keep ourselves."""
+    allowed = f"another name than those of what we keep ourselves: {', '.join(map(shown, sorted(_OUR_SOURCES)))}"
+    for name in config.directory:
+        if name in _OUR_SOURCES:
+            yield Finding(("directory", name), shown(name), allowed)
 
 
 def _agents(config: Config) -> Iterator[Finding]:

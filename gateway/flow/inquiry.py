@@ -21,7 +21,7 @@ from gateway.trust.along import Along
 from gateway.trust.anchors import Anchors
 from gateway.trust.certificate import Binding, CertificateError, binds, facts
 from gateway.trust.judgement import Assurance, Distrusted, Purpose, Trusted
-from gateway.trust.kept import Keeping, Kept, KeptAs
+from gateway.trust.kept import KEPT, Keeping, Kept, KeptAs
 from gateway.trust.ladder import Rung, Way, place
 from gateway.trust.smimea import Association, Usage
 from gateway.trust.sources import Directory, DirectoryError, Found, WordUnknown
@@ -87,7 +87,7 @@ class Inquiry:
             return await self._keeping.kept(question.organisation, question.address), None
         except DirectoryError as error:
             # Among them may be the pin that says who it must be.
-            return (), Looked("kept", trouble=WordUnknown(error.detail, resting=error.resting))
+            return (), Looked(KEPT, trouble=WordUnknown(error.detail, resting=error.resting))
 
     async def _directory(self, question: Question, directory: Directory, associations: tuple[Association, ...]) -> Looked:
         begun = asyncio.get_running_loop().time()

@@ -22,6 +22,9 @@ class KeptAs(StrEnum):
     """Harvested, with another key than the address had before: not used before somebody approves it."""
 
 
+KEPT: Final = "kept"  # as all of it together is told of, where a directory is by its name
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
     """A certificate (DER) kept for an address. ``since`` in microseconds UTC: the signing time of what it was harvested from,
