@@ -11,7 +11,7 @@ from gateway.trust.certificate import Binding, facts
 from gateway.trust.judgement import Assurance, Distrusted
 from gateway.trust.ladder import AfterInvalid, Rung
 from gateway.trust.name import organisation_names
-from gateway.trust.smimea import Association
+from gateway.trust.smimea import Association, Usage, named_as
 from gateway.trust.sources import DirectoryError, WordUnknown
 
 _OTHER_PURPOSE: Final = frozenset({Reason.KEY_USAGE, Reason.EKU, Reason.ADDRESS_MISMATCH, Reason.MALFORMED})
@@ -186,14 +186,19 @@ def _doubts(looked: Sequence[Looked], least: Rung) -> Iterator[tuple[str, Distru
 
 
 def _named(candidates: Sequence[Candidate], looked: Sequence[Looked]) -> Iterator[Candidate]:
-    """``candidates``; where the domain says for which certificates it stands, others do not count, unless they are pinned."""
+    """``candidates``; where the domain says for which certificates it stands, others do not count, unless they are pinned, and one
+    that it vouches for by itself is verified, whoever of the two was asked first.
+    """
     associations = [association for each in looked for association in each.associations]
     for candidate in candidates:
-        if stood_for(candidate, associations):
-            yield candidate
-        else:
+        rung = candidate.rung
+        if not stood_for(candidate, associations):
             detail = f"{facts(candidate.certificate).subject}: the domain's SMIMEA records name others"
             yield replace(candidate, rung=None, doubt=Distrusted(Reason.CHAIN, detail))
+        elif rung and not rung.reaches(Rung.VERIFIED) and named_as(associations, Usage.DANE_EE, (candidate.certificate,)):
+            yield replace(candidate, rung=Rung.VERIFIED, assurance=None)
+        else:
+            yield candidate
 
 
 def stood_for(candidate: Candidate, associations: Sequence[Association]) -> bool:

@@ -23,7 +23,7 @@ from gateway.trust.certificate import Binding, CertificateError, binds, facts
 from gateway.trust.judgement import Assurance, Distrusted, Purpose, Trusted
 from gateway.trust.kept import KEPT, Keeping, Kept, KeptAs
 from gateway.trust.ladder import Rung, Way, place
-from gateway.trust.smimea import Association, Usage
+from gateway.trust.smimea import Association, Usage, named_as
 from gateway.trust.sources import Directory, DirectoryError, Found, WordUnknown
 
 MAX_CANDIDATES: Final = 16
@@ -123,13 +123,13 @@ class Inquiry:
         answer = await self._judging.judge(certificate, Along(found.others), circle, rules, at)
         assurance: Assurance | None = circle.assurance
         if isinstance(answer, Distrusted) and answer.reason is Reason.CHAIN:
-            above = [each for each in found.others if _named_as(associations, Usage.DANE_TA, (each, certificate))]
+            above = [each for each in found.others if named_as(associations, Usage.DANE_TA, (each, certificate))]
             if above:  # the domain's own anchor, as good as one of ours for its people
                 theirs = replace(rules, anchors=Anchors(above))
                 other = await self._judging.judge(certificate, Along(found.others), circle, theirs, at)
                 if isinstance(other, Trusted) or other.reason is not Reason.CHAIN:
                     answer, assurance = other, None
-        named = _named_as(associations, Usage.DANE_EE, (certificate,))
+        named = named_as(associations, Usage.DANE_EE, (certificate,))
         rung = place(answer, certificate, Way.DNSSEC if named else found.way, rules.purpose, at)
         if isinstance(answer, Trusted):
             said = Assurance.PINNED if rung is Rung.PINNED else assurance
@@ -168,10 +168,6 @@ def _in_order(certificates: Sequence[bytes], question: Question, way: Way) -> tu
 def _is_best(rung: Rung | None, *, one_organisation: bool) -> bool:
     """Whether none of those left, which are older, stands higher or casts doubt on it."""
     return rung is Rung.PINNED or (rung is Rung.VERIFIED and one_organisation)
-
-
-def _named_as(associations: Sequence[Association], usage: Usage, path: tuple[bytes, ...]) -> bool:
-    return any(each.usage is usage and each.names(path) for each in associations)
 
 
 def _found(kept: Sequence[Kept], way: Way) -> Found:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
@@ -72,6 +72,11 @@ class Association:
         if self.matching is Matching.SHA512:
             return hashlib.sha512(part).digest() == self.data
         return part == self.data
+
+
+def named_as(associations: Iterable[Association], usage: Usage, path: Sequence[bytes]) -> bool:
+    """Whether one of them with ``usage`` names a certificate of ``path``: see :meth:`Association.names`."""
+    return any(each.usage is usage and each.names(path) for each in associations)
 
 
 def association(usage: int, selector: int, matching: int, data: bytes) -> Association:

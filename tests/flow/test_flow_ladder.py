@@ -328,6 +328,28 @@ async def test_the_word_of_the_domain_counts_for_what_was_found_before(world: Wo
     assert refused(await world.recipient(least=Rung.DISCOVERED)) is Reason.DIRECTORY_UNAVAILABLE
 
 
+@pytest.mark.parametrize("kept_as", [None, KeptAs.IMPORTED, KeptAs.HARVESTED])
+async def test_the_domain_vouches_wherever_the_certificate_was_found(world: World, kept_as: KeptAs | None) -> None:
+    """And whoever was asked first, for people as for mail; of dates it says nothing."""
+    source = kept_as or "first"
+    for certificate in (FOREIGN, STRANGER.reader(ADDRESS, "p256", not_after=NOW - DAY)):
+        if kept_as is None:
+            world.first.certificates, world.first.way = [certificate.der], Way.OPEN
+        else:
+            world.keeper.keep(kept_as, certificate.der)
+        world.second.associations = (association(*sha256(Usage.PKIX_EE, certificate)),)
+        assert isinstance(await world.recipient(), Unusable)
+        world.second.associations = (association(*sha256(Usage.DANE_EE, certificate)),)
+        answer = await world.recipient()
+        if certificate is FOREIGN:
+            assert answer == Usable(FOREIGN.der, source, None)
+        else:
+            assert refused(answer) is Reason.EXPIRED
+        told = await world.evidence.inquire("hospital", "health", RESULTS, AT)
+        assert told.answer == answer
+        world.keeper.all.clear()
+
+
 async def test_everything_is_told(world: World) -> None:
     """All sources, also those behind the answer, and every certificate in them."""
     world.first.certificates = [OWN.der, EXPIRED.der, ELSEWHERE.der, b"no certificate"]
