@@ -23,6 +23,7 @@ from gateway.operate.cli import main
 from gateway.operate.control import Counted, GatewayCollector
 from gateway.operate.reports import Report, Snapshots
 from gateway.smime import limits as reading
+from tests.system.test_directory_faults import CASES, DEADLINE
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")] + sorted((ROOT / "docs").rglob("*.md"))
@@ -154,6 +155,21 @@ def test_every_gauge_has_its_row() -> None:
 def test_the_audit_page_names_every_event() -> None:
     told = {cells[0] for cells in rows("operate.md", "The audit")}
     assert told == {shape(kind).name for kind in every_event()}
+
+
+# Faults
+
+
+def test_every_fault_of_a_directory_has_its_figure() -> None:
+    """By its name in the test that makes it. The figures are of one run, and within what the test allows every run."""
+    told = set()
+    for name, *cells in rows("decisions/0017-nobody-waits-for-a-dead-publisher.md", "Directories"):
+        fault = name.partition("`")[0]
+        for server, cell in zip(("ldap", "starttls", "ldaps", "dns"), cells, strict=True):
+            for seconds, how in re.findall(r"(\d+\.\d+)(\D*)", cell):
+                told.add((server, f"{fault}-over-tcp" if "over TCP" in how else fault))
+                assert float(seconds) < DEADLINE + 1
+    assert told == {(case.server, case.fault) for case in CASES}
 
 
 # Limits

@@ -103,7 +103,7 @@ CASES: Final = (
     Case("ldaps", "silent-behind-tls", tls=True),
     Case("ldaps", "wrong-certificate", tls=True),
     Case("dns", "servfail"),
-    Case("dns", "over-tcp", good=True),
+    Case("dns", "none-over-tcp", good=True),
     Case("dns", "silent-over-tcp"),
     Case("dns", "dripping-over-tcp"),
     Case("dns", "truncated-over-tcp"),
@@ -117,7 +117,6 @@ def _behaviour(case: Case, port: int) -> Behaviour:
     fault = case.fault.removesuffix("-over-tcp")
     return {
         "none": through(port, host),
-        "over-tcp": through(port, host),
         "wrong-certificate": through(port),
         "truncated": truncated(port, 20, host),
         "dripping": dripping(port, host=host),
