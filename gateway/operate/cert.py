@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -107,15 +108,22 @@ def _given(known: list[Entry], text: str) -> tuple[bytes, ...]:
 def approve_(
     context: click.Context, settings: Settings, address: Address, fingerprint: str | None, organisation: str | None
 ) -> None:
-    """Let a certificate be used that waits because it is another than those the address had before."""
+    """Let a certificate be used that waits because it is another than those the address had before.
+
+    One harvested before that names another organisation is forgotten: of the two neither would be taken.
+    """
     config = load(settings.config)
     of = named_organisation(config, organisation)
     with keeping(config) as kept:
         waiting = among(kept.read(lambda database: entries(database, of, address, KeptAs.WAITING)), fingerprint)
         if len(waiting) > 1:
             raise click.BadParameter(f"{len(waiting)} wait for {address}: give the FINGERPRINT; `cert list` shows them")
-        done = [each for each in waiting if kept.change(partial(approve, entry=each))]
-    _say(context, settings, address, of, done, "approve", "approved")
+        gone = [kept.change(partial(approve, entry=each, now=now())) for each in waiting]
+    done = {
+        "approved": [each for each, rivals in zip(waiting, gone, strict=True) if rivals is not None],
+        "forgotten": [rival for rivals in gone for rival in rivals or ()],
+    }
+    _say(context, settings, address, of, done)
 
 
 @cert.command("forget")
@@ -133,19 +141,22 @@ def forget_(
     with keeping(config) as kept:
         meant = among(kept.read(lambda database: entries(database, of, address)), fingerprint)
         done = [each for each in meant if kept.change(partial(forget, entry=each, now=now()))]
-    _say(context, settings, address, of, done, "forget", "forgotten")
+    _say(context, settings, address, of, {"forgotten": done})
 
 
-def _say(
-    context: click.Context, settings: Settings, address: Address, of: str, done: list[Entry], operation: str, word: str
-) -> None:
-    """What was done, to the audit and to whoever asked."""
-    if done:
+_OPERATIONS: Final = {"approved": "approve", "forgotten": "forget"}
+
+
+def _say(context: click.Context, settings: Settings, address: Address, of: str, done: dict[str, list[Entry]]) -> None:
+    """What was done, first what was asked for, to the audit and to whoever asked."""
+    if any(done.values()):
         with recorded(load(settings.config), "cert") as see:
-            for each in done:
-                see(changed(of, str(address), each.kept.certificate, operation))
-    prints = [fingerprint(each.kept.certificate).hex() for each in done]
-    lines = [f"{address}: {each} {word}" for each in prints] or [f"{address}: nothing to be {word}"]
-    answer(settings, {"organisation": of, "address": str(address), word: prints}, lines)
-    if not done:
+            for word, some in done.items():
+                for each in some:
+                    see(changed(of, str(address), each.kept.certificate, _OPERATIONS[word]))
+    prints = {word: [fingerprint(each.kept.certificate).hex() for each in some] for word, some in done.items()}
+    asked = next(iter(done))
+    lines = [f"{address}: {each} {word}" for word, some in prints.items() for each in some]
+    answer(settings, {"organisation": of, "address": str(address), **prints}, lines or [f"{address}: nothing to be {asked}"])
+    if not done[asked]:
         context.exit(Exit.NO)

@@ -11,6 +11,7 @@ import apsw
 from gateway.mail.address import Address
 from gateway.outcome import GatewayError, Reason
 from gateway.state.certificates import fingerprint, split
+from gateway.trust.harvested import contradict
 from gateway.trust.kept import Kept, KeptAs
 
 MAX_BY_HAND: Final = 100_000
@@ -36,11 +37,15 @@ def entries(
     database: apsw.Connection, organisation: str | None = None, address: Address | None = None, kept_as: KeptAs | None = None
 ) -> list[Entry]:
     """Everything that is kept, or of what is given alone; by organisation and address, the newest first."""
+    return _entries(database, organisation, None if address is None else address.key, kept_as)
+
+
+def _entries(database: apsw.Connection, organisation: str | None, address: str | None, kept_as: KeptAs | None) -> list[Entry]:
     rows = database.execute(
         "SELECT organisation, address, certificate, kept_as, signed_at, above, zone, seen_at FROM certificates"
         " WHERE organisation = coalesce(?1, organisation) AND address = coalesce(?2, address) AND kept_as = coalesce(?3, kept_as)"
         " ORDER BY organisation, address, signed_at DESC",
-        (organisation, None if address is None else address.key, None if kept_as is None else str(kept_as)),
+        (organisation, address, None if kept_as is None else str(kept_as)),
     )
     return [
         Entry(of, whose, Kept(certificate, KeptAs(kind), at, split(above)), zone or None, seen)
@@ -86,14 +91,20 @@ def _require_room(database: apsw.Connection, person: tuple[str, str]) -> None:
         raise GatewayError(Reason.TOO_MANY, f"{every} certificates are pinned or imported; forget some first")
 
 
-def approve(database: apsw.Connection, entry: Entry) -> bool:
-    """Let what waits be used; whether it waited still."""
+def approve(database: apsw.Connection, entry: Entry, now: int) -> list[Entry] | None:
+    """Let what waits be used; None where it waits no more. What was harvested before and names another organisation is forgotten,
+    since side by side neither would be taken, and is the answer. ``now`` as in :func:`forget`.
+    """
     database.execute(
         "UPDATE certificates SET kept_as = 'harvested' WHERE organisation = ? AND address = ? AND fingerprint = ?"
         " AND kept_as = 'waiting'",
         (entry.organisation, entry.address, fingerprint(entry.kept.certificate)),
     )
-    return bool(database.changes())
+    if not database.changes():
+        return None
+    harvested = _entries(database, entry.organisation, entry.address, KeptAs.HARVESTED)
+    rivals = [each for each in harvested if contradict(each.kept.certificate, entry.kept.certificate)]
+    return [each for each in rivals if forget(database, each, now)]
 
 
 def forget(database: apsw.Connection, entry: Entry, now: int) -> bool:

@@ -81,14 +81,19 @@ def decide(taught: Taught, known: Sequence[Known], harvesting: Harvesting, not_b
     in_use = [each for each in known if each.kept_as is not KeptAs.WAITING]
     if not known:
         return New()
-    named = _organisations(taught.certificate)
-    if named and any((other := _organisations(each.certificate)) and other != named for each in in_use):
+    if any(contradict(taught.certificate, each.certificate) for each in in_use):
         return New(Why.ORGANISATION)  # side by side they would be refused, and one mail could stop all to its author
     if taught.zone is None and any(each.zone is not None for each in in_use):
         return New(Why.ASSURANCE)
     if harvesting is Harvesting.APPROVE and _key(taught.certificate) not in {_key(e.certificate) for e in in_use}:
         return New(Why.KEY)
     return New()
+
+
+def contradict(one: bytes, other: bytes) -> bool:
+    """Whether two certificates (DER) name different organisations."""
+    its, others = _organisations(one), _organisations(other)
+    return bool(its and others) and its != others
 
 
 def _organisations(certificate: bytes) -> frozenset[str]:

@@ -116,7 +116,7 @@ class House:
 
     def approve(self) -> None:
         for entry in self.database.call(lambda database: entries(database, kept_as=KeptAs.WAITING), 0):  # type: ignore[arg-type]
-            self.database.call(lambda database, entry=entry: approve_(database, entry), Effect.CHANGE)  # type: ignore[misc]
+            self.database.call(lambda database, entry=entry: approve_(database, entry, self.at), Effect.CHANGE)  # type: ignore[misc]
 
     def forget(self) -> None:
         for entry in self.database.call(entries, 0):  # type: ignore[arg-type]
@@ -433,6 +433,8 @@ async def test_a_certificate_of_another_organisation_waits(house: House, harvest
         await house.receive(signed_mail(each, AT + number * SECOND))
     assert await house.learned() == {mine.der: KeptAs.HARVESTED, other.der: KeptAs.WAITING}
     assert house.why == ["organisation"]
+    house.approve()
+    assert await house.learned() == {other.der: KeptAs.HARVESTED}
 
 
 async def test_a_weak_certificate_is_never_taken(house: House) -> None:

@@ -51,15 +51,20 @@ def database(site: Path) -> Iterator[Database]:
 @pytest.fixture
 def harvested(database: Database) -> None:
     """One certificate from mail in use, two that wait."""
+    teach(database, Harvesting.APPROVE, ONE, TWO, THREE)
 
-    async def teach() -> None:
+
+def teach(database: Database, harvesting: Harvesting, *shown: Issued) -> None:
+    """One mail after the other shows these."""
+
+    async def receive() -> None:
         kept = KeptCertificates(database, Events(), lambda: AT)
-        for number, issued in enumerate((ONE, TWO, THREE)):
+        for number, issued in enumerate(shown):
             taught = Taught(parse_address(ADDRESS), issued.der, (ROOT.der,), "health", AT + number * 10**6)
-            kept.teach("hospital", make_mail_id(AT, bytes(10)), taught, Harvesting.APPROVE)
+            kept.teach("hospital", make_mail_id(AT, bytes(10)), taught, harvesting)
         await kept.kept("hospital", parse_address(ADDRESS))
 
-    asyncio.run(teach())
+    asyncio.run(receive())
 
 
 def kept(database: Database, address: str = ADDRESS) -> dict[bytes, KeptAs]:
@@ -159,6 +164,22 @@ class TestHarvested:
     def test_a_fingerprint_that_is_not_kept_cannot_be_pinned(self, run: Run) -> None:
         assert run("cert", "pin", ADDRESS, "0" * 64).exit_code == 2
         assert run("cert", "pin", "other@laboratory.example", print_of(ONE)).exit_code == 2
+
+
+def test_approve_puts_one_of_another_organisation_in_the_place_of_what_was_harvested_before(
+    site: Path, database: Database, run: Run, ask: Ask, tmp_path: Path
+) -> None:
+    """Side by side neither would be taken. What names none is in nobody's way, and what a person put in is his."""
+    clinic, imported, laboratory = (ROOT.reader(ADDRESS, "p256", subject=f"CN=x,O={name}") for name in ("Clinic", "Clinic", "Lab"))
+    teach(database, Harvesting.KEEP, ONE, clinic, laboratory)
+    (tmp_path / "imported.pem").write_bytes(imported.pem)
+    assert run("cert", "import", str(tmp_path / "imported.pem")).exit_code == 0
+    assert kept(database)[laboratory.der] is KeptAs.WAITING
+    status, told = ask("cert", "approve", ADDRESS)
+    assert (status, told["approved"], told["forgotten"]) == (0, [print_of(laboratory)], [print_of(clinic)])
+    assert kept(database) == {ONE.der: KeptAs.HARVESTED, laboratory.der: KeptAs.HARVESTED, imported.der: KeptAs.IMPORTED}
+    changes = [(line["operation"], line["fingerprint"]) for line in audited(site)]
+    assert changes[-2:] == [("approve", print_of(laboratory)), ("forget", print_of(clinic))]
 
 
 class TestPin:

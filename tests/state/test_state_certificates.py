@@ -232,8 +232,8 @@ async def test_what_was_approved_or_forgotten_meanwhile_is_not_so_twice(world: W
     for number in range(2):
         world.teach(CERTIFICATES[number], AT + number, harvesting=Harvesting.APPROVE)
     [entry] = world.database.call(lambda database: entries(database, kept_as=KeptAs.WAITING), Effect.READ)
-    done = [world.database.call(lambda database: approve(database, entry), Effect.DURABLE) for _ in range(2)]
-    assert done == [True, False]
+    approved = [world.database.call(lambda database: approve(database, entry, AT), Effect.DURABLE) for _ in range(2)]
+    assert approved == [[], None]
     done = [world.database.call(lambda database: forget(database, entry, AT), Effect.DURABLE) for _ in range(2)]
     assert done == [True, False]
     assert await world.kept() == {CERTIFICATES[0]: KeptAs.HARVESTED}
