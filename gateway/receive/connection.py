@@ -71,13 +71,16 @@ class Connection(asyncio.Protocol):
         """Octets came."""
         if self._said_all:
             return
+        came = len(data)
         if self._secure is not None:
             data = self._decrypt(self._secure, data)
         self._input += data
         self.wake()
         # TLS answers by itself too, and however often it is asked (KeyUpdate, RFC 8446 4.6.3)
         full = len(self._input) > HIGH_WATER or not self._writable.is_set()
-        if full and not self._paused and self._transport is not None:
+        # And works for each longer than we read it: uvloop would go on reading a socket that is always full, and nobody else's
+        idle = came > HIGH_WATER // 4 and len(data) < came // 2
+        if (full or idle) and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
 

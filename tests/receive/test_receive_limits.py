@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
+import threading
+import time
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
+import uvloop
 
 from gateway.events import CommandRefused, PeerRejected
 from gateway.outcome import Reason
@@ -119,6 +125,46 @@ async def test_a_client_that_does_not_read_what_tls_answers_is_not_read(
         sending.cancel()
         await asyncio.wait([sending])
     assert Answering.last.answered < 32 * 1024 * 1024  # what the sockets hold, and no more
+
+
+def test_what_keeps_tls_busy_leaves_their_turns_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under uvloop, which reads a socket that is always full some thirty times before it does anything else."""
+    turn, turns, begun, over = 0, list[int](), threading.Event(), threading.Event()
+
+    class Busy(Answering):
+        def receive(self, data: bytes) -> bytes:
+            if len(data) > connection.HIGH_WATER // 4:
+                turns.append(turn)
+            time.sleep(0.002)  # meanwhile more comes than is read at once
+            return b""
+
+    async def listen(one: connection.Connection) -> None:
+        with suppress(connection.Gone):
+            await one.start_tls(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+            begun.set()
+            while True:
+                await one.more()
+        over.set()
+
+    def flood(place: tuple[str, int]) -> None:
+        with socket.create_connection(place) as client:
+            begun.wait(30)
+            client.sendall(bytes(32 * 1024 * 1024))
+
+    async def run() -> None:
+        nonlocal turn
+        made = partial(connection.Connection, listen, "127.0.0.1", 60)
+        async with await asyncio.get_running_loop().create_server(made, "127.0.0.1", 0) as server:
+            flooding = asyncio.create_task(asyncio.to_thread(flood, server.sockets[0].getsockname()))
+            while not over.is_set():
+                turn += 1
+                await asyncio.sleep(0)
+            await flooding
+
+    monkeypatch.setattr(connection, "server_tls", Busy)
+    uvloop.run(run())
+    assert turns
+    assert len(set(turns)) == len(turns)
 
 
 async def test_a_client_that_goes_on_after_the_end_is_cut_off(tmp_path: Path, pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
