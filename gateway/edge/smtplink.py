@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from gateway.edge.deadline import Deadline
-from gateway.edge.tlsclient import describe, peer_chain
+from gateway.edge.tlsclient import ClientTls
 from gateway.edge.tlsstapled import StapledContext, StapledTls
 from gateway.edge.tlstransport import TlsTransport
 from gateway.outcome import Reason
@@ -47,7 +47,7 @@ class Link(asyncio.Protocol):
         self.lost: asyncio.Future[None] = self._loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport; also called for the one that TLS puts in its place."""
+        """Keep the transport."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods alone
 
     def data_received(self, data: bytes) -> None:
@@ -149,27 +149,13 @@ class Link(asyncio.Protocol):
         try:
             return await self._handshake(context, host, deadline)
         except BaseException as error:
-            # A connection lost amid the handshake: the event loops' TLS tells us, and not the protocol that stands behind it
             below.abort()
-            self.connection_lost(None)
             if isinstance(error, OSError | ValueError):
                 raise HopError(Reason.TLS_FAILED, _tls_trouble(error)) from error
             raise
 
     async def _handshake(self, context: ClientContext, host: str, deadline: float) -> Secured:
-        if isinstance(context, StapledContext):
-            return await self._start_stapled(context, host, deadline)
-        transport = await self._loop.start_tls(
-            self._transport, self, context, server_hostname=host, ssl_handshake_timeout=deadline, ssl_shutdown_timeout=5.0
-        )
-        if transport is None:
-            raise HopError(Reason.TLS_FAILED, "the next hop hung up in the handshake")
-        self._transport = transport
-        tls: ssl.SSLObject = transport.get_extra_info("ssl_object")
-        return Secured(peer_chain(tls), b"", describe(tls))
-
-    async def _start_stapled(self, context: StapledContext, host: str, deadline: float) -> Secured:
-        tls = StapledTls(context, host)
+        tls = StapledTls(context, host) if isinstance(context, StapledContext) else ClientTls(context, host)
         layer = TlsTransport(self._transport, tls, self)
         self._transport = cast(asyncio.Transport, layer)  # one by the methods that are used here
         await layer.handshake(deadline)

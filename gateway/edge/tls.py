@@ -1,4 +1,4 @@
-"""TLS where others connect to us: a context for each listener, the connection's layer, and why a handshake failed.
+"""TLS where others connect to us: a context for each listener, its side of a connection, and why a handshake failed.
 
 On a zone listener a client certificate is required and must lead to one of the zone's anchors: a fault of the chain ends as a
 TLS alert. Whether the certificate is *this* zone's peer, and not revoked, is decided above, where it can be answered in SMTP.
@@ -6,21 +6,18 @@ TLS alert. Whether the certificate is *this* zone's peer, and not revoked, is de
 
 from __future__ import annotations
 
-import contextlib
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from gateway.config.model import Config, Listener, TlsMode
 from gateway.config.words import ClientUsage
 from gateway.edge.tlsanyusage import AnyUsageContext, AnyUsageTls
+from gateway.edge.tlsown import OwnTls
 from gateway.outcome import GatewayError, Reason
 
 HANDSHAKE_SECONDS: Final = 30.0
-
-_DER: Final = 2  # _ssl.ENCODING_DER
-_RECORDS: Final = 256 * 1024
 
 # X509_V_ERR_* of OpenSSL's x509_vfy.h
 _VERIFY: Final[Mapping[int, Reason]] = {
@@ -80,63 +77,11 @@ def server_tls(context: ServerContext) -> ServerTls | AnyUsageTls:
     return ServerTls(context) if isinstance(context, ssl.SSLContext) else AnyUsageTls(context)
 
 
-class ServerTls:
-    """The server's side of TLS on one connection, sans-io.
-
-    Of our own, because asyncio and uvloop close a connection whose handshake failed without sending the alert that says why.
-    """
+class ServerTls(OwnTls):
+    """The server's side of TLS on one connection."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
-        self._from_peer = ssl.MemoryBIO()
-        self._to_peer = ssl.MemoryBIO()
-        self._connection = context.wrap_bio(self._from_peer, self._to_peer, server_side=True)
-        self.established = False
-        """The handshake is done."""
-        self.ended = False
-        """The peer has said that nothing more will come (close_notify)."""
-
-    def receive(self, data: bytes) -> bytes:
-        """Takes what the network brought, gives what the peer said. Raises ``ssl.SSLError``; ``output`` then holds the alert."""
-        self._from_peer.write(data)
-        said = []
-        try:
-            if not self.established:
-                self._connection.do_handshake()
-                self.established = True
-            while piece := self._connection.read(_RECORDS):
-                said.append(piece)
-            self.ended = True
-        except ssl.SSLWantReadError:
-            pass
-        except ssl.SSLZeroReturnError:
-            self.ended = True
-        return b"".join(said)
-
-    def send(self, data: bytes) -> None:
-        """Says ``data`` to the peer, if it can still hear: fetch it from ``output``."""
-        with contextlib.suppress(ssl.SSLError):
-            self._connection.write(data)
-
-    def close(self) -> None:
-        """Says that nothing more will come (close_notify)."""
-        with contextlib.suppress(ssl.SSLError):
-            self._connection.unwrap()
-
-    def output(self) -> bytes:
-        """What is to be sent over the network now."""
-        return self._to_peer.read()
-
-    def describe(self) -> str:
-        """Protocol and cipher, for trace lines, audit and policy: never ""."""
-        cipher = self._connection.cipher()
-        return f"{self._connection.version()} {cipher[0] if cipher else 'unknown'}"
-
-    def peer_chain(self) -> tuple[bytes, ...]:
-        """The certificates the peer showed, DER, leaf first; empty where it showed none."""
-        if hasattr(self._connection, "get_unverified_chain"):  # from Python 3.13 on
-            return tuple(self._connection.get_unverified_chain())
-        inner: Any = self._connection._sslobj  # type: ignore[attr-defined]
-        return tuple(certificate.public_bytes(_DER) for certificate in inner.get_unverified_chain() or ())
+        super().__init__(context, None)
 
 
 def explain_failure(error: BaseException) -> tuple[Reason, str]:

@@ -62,7 +62,7 @@ class Heard:
 
 
 class CalledTls:
-    """One side of TLS on one connection, sans-io; see :class:`gateway.edge.tls.ServerTls`, whose methods these are."""
+    """One side of TLS on one connection, sans-io; see :class:`gateway.edge.tlsown.OwnTls`, whose methods these are."""
 
     def __init__(self, context: SSL.Context) -> None:
         self._connection = SSL.Connection(context, None)

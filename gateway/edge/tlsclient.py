@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import ssl
 from pathlib import Path
-from typing import Any, Final
 
 from gateway.config.model import TlsIdentity
+from gateway.edge.tlsown import OwnTls
 from gateway.outcome import GatewayError, Reason
-
-_DER: Final = 2  # _ssl.ENCODING_DER
 
 
 def peer_context(anchors: Path, identity: TlsIdentity) -> ssl.SSLContext:
@@ -49,15 +47,12 @@ def _context(anchors: Path | None, identity: TlsIdentity | None) -> ssl.SSLConte
     return context
 
 
-def describe(connection: ssl.SSLObject) -> str:
-    """Protocol and cipher of an established connection, for audit and people: never ""."""
-    cipher = connection.cipher()
-    return f"{connection.version()} {cipher[0] if cipher else 'unknown'}"
+class ClientTls(OwnTls):
+    """The client's side of TLS on one connection."""
 
+    stapled = b""
+    """The OCSPResponse the server sent along: it was not asked for one."""
 
-def peer_chain(connection: ssl.SSLObject) -> tuple[bytes, ...]:
-    """The certificates the server showed, DER, leaf first."""
-    if hasattr(connection, "get_unverified_chain"):  # from Python 3.13 on
-        return tuple(connection.get_unverified_chain())
-    inner: Any = connection._sslobj  # type: ignore[attr-defined]
-    return tuple(certificate.public_bytes(_DER) for certificate in inner.get_unverified_chain() or ())
+    def __init__(self, context: ssl.SSLContext, host: str) -> None:
+        """``host`` is the name to ask for (SNI, RFC 6066 3), and to find in the certificate where ``context`` says so."""
+        super().__init__(context, host)

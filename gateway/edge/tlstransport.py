@@ -6,12 +6,13 @@ import asyncio
 import ssl
 
 from gateway.edge.tlscalled import CalledTls
+from gateway.edge.tlsown import OwnTls
 
 
 class TlsTransport(asyncio.Protocol):
     """What a transport does, for ``above``, whose protocol's methods it calls as the transport below would."""
 
-    def __init__(self, below: asyncio.Transport, tls: CalledTls, above: asyncio.Protocol) -> None:
+    def __init__(self, below: asyncio.Transport, tls: OwnTls | CalledTls, above: asyncio.Protocol) -> None:
         self._below = below
         self._tls = tls
         self._above = above
