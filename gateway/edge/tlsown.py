@@ -8,6 +8,16 @@ from typing import Any, Final
 
 _DER: Final = 2  # _ssl.ENCODING_DER
 _RECORDS: Final = 256 * 1024
+_MUCH: Final = 64 * 1024
+
+
+def kept_busy(came: int, said: int) -> bool:
+    """Whether of the octets that ``came`` so many were for TLS alone that it is somebody else's turn.
+
+    It works longer for each KeyUpdate (RFC 8446 4.6.3) than it takes to read it, and uvloop would go on reading a socket that is
+    always full, and nobody else's.
+    """
+    return came > _MUCH and said < came // 2
 
 
 class OwnTls:

@@ -6,7 +6,7 @@ import asyncio
 import ssl
 
 from gateway.edge.tlscalled import CalledTls
-from gateway.edge.tlsown import OwnTls
+from gateway.edge.tlsown import OwnTls, kept_busy
 
 
 class TlsTransport(asyncio.Protocol):
@@ -18,6 +18,7 @@ class TlsTransport(asyncio.Protocol):
         self._above = above
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._error: Exception | None = None
+        self._waits = False  # the peer does, until above says otherwise
 
     async def handshake(self, seconds: float) -> None:
         """Returns when it is done. Raises OSError, of which ``ssl.SSLError`` is one."""
@@ -37,6 +38,9 @@ class TlsTransport(asyncio.Protocol):
         self._flush()
         if self._tls.established and not self._done.done():
             self._done.set_result(None)
+        if kept_busy(len(data), len(said)):
+            self._below.pause_reading()
+            asyncio.get_running_loop().call_soon(self._go_on)
         if said:
             self._above.data_received(said)
         if self._tls.ended:
@@ -65,10 +69,12 @@ class TlsTransport(asyncio.Protocol):
 
     def pause_reading(self) -> None:
         """Let the peer wait."""
+        self._waits = True
         self._below.pause_reading()
 
     def resume_reading(self) -> None:
         """Let it go on."""
+        self._waits = False
         self._below.resume_reading()
 
     def write(self, data: bytes) -> None:
@@ -100,6 +106,11 @@ class TlsTransport(asyncio.Protocol):
         if not self._done.done():
             self._done.set_exception(error)
         self._below.close()
+
+    def _go_on(self) -> None:
+        """The others had their turn."""
+        if not self._waits:
+            self._below.resume_reading()
 
     def _flush(self) -> None:
         if (data := self._tls.output()) and not self._below.is_closing():

@@ -14,6 +14,7 @@ from typing import Final, cast
 from gateway.edge.deadline import Deadline
 from gateway.edge.tls import HANDSHAKE_SECONDS, ServerContext, ServerTls, server_tls
 from gateway.edge.tlsanyusage import AnyUsageTls
+from gateway.edge.tlsown import kept_busy
 from gateway.smtp.command import MAX_REFUSED
 from gateway.smtp.reply import Reply
 
@@ -78,9 +79,7 @@ class Connection(asyncio.Protocol):
         self.wake()
         # TLS answers by itself too, and however often it is asked (KeyUpdate, RFC 8446 4.6.3)
         full = len(self._input) > HIGH_WATER or not self._writable.is_set()
-        # And works for each longer than we read it: uvloop would go on reading a socket that is always full, and nobody else's
-        idle = came > HIGH_WATER // 4 and len(data) < came // 2
-        if (full or idle) and not self._paused and self._transport is not None:
+        if (full or kept_busy(came, len(data))) and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
 

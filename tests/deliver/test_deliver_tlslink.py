@@ -8,6 +8,7 @@ import ctypes
 import socket
 import ssl
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
@@ -18,8 +19,10 @@ import pytest
 from gateway.config.model import TlsIdentity
 from gateway.edge.smtplink import ClientContext, Link
 from gateway.edge.tls import ServerTls
-from gateway.edge.tlsclient import peer_context
+from gateway.edge.tlsclient import ClientTls, peer_context
+from gateway.edge.tlsown import kept_busy
 from gateway.edge.tlsstapled import StapledContext
+from gateway.edge.tlstransport import TlsTransport
 from gateway.outcome import Reason
 from gateway.smtp.hopreply import HopError
 from tests.hops import server_context
@@ -152,6 +155,45 @@ async def test_a_hop_that_does_not_read_what_tls_answers_is_not_read(context: Cl
         assert asked == most
         link.abort()
         await told
+
+
+class Busy(ClientTls):
+    """Hears nothing in what comes, and takes its time for it."""
+
+    def __init__(self, heard: Callable[[int], object]) -> None:
+        super().__init__(ssl.create_default_context(), "gateway.laboratory.example")
+        self.established = True
+        self._heard = heard
+
+    def receive(self, data: bytes) -> bytes:
+        self._heard(len(data))
+        time.sleep(0.002)  # meanwhile more comes than is read at once
+        return b""
+
+
+async def test_what_keeps_tls_busy_leaves_their_turns_to_others() -> None:
+    """Which uvloop does not: it reads a socket that is always full some thirty times before it does anything else."""
+    turn, turns, go_on = 0, list[int](), threading.Event()
+
+    def flood(accepted: socket.socket) -> None:
+        go_on.wait(30)
+        accepted.sendall(bytes(32 * 1024 * 1024))
+        accepted.shutdown(socket.SHUT_WR)
+
+    def take(came: int) -> None:
+        if kept_busy(came, 0):
+            turns.append(turn)
+
+    async with linked(flood) as (link, told):
+        layer = TlsTransport(link._transport, Busy(take), link)
+        await layer.handshake(30)
+        go_on.set()
+        while not link.ended:
+            turn += 1
+            await asyncio.sleep(0)
+        await told
+    assert turns
+    assert len(set(turns)) == len(turns)
 
 
 async def test_a_hop_that_takes_leave_is_answered(context: ClientContext, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import ClassVar
 import pytest
 import uvloop
 
+from gateway.edge.tlsown import kept_busy
 from gateway.events import CommandRefused, PeerRejected
 from gateway.outcome import Reason
 from gateway.receive import connection
@@ -133,7 +134,7 @@ def test_what_keeps_tls_busy_leaves_their_turns_to_others(monkeypatch: pytest.Mo
 
     class Busy(Answering):
         def receive(self, data: bytes) -> bytes:
-            if len(data) > connection.HIGH_WATER // 4:
+            if kept_busy(len(data), 0):
                 turns.append(turn)
             time.sleep(0.002)  # meanwhile more comes than is read at once
             return b""
