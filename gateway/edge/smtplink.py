@@ -74,18 +74,14 @@ class Link(asyncio.Protocol):
             self.lost.set_result(None)
 
     def pause_writing(self) -> None:
-        """The hop reads slower than we write, and is not read either: TLS answers by itself too, and however often it is asked
-        (KeyUpdate, RFC 8446 4.6.3).
-        """
+        """The hop reads slower than we write."""
         self._paused = self._loop.create_future()
-        self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """It has caught up."""
         if self._paused is not None and not self._paused.done():
             self._paused.set_result(None)
         self._paused = None
-        self._transport.resume_reading()
 
     def _rouse(self) -> None:
         if self._wake is not None and not self._wake.done():

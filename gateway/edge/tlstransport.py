@@ -10,7 +10,7 @@ from gateway.edge.tlsown import OwnTls, kept_busy
 
 
 class TlsTransport(asyncio.Protocol):
-    """What a transport does, for ``above``, whose protocol's methods it calls as the transport below would."""
+    """``write``, ``close``, ``abort`` for ``above``, whose protocol's methods it calls as the transport below would."""
 
     def __init__(self, below: asyncio.Transport, tls: OwnTls | CalledTls, above: asyncio.Protocol) -> None:
         self._below = below
@@ -18,7 +18,7 @@ class TlsTransport(asyncio.Protocol):
         self._above = above
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._error: Exception | None = None
-        self._waits = False  # the peer does, until above says otherwise
+        self._paused = False
 
     async def handshake(self, seconds: float) -> None:
         """Returns when it is done. Raises OSError, of which ``ssl.SSLError`` is one."""
@@ -60,22 +60,18 @@ class TlsTransport(asyncio.Protocol):
         self._above.connection_lost(error)
 
     def pause_writing(self) -> None:
-        """The peer reads slower than is written."""
+        """The peer reads slower than is written, and is not read either: TLS answers by itself too, and however often it is asked
+        (KeyUpdate, RFC 8446 4.6.3).
+        """
+        self._paused = True
+        self._below.pause_reading()
         self._above.pause_writing()
 
     def resume_writing(self) -> None:
         """It has caught up."""
-        self._above.resume_writing()
-
-    def pause_reading(self) -> None:
-        """Let the peer wait."""
-        self._waits = True
-        self._below.pause_reading()
-
-    def resume_reading(self) -> None:
-        """Let it go on."""
-        self._waits = False
+        self._paused = False
         self._below.resume_reading()
+        self._above.resume_writing()
 
     def write(self, data: bytes) -> None:
         """Say it, under TLS."""
@@ -109,7 +105,7 @@ class TlsTransport(asyncio.Protocol):
 
     def _go_on(self) -> None:
         """The others had their turn."""
-        if not self._waits:
+        if not self._paused:
             self._below.resume_reading()
 
     def _flush(self) -> None:
