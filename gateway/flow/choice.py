@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from gateway.outcome import Reason
+from gateway.policy import TEMPORARY
 from gateway.trust.certificate import Binding, facts
 from gateway.trust.judgement import Assurance, Distrusted
 from gateway.trust.ladder import AfterInvalid, Rung
@@ -15,6 +16,7 @@ from gateway.trust.smimea import Association, Usage, named_as
 from gateway.trust.sources import DirectoryError, WordUnknown
 
 _OTHER_PURPOSE: Final = frozenset({Reason.KEY_USAGE, Reason.EKU, Reason.ADDRESS_MISMATCH, Reason.MALFORMED})
+_TELLING: Final = (TEMPORARY, {Reason.CERTIFICATE_AMBIGUOUS}, {Reason.APPROVAL_PENDING})
 _INVALID: Final = frozenset({Reason.EXPIRED, Reason.NOT_YET_VALID, Reason.REVOKED, Reason.WEAK_ALGORITHM})
 
 
@@ -110,7 +112,7 @@ def settled(looked: Sequence[Looked], least: Rung, after_invalid: AfterInvalid) 
         return best
     if after_invalid is AfterInvalid.STOP and _only_invalid(last) and _best(looked, least) is None:
         # With what ends the search, and not with what was too little before
-        return concluded([each for each in looked if each is last or each.trouble is not None], least)
+        return concluded([each for each in looked if each is last or _may_mend(each)], least)
     return None
 
 
@@ -118,9 +120,11 @@ def concluded(looked: Sequence[Looked], least: Rung) -> Usable | Unusable:
     """The answer when nobody else is to be asked."""
     troubles = [each.trouble for each in looked if each.trouble is not None]
     best = _best(looked, least)
-    if best is not None and not any(isinstance(each, WordUnknown) for each in troubles):
+    if isinstance(best, Usable) and not any(isinstance(each, WordUnknown) for each in troubles):
         return best
     unfit = [Unusable(why.reason, f"{source}: {why.detail}") for source, why in _doubts(looked, least)]
+    if isinstance(best, Unusable):
+        unfit.append(best)
     if troubles:
         # A source that does not answer may hold the very certificate that is missing: later, not never.
         told = [each.detail for each in troubles] + [each.detail for each in unfit]
@@ -132,8 +136,17 @@ def concluded(looked: Sequence[Looked], least: Rung) -> Usable | Unusable:
 
 
 def _telling(reason: Reason) -> int:
-    """The lower, the more it says of why there is none: what one command settles, then what was wrong with one for this use."""
-    return 0 if reason is Reason.APPROVAL_PENDING else 1 + (reason in _OTHER_PURPOSE)
+    """The lower, the more it says of why there is none: what passes by itself, since the rule must not be asked what becomes of
+    a mail without a certificate while there may be one; then what a person settles; last what is for another use.
+    """
+    first = next((number for number, reasons in enumerate(_TELLING) if reason in reasons), len(_TELLING))
+    return first + (reason in _OTHER_PURPOSE)
+
+
+def _may_mend(each: Looked) -> bool:
+    """Whether this source may have one by and by, with nobody doing anything."""
+    doubts = [candidate.doubt.reason for candidate in each.candidates if candidate.doubt is not None]
+    return each.trouble is not None or not TEMPORARY.isdisjoint(doubts)
 
 
 def _best(looked: Sequence[Looked], least: Rung) -> Usable | Unusable | None:

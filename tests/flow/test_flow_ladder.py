@@ -281,6 +281,36 @@ async def test_what_waits_is_told_rather_than_what_it_would_replace(world: World
     assert refused(await world.recipient()) is Reason.APPROVAL_PENDING
 
 
+@pytest.mark.parametrize("other", [FOREIGN, EXPIRED, REVOKED, WEAK, SIGNING])
+async def test_what_passes_by_itself_is_waited_for_whatever_else_there_is(world: World, other: Issued) -> None:
+    """Nobody can say now whether OWN is revoked. Beside it is one that is never to be used, of which ``missing`` must not be asked:
+    it may say ``unprotected``.
+    """
+    newer = STRANGER.reader(ADDRESS, "p256", not_before=NOW)
+    world.publisher.crls[URL] = Crl(ROOT.crl(revoked=[REVOKED]))
+    lost = ROOT.intermediate(crl_urls=["http://crl.lost.example/crl"])
+    own, world.first.others = lost.reader(ADDRESS, "p256", not_before=NOW - DAY), (lost.der,)
+    world.second.others = world.first.others
+    for first, second in (([other], [own]), ([own], [other]), ([newer, own, other], []), ([other, newer, own], [])):
+        world.first.certificates = [each.der for each in first]
+        world.second.certificates = [each.der for each in second]
+        for after_invalid in AfterInvalid:
+            after(world, after_invalid)
+            if after_invalid is AfterInvalid.STOP and first == [other] and other in (EXPIRED, REVOKED, WEAK):
+                continue  # there the search ends, before OWN is found
+            assert refused(await world.recipient()) is Reason.REVOCATION_UNKNOWN
+    world.keeper.keep(KeptAs.WAITING, FOREIGN.der)
+    world.first.certificates, world.second.certificates = [own.der], []
+    assert refused(await world.recipient()) is Reason.REVOCATION_UNKNOWN
+
+
+async def test_whom_two_contradict_a_source_that_is_away_may_settle(world: World) -> None:
+    rivals = [STRANGER.reader(ADDRESS, "p256", subject=f"CN=x,O={name}") for name in ("Clinic", "Laboratory")]
+    world.first.certificates, world.first.way = [each.der for each in rivals], Way.GUARDED
+    world.second.down = DirectoryError("second: closed")
+    assert refused(await world.recipient(least=Rung.DISCOVERED)) is Reason.DIRECTORY_UNAVAILABLE
+
+
 @pytest.mark.parametrize(("waiting", "reason"), [(EXPIRED, Reason.EXPIRED), (SIGNING, Reason.KEY_USAGE)])
 async def test_nobody_is_asked_to_approve_what_could_not_be_used(world: World, waiting: Issued, reason: Reason) -> None:
     world.keeper.keep(KeptAs.WAITING, waiting.der)
