@@ -231,6 +231,8 @@ class Incoming:
         envelope = mail.envelope.to(tuple(recipients))
         if eight_bit:
             envelope = replace(envelope, body=Transfer.EIGHT_BIT)
+        if encrypted:  # whoever cannot put it into the mailbox reports to its sender, outside: the header, and not all in clear
+            envelope = replace(envelope, ret="HDRS")
         identifier = make_mail_id(self._now(), self._random(RANDOM_BYTES))
         return replace(
             mail,

@@ -76,7 +76,7 @@ class House:
         organisation = WORLD["organisation"] | {"hospital": hospital}
         return world(*self.rules, key=WORLD["key"] | {"own": own}, organisation=organisation, retry=self.retry)
 
-    async def receive(self, message: bytes, *to: str, stage: Stage = Stage.FLOW) -> Flowed:
+    async def receive(self, message: bytes, *to: str, stage: Stage = Stage.FLOW, ret: str | None = None) -> Flowed:
         judge = believing(self.ca)
         judge.told = self.told
         keys = FileKeys({name: FileKey(issued.key) for name, issued in self.issued.items()})
@@ -103,7 +103,7 @@ class House:
             zone="health",
             peer="lab",
         )
-        envelope = Envelope(parse_address(SENDER), tuple(Recipient(parse_address(each)) for each in to or (READER,)))
+        envelope = Envelope(parse_address(SENDER), tuple(Recipient(parse_address(each)) for each in to or (READER,)), ret=ret)
         return await flow.run(Mail(arrival, envelope, MemoryBody(message), stage))
 
 
@@ -160,6 +160,19 @@ async def test_signed_and_encrypted_arrives_as_ordinary_mail(
 ORDINARY = (
     b"Received: x\r\nnot a field\r\nFrom: a@b.example\r\nSubject:  odd \r\n\tfolded\r\n\r\nline\r\n..\r\n" + b"\xff" * 5 + b"\r\n"
 )
+
+
+@pytest.mark.parametrize("asked", [None, "FULL", "HDRS"])
+async def test_what_was_encrypted_is_not_returned_in_clear(
+    house: House, issued: dict[str, Issued], tmp_path: Path, asked: str | None
+) -> None:
+    """A mail server that cannot put it into the mailbox reports to its sender, outside. Most return all of it unless they are asked
+    for the header alone.
+    """
+    output, _ = only(await house.receive(as_message(encrypt(tmp_path, ENTITY, issued["opens"])), ret=asked))
+    assert output.envelope.ret == "HDRS"
+    output, _ = only(await house.receive(HEADER + PLAIN, ret=asked))
+    assert output.envelope.ret == asked
 
 
 async def test_ordinary_mail_keeps_every_byte_below_our_marks(house: House) -> None:
