@@ -30,6 +30,7 @@ class _Index:
 
 class Folder:
     """A :class:`gateway.trust.sources.Directory`. Files end in ``.pem .crt .cer .der``; others, and broken ones, are passed over.
+    One that may not be read is not: whom no other file names, it may.
 
     Authorities in the folder are handed out as intermediates; they make no anchor.
     """
@@ -42,13 +43,17 @@ class Folder:
         self._path = path
         self._stamps: dict[str, _Stamp] = {}
         self._files: dict[str, tuple[bytes, ...]] = {}
+        self._closed: dict[str, str] = {}
         self._index = _Index()
         self._lock = asyncio.Lock()
         self._look_seconds = look_seconds
         self._look_at = 0.0
 
     async def find(self, address: Address) -> Found:
-        """Certificates that name ``address``, then those of its domain. Raises :class:`DirectoryError` without the folder."""
+        """Certificates that name ``address``, then those of its domain.
+
+        Raises :class:`DirectoryError` without the folder, and where there are none but a file could not be read.
+        """
         async with self._lock:
             now = asyncio.get_running_loop().time()
             if now >= self._look_at:
@@ -56,14 +61,18 @@ class Folder:
                 self._look_at = now + self._look_seconds
             own = self._index.by_address.get(address.key, ())
             domain = self._index.by_domain.get(address.domain, ())
+            if self._closed and not own and not domain:
+                name, why = next(iter(self._closed.items()))
+                raise DirectoryError(f"{self._path / name}: {why}")
             return Found((*own, *domain), tuple(self._index.authorities), way=Way.GUARDED)
 
     def _refresh(self) -> None:
         stamps = self._scan()
-        if stamps == self._stamps:
+        if stamps == self._stamps and not self._closed:
             return
+        closed, self._closed = self._closed, {}
         for name, stamp in stamps.items():
-            if self._stamps.get(name) != stamp:
+            if self._stamps.get(name) != stamp or name in closed:  # a mode that was changed shows in no stamp
                 self._files[name] = self._read(name)
         self._files = {name: self._files[name] for name in sorted(stamps)}
         self._stamps = stamps
@@ -86,8 +95,11 @@ class Folder:
     def _read(self, name: str) -> tuple[bytes, ...]:
         try:
             return read_certificates(self._path / name)
-        except (CertificateError, OSError):
-            return ()
+        except OSError as error:
+            self._closed[name] = error.strerror or type(error).__name__
+        except CertificateError:
+            pass
+        return ()
 
 
 def _index(files: dict[str, tuple[bytes, ...]]) -> _Index:

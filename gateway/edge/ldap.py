@@ -217,6 +217,9 @@ class Ldap:
         outcome = connection.result["description"]
         if outcome == "referral":
             raise LDAPException("it refers to another server, which is not asked")
+        if outcome == "noSuchObject" and self._settings.base is not None:
+            # Nothing was looked through: it is being restored, or its rules keep us out (RFC 4511 A.2)
+            raise LDAPException("the search base is not there, or not for us to see")
         if outcome not in {"success", "sizeLimitExceeded", "noSuchObject"}:
             raise LDAPException(f"search refused: {outcome}")
         kinds = Counter(item.get("type") for item in connection.response or ())

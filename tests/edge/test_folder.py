@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.edge import folder as folder_module
 from gateway.edge.anchorfile import read_anchors, read_certificates
 from gateway.edge.folder import MAX_FILES, Folder
 from gateway.mail.address import parse_address
@@ -60,6 +61,31 @@ async def test_no_folder(tmp_path: Path) -> None:
     """A folder that is not there is unavailable, not empty."""
     with pytest.raises(DirectoryError):
         await Folder("people", tmp_path / "missing").find(RESULTS)
+
+
+async def test_a_file_that_cannot_be_read_is_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may hold the very certificate that is looked for: whom no other file names, nobody can say now. It is looked at again each
+    time, since to change its mode changes nothing else of it.
+    """
+    own, other = (ISSUING.reader(f"{name}@laboratory.example", kind="p256") for name in ("results", "office"))
+    (tmp_path / "results.der").write_bytes(own.der)
+    (tmp_path / "office.der").write_bytes(other.der)
+    closed = {"results.der"}
+
+    def read(path: Path) -> tuple[bytes, ...]:
+        if path.name in closed:
+            raise PermissionError(13, "Permission denied")
+        return read_certificates(path)
+
+    monkeypatch.setattr(folder_module, "read_certificates", read)
+    folder = Folder("people", tmp_path, look_seconds=0)
+    for _ in range(2):
+        with pytest.raises(DirectoryError, match=r"results\.der: Permission denied"):
+            await folder.find(RESULTS)
+        assert (await folder.find(parse_address("office@laboratory.example"))).certificates == (other.der,)
+    closed.clear()
+    assert (await folder.find(RESULTS)).certificates == (own.der,)
+    assert (await folder.find(parse_address("x@elsewhere.example"))).certificates == ()
 
 
 def test_anchor_file(tmp_path: Path) -> None:

@@ -98,9 +98,15 @@ async def test_bundle(world: World) -> None:
 
 
 async def test_nothing_there(world: World) -> None:
-    """An unknown domain is no error, nor is a base that does not exist."""
+    """An unknown domain is no error."""
     assert await _find(world.secure, parse_address("x@elsewhere.example")) == Found(way=Way.GUARDED)
-    assert await _find(replace(world.secure, base="dc=nowhere")) == Found(way=Way.GUARDED)
+
+
+@pytest.mark.parametrize("base", ["dc=nowhere", ""])
+async def test_a_base_that_is_not_there_or_not_to_be_seen(world: World, base: str) -> None:
+    """A directory that is being restored, or whose rules keep us out (RFC 4511 A.2): nothing was looked through."""
+    with pytest.raises(DirectoryError, match="base"):
+        await _find(replace(world.secure, base=base))
 
 
 async def test_a_server_that_says_what_it_holds(world: World) -> None:
