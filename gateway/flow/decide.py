@@ -37,7 +37,7 @@ async def decide(
 ) -> list[tuple[Recipient, Decision | Ending]]:
     """For each recipient of ``mail`` what it gets, or how it ends without a copy. ``at`` in microseconds UTC."""
     planned = [(recipient, _plan(config, mail, header, recipient)) for recipient in mail.envelope.recipients]
-    if any(isinstance(asked, Plan) and asked.headers != NOT_PROTECTED for _, asked in planned) and is_layer(header):
+    if any(isinstance(asked, Plan) and asked.headers != NOT_PROTECTED for _, asked in planned) and is_layer(header.before_text):
         planned = [(each, replace(asked, headers=NOT_PROTECTED) if isinstance(asked, Plan) else asked) for each, asked in planned]
     readers: frozenset[Recipient] = frozenset()
     if isinstance(already, Encrypted):

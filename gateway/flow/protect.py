@@ -60,6 +60,7 @@ async def source_of(
 
     Raises :class:`gateway.outcome.GatewayError` (LIMIT) for a header that is too long for that.
     """
+    header = header.before_text  # what may be text is shown to nobody outside, and none of it is lost
     composed = compose(header, wanted.policy, encrypted=encrypted, boundary=random(BOUNDARY_BYTES))
     split = composed.split
     entity: Sized = MessageEntity(split.inner, body, header.size, split.behind)
@@ -95,7 +96,7 @@ async def protect_message(
     """
     if signing is None and not readers:
         raise ValueError("protect with what?")
-    header = head_of(body)
+    header = head_of(body).before_text
     wanted = NOT_PROTECTED if is_layer(header) else headers
     source = await source_of(body, header, wanted, random, encrypted=bool(readers))
     entity: Sized = source.entity

@@ -102,6 +102,19 @@ class Header:
         """The first field named ``name``, or None."""
         return next(iter(self.all(name)), None)
 
+    @property
+    def before_text(self) -> Header:
+        """As far as all readers see a header: up to the first line that is no field, from which on most see text, though no empty
+        line came before. One above the From, such as that of mbox files (RFC 4155), is none of the text.
+        """
+        size, above = 0, self.first("From") is not None
+        for number, field in enumerate(self.fields):
+            if not (field.name or above):
+                return Header(self.fields[:number], size)
+            above = above and field.name.lower() != "from"
+            size += len(field.raw)
+        return self
+
 
 def read_header(data: bytes) -> Header:
     """The header at the start of ``data``, which holds the whole message or at least its header and the empty line.

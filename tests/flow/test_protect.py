@@ -11,6 +11,7 @@ import pytest
 
 from gateway.flow.protect import SigningKey, protect_message
 from gateway.mail.body import Body
+from gateway.mail.confidentiality import HeaderProtection, Headers
 from gateway.outcome import GatewayError, Reason
 from gateway.smime.algorithms import ContentCipher, KeyTransport
 from gateway.smime.content import KEPT
@@ -23,6 +24,7 @@ from tests.pki import Ca, Issued, to_pem
 from tests.smime.openssl import decrypt, openssl, verify_message
 
 FIELDS = b"From: cardiology@hospital.example\r\nTo: results@laboratory.example\r\nSubject: letter\r\n"
+NOBODY = FIELDS.partition(b"\r\n")[2]
 NESTED = (
     b'Content-Type: multipart/mixed; boundary="outer"\r\n\r\npreamble\r\n--outer\r\n'
     b'Content-Type: multipart/alternative; boundary="inner"\r\n\r\n--inner\r\n'
@@ -97,6 +99,33 @@ async def test_entity_comes_out_byte_for_byte(
     written = await protected(FIELDS + b"MIME-Version: 1.0\r\n" + entity, author, to, cipher)
     assert written.isascii()
     assert verify_message(decrypt(written, certificate, key, "SMIME"), root_file) == entity
+
+
+@pytest.mark.parametrize("fields", [FIELDS, b"From results@laboratory.example Mon Jan  5 10:00:00 2026\r\n" + FIELDS, NOBODY])
+@pytest.mark.parametrize("headers", Headers)
+async def test_text_that_no_empty_line_comes_before_is_text(
+    author: Issued, reader: Issued, tmp_path: Path, headers: Headers, fields: bytes
+) -> None:
+    """A device forgot it. From the first line that is no field on most programs see text, though more lines look like fields: none
+    of it is shown outside, and none is lost. A line above the From, as mbox files have it, is not meant.
+    """
+    text = b"Dear colleague\r\nDiagnosis: positive\r\n\r\nRegards\r\n"
+    certificate, key = reader.write(tmp_path, "reader")
+    root_file = tmp_path / "root.pem"
+    root_file.write_bytes(to_pem(author.above[-1]))
+    body = await protect_message(
+        MemoryBody(fields + text),
+        MemoryBodies(),
+        signing=signing(author),
+        readers=[Reader(reader.der)],
+        at=AT,
+        random=os.urandom,
+        headers=HeaderProtection(headers),
+    )
+    written = b"".join(body.chunks())
+    assert b"To: results@laboratory.example\r\n" in written
+    assert b"Diagnosis" not in written
+    assert verify_message(decrypt(written, certificate, key, "SMIME"), root_file).endswith(b"\r\n" + text)
 
 
 @pytest.mark.parametrize("name", ENTITIES)
