@@ -135,7 +135,8 @@ class Inquiry:
             said = Assurance.PINNED if rung is Rung.PINNED else assurance
             return Candidate(certificate, rung, None, None, answer.path, said, answer.marks)
         marks = (answer.reason,) if rung is not None and answer.reason is Reason.REVOCATION_UNKNOWN else ()
-        return Candidate(certificate, rung, answer, None, (), None if rung is None else _ASSURANCES.get(rung), marks)
+        doubt = answer if answer.later is None else Distrusted(answer.later, answer.detail)
+        return Candidate(certificate, rung, doubt, None, (), None if rung is None else _ASSURANCES.get(rung), marks)
 
 
 def _in_order(certificates: Sequence[bytes], question: Question, way: Way) -> tuple[list[tuple[bytes, Binding]], list[Candidate]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from gateway.events import FetchFailed, Observer, RevocationStale
@@ -13,7 +14,7 @@ from gateway.trust.along import Along, stapled
 from gateway.trust.answer import Answer, Failed
 from gateway.trust.certificate import facts
 from gateway.trust.crl import Crl
-from gateway.trust.judgement import Distrusted, Need, Needs, Trusted
+from gateway.trust.judgement import Distrusted, Need, NeedKind, Needs, Trusted
 from gateway.trust.path import judge
 from gateway.trust.places import MAX_URLS
 from gateway.trust.rules import Rules
@@ -36,10 +37,14 @@ class Judging:
     async def judge(self, certificate: bytes, along: Along, circle: Circle, rules: Rules, at: int) -> Trusted | Distrusted:
         """Whether ``certificate`` (DER) is believed under ``rules`` of ``circle`` at ``at`` (microseconds UTC)."""
         fetched: dict[Need, Answer] = {}
+        missed: dict[str, None] = {}
         deadline = asyncio.get_running_loop().time() + BUDGET_SECONDS
 
         def known(need: Need) -> Answer | None:
-            return fetched[need] if need in fetched else self._source.known(need, self._now())
+            answer = fetched[need] if need in fetched else self._source.known(need, self._now())
+            if need.kind is NeedKind.CERTIFICATE and isinstance(answer, Failed):
+                missed[need.source] = None
+            return answer
 
         await self._fetch([need for need in circle.crls if known(need) is None], fetched, deadline)
         given = tuple(crl for crl in map(known, circle.crls) if isinstance(crl, Crl))
@@ -50,7 +55,7 @@ class Judging:
                 if isinstance(answer, Trusted) and Reason.REVOCATION_STALE in answer.marks:
                     stale = RevocationStale(kind=rules.purpose, zone=circle.zone or "", subject=facts(certificate).subject)
                     self._observer.see(stale)
-                return answer
+                return _perhaps_later(answer, missed)
             await self._fetch(answer.needs, fetched, deadline)
         return Distrusted(Reason.REVOCATION_UNKNOWN, "too many places to ask")
 
@@ -71,3 +76,11 @@ class Judging:
         async with asyncio.TaskGroup() as group:
             for need in needs:
                 group.create_task(one(need))
+
+
+def _perhaps_later(answer: Trusted | Distrusted, missed: Iterable[str]) -> Trusted | Distrusted:
+    """``answer``; what leads nowhere may lead on from what ``missed``, the places of issuers, could not give now."""
+    places = ", ".join(missed)
+    if not places or isinstance(answer, Trusted) or answer.reason is not Reason.CHAIN:
+        return answer
+    return replace(answer, detail=f"{answer.detail}, and nothing was had from {places}", later=Reason.DIRECTORY_UNAVAILABLE)

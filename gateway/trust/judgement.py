@@ -54,10 +54,11 @@ class Trusted:
 
 @dataclass(frozen=True, slots=True)
 class Distrusted:
-    """Not believed, and why. ``detail`` is for the administrator."""
+    """Not believed, and why. ``detail`` is for the administrator. ``later``: why that may be otherwise by and by, by itself."""
 
     reason: Reason
     detail: str = ""
+    later: Reason | None = None
 
 
 class NeedKind(StrEnum):

@@ -516,6 +516,27 @@ async def test_missing_issuer(world: World) -> None:
     assert place in world.publisher.fetched
 
 
+async def test_an_issuer_that_cannot_be_fetched_now_is_waited_for(world: World) -> None:
+    """Whether the certificate leads to an anchor is not known then: no rule is to be asked what becomes of a mail without one."""
+    issuing = ROOT.intermediate(crl_urls=[OUTSIDE_URL])
+    reader = issuing.reader(str(RESULTS), issuer_url="http://aia.zone.example/issuing")
+    world.first.certificates.append(reader.der)
+    world.publisher.crls[OUTSIDE_URL] = Crl(issuing.crl())
+    world.zone = replace(world.zone, issuers=Issuers.FETCHED)
+    world.draw()
+    for _ in range(2):  # asked, then known to have failed
+        answer = await world.recipient()
+        assert isinstance(answer, Unusable)
+        assert answer.reason is Reason.DIRECTORY_UNAVAILABLE
+        assert "http://aia.zone.example/issuing" in answer.detail
+    world.first.way = Way.GUARDED  # where it needs lead nowhere, nobody waits for it
+    assert isinstance(await world.recipient(least=Rung.DISCOVERED), Usable)
+    signer = issuing.signer(str(RESULTS), issuer_url="http://aia.zone.example/issuing")
+    signed = await world.evidence.signer("hospital", signer.der, NOTHING_ALONG, AT)
+    assert isinstance(signed.judgement, Distrusted)
+    assert signed.judgement.reason is Reason.CHAIN
+
+
 async def test_stapled(world: World) -> None:
     """A CRL that came with the message counts where its publisher is down; it does not spare asking him."""
     signer = ROOT.signer("results@laboratory.example")
