@@ -27,8 +27,8 @@ LOOKUPS: Final = 16  # recipients of one mail whose certificates are looked for 
 
 # None of the certificates that the mail names speaks for the recipient.
 _NOBODY: Final = frozenset({Reason.NO_CERTIFICATE, Reason.ADDRESS_MISMATCH})
-# There is one, or there may be; that the mail does not name it then speaks against the mail.
-_SOMETHING: Final = TEMPORARY | {Reason.CERTIFICATE_AMBIGUOUS}
+# There is one, or there may be; that the mail does not name it then speaks against the mail. What is not valid yet nobody names.
+_SOMETHING: Final = (TEMPORARY | {Reason.CERTIFICATE_AMBIGUOUS}) - {Reason.NOT_YET_VALID}
 
 
 class ReaderEvidence(Protocol):

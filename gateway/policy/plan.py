@@ -23,8 +23,8 @@ DEFAULT_UNPROTECTED: Final = "default-outside-unprotected"
 DEFAULT_INBOUND: Final = "default-inbound"
 REPORT: Final = "report-unprotected"
 
-TEMPORARY: Final = frozenset({Reason.DIRECTORY_UNAVAILABLE, Reason.REVOCATION_UNKNOWN})
-"""Why a certificate cannot be had now, although it may be there."""
+TEMPORARY: Final = frozenset({Reason.DIRECTORY_UNAVAILABLE, Reason.REVOCATION_UNKNOWN, Reason.NOT_YET_VALID})
+"""Why a certificate cannot be had now, although it may be there. To a clock that is behind, none is valid yet."""
 
 
 @dataclass(frozen=True, slots=True)

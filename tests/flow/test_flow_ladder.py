@@ -299,6 +299,9 @@ async def test_what_passes_by_itself_is_waited_for_whatever_else_there_is(world:
             if after_invalid is AfterInvalid.STOP and first == [other] and other in (EXPIRED, REVOKED, WEAK):
                 continue  # there the search ends, before OWN is found
             assert refused(await world.recipient()) is Reason.REVOCATION_UNKNOWN
+    world.first.certificates, world.second.certificates = [EARLY.der], [other.der]
+    after(world, AfterInvalid.NEXT)
+    assert refused(await world.recipient()) is Reason.NOT_YET_VALID
     world.keeper.keep(KeptAs.WAITING, FOREIGN.der)
     world.first.certificates, world.second.certificates = [own.der], []
     assert refused(await world.recipient()) is Reason.REVOCATION_UNKNOWN

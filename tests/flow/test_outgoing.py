@@ -215,7 +215,7 @@ async def test_opportunistic_rule_lets_out_and_says_so(hospital: Hospital) -> No
 
 
 @pytest.mark.parametrize("missing", ["refuse", "hold", "defer", "unprotected"])
-@pytest.mark.parametrize("reason", [Reason.DIRECTORY_UNAVAILABLE, Reason.REVOCATION_UNKNOWN])
+@pytest.mark.parametrize("reason", [Reason.DIRECTORY_UNAVAILABLE, Reason.REVOCATION_UNKNOWN, Reason.NOT_YET_VALID])
 async def test_what_passes_by_itself_is_waited_for(hospital: Hospital, missing: str, reason: Reason) -> None:
     """A directory that is down never turns a mail into clear text, not even where a missing certificate would."""
     hospital.rules = [{"name": "r", "protect": "both", "missing": missing}]

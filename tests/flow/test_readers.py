@@ -180,6 +180,13 @@ async def test_what_cannot_be_looked_up_now_waits(hospital: Hospital, encrypt: E
     assert [(names(each.recipients), each.reason) for each in flowed.deferred] == [([SECOND], reason)]
 
 
+async def test_whose_certificate_is_not_valid_yet_is_unknown(hospital: Hospital, encrypt: Encrypt) -> None:
+    """Nobody could have encrypted to it: that the mail does not name it says nothing."""
+    hospital.evidence.known[SECOND] = Unusable(Reason.NOT_YET_VALID)
+    message = encrypt(RESULTS, THIRD)
+    assert kept(await hospital.send(message, RESULTS, SECOND), message) == [RESULTS, SECOND]
+
+
 @pytest.mark.parametrize("protect", ["sign", "unprotected"])
 async def test_rules_that_do_not_encrypt_ask_no_directory(hospital: Hospital, encrypt: Encrypt, protect: str) -> None:
     hospital.rules = [{"name": "r", "protect": protect}]
