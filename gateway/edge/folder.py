@@ -30,7 +30,7 @@ class _Index:
 
 class Folder:
     """A :class:`gateway.trust.sources.Directory`. Files end in ``.pem .crt .cer .der``; others, and broken ones, are passed over.
-    One that may not be read is not: whom no other file names, it may.
+    One that cannot be read now, or that was good a moment ago and may be half written, is not: whom no other names, it may.
 
     Authorities in the folder are handed out as intermediates; they make no anchor.
     """
@@ -73,7 +73,7 @@ class Folder:
         closed, self._closed = self._closed, {}
         for name, stamp in stamps.items():
             if self._stamps.get(name) != stamp or name in closed:  # a mode that was changed shows in no stamp
-                self._files[name] = self._read(name)
+                self._files[name] = self._read(name, good=name in closed or bool(self._files.get(name)))
         self._files = {name: self._files[name] for name in sorted(stamps)}
         self._stamps = stamps
         self._index = _index(self._files)
@@ -92,13 +92,15 @@ class Folder:
             raise DirectoryError(f"{self._path}: {error.strerror}") from None
         return found
 
-    def _read(self, name: str) -> tuple[bytes, ...]:
+    def _read(self, name: str, *, good: bool) -> tuple[bytes, ...]:
+        """The certificates in a file that was ``good`` when it was looked at before, or was not."""
         try:
             return read_certificates(self._path / name)
         except OSError as error:
             self._closed[name] = error.strerror or type(error).__name__
         except CertificateError:
-            pass
+            if good:
+                self._closed[name] = "no certificate any more, or not yet written to its end"
         return ()
 
 

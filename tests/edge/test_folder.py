@@ -88,6 +88,26 @@ async def test_a_file_that_cannot_be_read_is_not_passed_over(tmp_path: Path, mon
     assert (await folder.find(parse_address("x@elsewhere.example"))).certificates == ()
 
 
+async def test_a_file_that_is_being_written_is_not_passed_over(tmp_path: Path) -> None:
+    """Half of it is there, of a certificate that is being renewed: that it holds none is not known."""
+    own = ISSUING.reader("results@laboratory.example", kind="p256")
+    (tmp_path / "results.pem").write_bytes(own.pem)
+    folder = Folder("people", tmp_path, look_seconds=0)
+    assert (await folder.find(RESULTS)).certificates == (own.der,)
+    for half in (own.pem[:300], b""):
+        (tmp_path / "results.pem").write_bytes(half)
+        for _ in range(2):
+            with pytest.raises(DirectoryError, match=r"results\.pem"):
+                await folder.find(RESULTS)
+    (tmp_path / "results.pem").write_bytes(own.pem)
+    assert (await folder.find(RESULTS)).certificates == (own.der,)
+    (tmp_path / "results.pem").write_bytes(b"")
+    with pytest.raises(DirectoryError):
+        await folder.find(RESULTS)
+    (tmp_path / "results.pem").unlink()
+    assert (await folder.find(RESULTS)).certificates == ()
+
+
 def test_anchor_file(tmp_path: Path) -> None:
     """A list in PEM: the root is an anchor, the authority below it an intermediate."""
     path = tmp_path / "anchors.pem"
