@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Iterator
@@ -31,9 +32,9 @@ def load(path: Path, generation: int = 0) -> Config:
     and, whatever the files hold, nothing else.
     """
     main = _Source.read(path.absolute())
-    files = sorted((path.absolute().parent / ZONES).glob("*.toml"))
-    zones = {file.stem: _Source.read(file) for file in files}
-    mistakes = [mistake for source in (main, *zones.values()) for mistake in source.mistakes]
+    mistakes: list[Mistake] = []
+    zones = {file.stem: _Source.read(file) for file in _zone_files(path.absolute().parent / ZONES, mistakes)}
+    mistakes += [mistake for source in (main, *zones.values()) for mistake in source.mistakes]
     if main.data is None:
         raise ConfigError(mistakes)
     config, findings = _build(main, zones)
@@ -47,6 +48,15 @@ def load(path: Path, generation: int = 0) -> Config:
     if mistakes:
         raise ConfigError(mistakes)
     return config.model_copy(update={"generation": generation})
+
+
+def _zone_files(folder: Path, mistakes: list[Mistake]) -> list[Path]:
+    """The files in ``folder``. One that is there and cannot be read is a mistake, and not one without zones."""
+    try:
+        return sorted(file for file in folder.iterdir() if file.name.endswith(".toml")) if os.path.lexists(folder) else []
+    except OSError as error:
+        mistakes.append(Mistake(folder, 1, "", error.strerror or type(error).__name__, "a directory that can be read"))
+        return []
 
 
 @dataclass(slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,28 @@ def test_a_broken_zone_file_does_not_hide_mistakes_elsewhere(sample: Path) -> No
         f"gateway.toml:{line_of('port = 465')}: listener.zone.port",
         "zones/health.toml:1",
     ]
+
+
+def test_zones_that_cannot_be_read_are_not_none(sample: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mail to their peers would leave as to anybody else, in clear unless a rule says otherwise."""
+    sample.write_text(re.sub(r"(?s)\[listener\.zone\].*?\n\n", "", sample.read_text()))  # nothing else speaks of a zone
+    zones = sample.parent / "zones"
+    load(sample)
+
+    def closed(_: Path) -> Iterator[Path]:
+        raise PermissionError(13, "Permission denied")
+
+    allowed = "allowed: a directory that can be read"
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "iterdir", closed)
+        assert mistakes(sample) == [f"zones:1: found Permission denied; {allowed}"]
+    shutil.rmtree(zones)
+    assert load(sample).zone == {}
+    zones.write_text("")
+    assert mistakes(sample) == [f"zones:1: found Not a directory; {allowed}"]
+    zones.unlink()
+    zones.symlink_to("not mounted")
+    assert mistakes(sample) == [f"zones:1: found No such file or directory; {allowed}"]
 
 
 def test_line_ends_of_windows_keep_the_lines(sample: Path) -> None:
