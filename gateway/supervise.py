@@ -23,7 +23,7 @@ from typing import Final
 
 import structlog
 
-from gateway.config.fingerprint import fingerprint
+from gateway.config.fingerprint import Changes, fingerprint
 from gateway.config.load import load
 from gateway.config.mistake import ConfigError
 from gateway.config.model import Config
@@ -211,16 +211,18 @@ class Supervisor:
             pause = FIRST_RESTART_SECONDS if await self._start(child) else min(pause * 2, LONGEST_RESTART_SECONDS)
 
     async def _watch(self) -> None:
-        """Reload when asked to, or when a file of the configuration changed."""
-        seen = fingerprint(self._config, self._path)
+        """Reload when asked to, or when a file of the configuration changed and has come to rest."""
+        changes = Changes(fingerprint(self._config, self._path))
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._reload.wait(), WATCH_SECONDS)
-            now = await asyncio.to_thread(fingerprint, self._config, self._path)
-            if self._reload.is_set() or now != seen:
+            now, before = await asyncio.to_thread(fingerprint, self._config, self._path), self._config
+            if self._reload.is_set() or changes.at_rest(now):
                 self._reload.clear()
                 await self._take_new_configuration()
-                seen = fingerprint(self._config, self._path)
+                # What changed while it was read is taken next time
+                unchanged = fingerprint(before, self._path) == now
+                changes.took(fingerprint(self._config, self._path) if unchanged else now)
 
     async def _take_new_configuration(self) -> None:
         """Check the files; if they are right, tell the children; if not, everything stays as it is."""
