@@ -27,7 +27,7 @@ def forbidden(authorities: Sequence[bytes], leaf: CertificateFacts) -> str | Non
             if (inside and not any(inside)) or any(_within(address, each) for each in excluded):
                 return str(address)
         for domain in leaf.dns_names:
-            inside = [_below(domain, each) for each in permitted]
+            inside = [_whole(domain, each) for each in permitted]
             if (inside and not any(inside)) or any(_below(domain, each) for each in excluded):
                 return domain
     return None
@@ -52,6 +52,11 @@ def _within(address: Address, constraint: str) -> bool:
     if at:
         return (normal_local(address.local), address.domain) == (normal_local(mailbox), host)
     return address.domain.endswith(host) if host.startswith(".") else host in ("", address.domain)
+
+
+def _whole(domain: str, constraint: str) -> bool:
+    """Whether an authority may speak for everybody in ``domain``: not where it may for one mailbox, or for hosts below alone."""
+    return "@" not in constraint and (domain.endswith(constraint) if constraint.startswith(".") else _below(domain, constraint))
 
 
 def _below(domain: str, constraint: str) -> bool:
