@@ -25,6 +25,7 @@ from gateway.trust.kept import KEPT, Keeping, Kept, KeptAs
 from gateway.trust.ladder import Rung, Way, place
 from gateway.trust.smimea import Association, Usage, named_as
 from gateway.trust.sources import Directory, DirectoryError, Found, WordUnknown
+from gateway.trust.suitability import unusable
 
 MAX_CANDIDATES: Final = 16
 
@@ -103,7 +104,7 @@ class Inquiry:
         """``found`` placed. ``before`` is what other sources said that the domain stands for."""
         loop = asyncio.get_running_loop()
         begun = loop.time() if begun is None else begun
-        bound, candidates = _in_order(list(filter(question.named, found.certificates)), question, found.way)
+        bound, candidates, left = _in_order(list(filter(question.named, found.certificates)), question, found.way)
         associations = before + found.associations
         one_organisation = len(organisations([certificate for certificate, _ in bound])) <= 1
         for certificate, binding in bound:
@@ -113,7 +114,8 @@ class Inquiry:
             best = _is_best(candidate.rung, one_organisation=one_organisation) and stood_for(candidate, associations)
             if question.extent is Extent.ENOUGH and best:
                 break
-        return Looked(source, loop.time() - begun, tuple(candidates), found.associations, found.passed_over)
+        trouble = DirectoryError(f"{source}: {left} more certificates of the address than are looked at") if left else None
+        return Looked(source, loop.time() - begun, tuple(candidates), found.associations, found.passed_over, trouble)
 
     async def _placed(
         self, question: Question, certificate: bytes, found: Found, associations: tuple[Association, ...]
@@ -139,13 +141,19 @@ class Inquiry:
         return Candidate(certificate, rung, doubt, None, (), None if rung is None else _ASSURANCES.get(rung), marks)
 
 
-def _in_order(certificates: Sequence[bytes], question: Question, way: Way) -> tuple[list[tuple[bytes, Binding]], list[Candidate]]:
-    """Those that speak for the address: its own before its domain's, then the newest first; and why the others do not.
-    ``MAX_CANDIDATES`` in all: of more, the others are left out first, then the oldest.
+_Bound = tuple[bool, int, bytes, bytes, Binding]
+
+
+def _in_order(
+    certificates: Sequence[bytes], question: Question, way: Way
+) -> tuple[list[tuple[bytes, Binding]], list[Candidate], int]:
+    """Those that speak for the address: its own before its domain's, then the newest first; why the others do not; and how many
+    were left out that might be used. ``MAX_CANDIDATES`` in all: of more, the others are left out first, then what is unfit
+    whoever issued it, then the oldest.
 
     What is pinned to it needs not name it.
     """
-    bound: list[tuple[bool, int, bytes, bytes, Binding]] = []
+    bound: list[_Bound] = []
     others: list[Candidate] = []
     for certificate in certificates:
         try:
@@ -162,8 +170,18 @@ def _in_order(certificates: Sequence[bytes], question: Question, way: Way) -> tu
         else:
             bound.append((binding is Binding.ORGANISATION, -found.not_before, found.sha256, certificate, binding))
     bound.sort(key=lambda each: each[:3])
-    del bound[MAX_CANDIDATES:]
-    return [(certificate, binding) for *_, certificate, binding in bound], others[: MAX_CANDIDATES - len(bound)]
+    bound, left = _as_many(bound, question.at)
+    return [(certificate, binding) for *_, certificate, binding in bound], others[: MAX_CANDIDATES - len(bound)], left
+
+
+def _as_many(bound: list[_Bound], at: int) -> tuple[list[_Bound], int]:
+    """Of those in order as many as are looked at, and how many were left out that might be used."""
+    if len(bound) <= MAX_CANDIDATES:
+        return bound, 0
+    fit = [each for each in bound if unusable(facts(each[3]), Purpose.SMIME_RECIPIENT, at) is None]
+    rest = [each for each in bound if each not in fit]
+    chosen = [*fit, *rest][:MAX_CANDIDATES]
+    return sorted(chosen, key=lambda each: each[:3]), max(0, len(fit) - MAX_CANDIDATES)
 
 
 def _is_best(rung: Rung | None, *, one_organisation: bool) -> bool:

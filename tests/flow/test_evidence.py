@@ -162,12 +162,28 @@ async def test_found_and_judged(world: World) -> None:
 
 
 async def test_certificates_beyond_the_limit_are_not_judged(world: World) -> None:
-    unfit = [ROOT.signer("results@laboratory.example", not_before=NOW).der for _ in range(MAX_CANDIDATES)]
+    """Whoever may write into a directory may fill it with newer ones of the same address: what was not looked at is no answer."""
+    stranger = Ca.root("CN=Stranger")
+    junk = [stranger.reader("results@laboratory.example", "p256", not_before=NOW).der for _ in range(MAX_CANDIDATES)]
     reader = ROOT.reader("results@laboratory.example", kind="p256")
-    world.first.certificates = [*unfit[1:], reader.der]
+    world.first.certificates = [*junk[1:], reader.der]
     assert await world.recipient() == Usable(reader.der, "first", Assurance.ZONE)
-    world.first.certificates = [reader.der, *unfit]
+    world.first.certificates = [reader.der, *junk]
     world.draw()
+    answer = await world.recipient()
+    assert isinstance(answer, Unusable)
+    assert answer.reason is Reason.DIRECTORY_UNAVAILABLE
+    assert "first: 1 more" in answer.detail
+    world.second.certificates = [reader.der]
+    assert await world.recipient() == Usable(reader.der, "second", Assurance.ZONE)
+
+
+async def test_what_is_unfit_by_itself_hides_no_other(world: World) -> None:
+    unfit = [ROOT.signer("results@laboratory.example", not_before=NOW).der for _ in range(2 * MAX_CANDIDATES)]
+    reader = ROOT.reader("results@laboratory.example", kind="p256")
+    world.first.certificates = [*unfit, reader.der]
+    assert await world.recipient() == Usable(reader.der, "first", Assurance.ZONE)
+    world.first.certificates = unfit
     assert await world.reason() is Reason.KEY_USAGE
 
 
