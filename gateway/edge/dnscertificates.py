@@ -22,6 +22,7 @@ from gateway.trust.sources import DirectoryError, Found, WordUnknown, sort_found
 
 REMEMBER_SECONDS: Final = 3600.0  # at most: a domain may ask for less
 _PKIX: Final = 1  # RFC 4398 2.1
+_ABOVE: Final = "a record above what is read"
 
 
 class Smimea:
@@ -69,7 +70,7 @@ def smimea_found(answers: Sequence[Records]) -> Found:
     certificates = [each.certificate for associations in (own, *others) for each in associations]
     values = [each for each in certificates if each is not None]
     found = sort_found(values, _seconds(answers), tuple(own), _told(passed_over))
-    return replace(found, for_domain=tuple(each for associations in others for each in associations))
+    return replace(found, for_domain=tuple(each for associations in others for each in associations), unread=_unread(passed_over))
 
 
 def cert_found(answers: Sequence[Records], *, dnssec_required: bool) -> Found:
@@ -77,7 +78,8 @@ def cert_found(answers: Sequence[Records], *, dnssec_required: bool) -> Found:
     passed_over: Counter[str] = Counter()
     values = [value for answer in answers for value in _certificates(answer, dnssec_required, passed_over)]
     # The name of a mailbox may lie in a zone that was delegated to somebody else: his word, not the domain's
-    return sort_found(values, _seconds(answers), (), _told(passed_over), Way.GUARDED if dnssec_required else Way.OPEN)
+    way = Way.GUARDED if dnssec_required else Way.OPEN
+    return replace(sort_found(values, _seconds(answers), (), _told(passed_over), way), unread=_unread(passed_over))
 
 
 def cert_names(address: Address) -> list[dns.name.Name]:
@@ -119,7 +121,7 @@ def _usable(answer: Records, required: bool, passed_over: Counter[str]) -> tuple
     if required and not answer.validated:
         passed_over["a record without DNSSEC"] += answer.total
         return ()
-    passed_over["a record above what is read"] += answer.total - len(answer.values)
+    passed_over[_ABOVE] += answer.total - len(answer.values)
     return answer.values
 
 
@@ -129,6 +131,10 @@ def _seconds(answers: Sequence[Records]) -> float:
 
 def _told(passed_over: Counter[str]) -> tuple[str, ...]:
     return tuple(f"{what} ({count})" for what, count in sorted((+passed_over).items()))
+
+
+def _unread(passed_over: Counter[str]) -> tuple[str, ...]:
+    return (_ABOVE,) if passed_over[_ABOVE] else ()
 
 
 def _name(text: str) -> dns.name.Name:

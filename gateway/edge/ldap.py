@@ -13,7 +13,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -42,6 +42,9 @@ MAX_PKCS7: Final = 256 * 1024
 MAX_ANSWER: Final = 32 * 1024 * 1024  # bytes: more than every value of every entry we take
 
 _ATTRIBUTES: Final = ("userCertificate;binary", "userCertificate", "userSMIMECertificate;binary", "userSMIMECertificate")
+_CUT_SHORT: Final = "an answer cut short by a limit"
+_ABOVE: Final = "a value above what is read"
+_UNREAD: Final = (_CUT_SHORT, _ABOVE)
 _PLAIN: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@.-_+")
 
 
@@ -122,7 +125,8 @@ class Ldap:
         self._breaker.succeeded()
         passed_over = tuple(f"{what} ({count})" for what, count in sorted((+answer.passed_over).items()))
         way = Way.GUARDED if self._server.tls is not None else Way.OPEN
-        return sort_found(answer.values, passed_over=passed_over, way=way)
+        unread = tuple(each for each in _UNREAD if answer.passed_over[each])
+        return replace(sort_found(answer.values, passed_over=passed_over, way=way), unread=unread)
 
     async def close(self) -> None:
         """Lets the questions under way come to their end, within their deadline; then ends the connections and the threads.
@@ -224,7 +228,7 @@ class Ldap:
             raise LDAPException(f"search refused: {outcome}")
         kinds = Counter(item.get("type") for item in connection.response or ())
         passed_over["a referral, which is not followed"] += kinds["searchResRef"]
-        passed_over["an answer cut short by a limit"] += outcome == "sizeLimitExceeded"
+        passed_over[_CUT_SHORT] += outcome == "sizeLimitExceeded"
         return [item for item in connection.response or () if item.get("type") == "searchResEntry"][:MAX_ENTRIES]
 
 
@@ -239,7 +243,7 @@ class _Answer:
         for entry in entries:
             for name, given in entry["raw_attributes"].items():
                 values = given or ()  # ldap3 has None where there are none (RFC 4511 4.1.7)
-                self.passed_over["a value above what is read"] += max(0, len(values) - MAX_VALUES)
+                self.passed_over[_ABOVE] += max(0, len(values) - MAX_VALUES)
                 for value in values[:MAX_VALUES]:
                     self.values += _bundled(value) if name.lower().startswith("usersmimecertificate") else [value]
 

@@ -114,7 +114,8 @@ class Inquiry:
             best = _is_best(candidate.rung, one_organisation=one_organisation) and stood_for(candidate, associations)
             if question.extent is Extent.ENOUGH and best:
                 break
-        trouble = DirectoryError(f"{source}: {left} more certificates of the address than are looked at") if left else None
+        unread = (*found.unread, *((f"{left} more certificates of the address than are looked at",) if left else ()))
+        trouble = DirectoryError(f"{source}: {', '.join(unread)}") if unread else None
         return Looked(source, loop.time() - begun, tuple(candidates), found.associations, found.passed_over, trouble)
 
     async def _placed(

@@ -38,8 +38,8 @@ class Found:
     Found, not believed: whether a candidate names the address is asked of the certificate. ``seconds`` it may be used again, None
     where the directory does not say. ``associations``, where there are any, are what the domain stands for: no other certificate
     of the address counts, wherever it was found. ``for_domain`` is what it says of certificates for all of it: they vouch, and
-    rule nothing out. ``passed_over`` says what could not be used, for audit and people. ``way`` is how
-    all of it came.
+    rule nothing out. ``passed_over`` says what could not be used, for audit and people; ``unread`` what of it nobody looked at, so
+    that nothing found is no answer. ``way`` is how all of it came.
     """
 
     certificates: tuple[bytes, ...] = ()
@@ -49,6 +49,7 @@ class Found:
     passed_over: tuple[str, ...] = ()
     way: Way = Way.OPEN
     for_domain: tuple[Association, ...] = ()
+    unread: tuple[str, ...] = ()
 
 
 def sort_found(

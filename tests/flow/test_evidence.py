@@ -54,6 +54,7 @@ class Shelf:
     seconds: float | None = None
     associations: tuple[Association, ...] = ()
     for_domain: tuple[Association, ...] = ()
+    unread: tuple[str, ...] = ()
     way: Way = Way.OPEN
     doors: asyncio.Event | None = None
     reached: asyncio.Event = field(default_factory=asyncio.Event)
@@ -65,7 +66,8 @@ class Shelf:
             await self.doors.wait()
         if self.down is not None:
             raise self.down
-        return Found(tuple(self.certificates), self.others, self.seconds, self.associations, (), self.way, self.for_domain)
+        certificates = tuple(self.certificates)
+        return Found(certificates, self.others, self.seconds, self.associations, (), self.way, self.for_domain, self.unread)
 
 
 @dataclass
@@ -176,6 +178,20 @@ async def test_certificates_beyond_the_limit_are_not_judged(world: World) -> Non
     assert "first: 1 more" in answer.detail
     world.second.certificates = [reader.der]
     assert await world.recipient() == Usable(reader.der, "second", Assurance.ZONE)
+
+
+async def test_what_a_directory_holds_and_was_not_read_is_no_answer(world: World) -> None:
+    """The certificate may stand behind an expired one, or behind nothing that could be read."""
+    world.first.unread = ("an answer cut short by a limit",)
+    for held in ([], [pki.expired(ROOT).der]):
+        world.first.certificates = held
+        answer = await world.recipient()
+        assert isinstance(answer, Unusable)
+        assert answer.reason is Reason.DIRECTORY_UNAVAILABLE
+        assert "first: an answer cut short by a limit" in answer.detail
+    reader = ROOT.reader("results@laboratory.example", kind="p256", not_before=NOW)
+    world.first.certificates.append(reader.der)
+    assert await world.recipient() == Usable(reader.der, "first", Assurance.ZONE)
 
 
 async def test_what_is_unfit_by_itself_hides_no_other(world: World) -> None:

@@ -411,6 +411,7 @@ async def test_huge_set(world: World, servers: NameServers) -> None:
         found = await ask.all["cert"].find(parse_address("huge@secure.example"))
     assert found.certificates == ()
     assert found.passed_over == (f"a record above what is read ({100 - MAX_RECORDS})", f"what is no certificate ({MAX_RECORDS})")
+    assert found.unread == ("a record above what is read",)
 
 
 async def test_no_such_domain_and_not_available(world: World, servers: NameServers) -> None:

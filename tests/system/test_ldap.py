@@ -350,6 +350,7 @@ async def test_referrals_and_limits_are_told_and_not_followed(guarded: World) ->
     many = await _find(secure, parse_address("many@laboratory.example"))
     assert len(many.certificates) == 2
     assert "an answer cut short by a limit (1)" in many.passed_over
+    assert many.unread == ("an answer cut short by a limit",)
     with pytest.raises(DirectoryError, match="refers to another server"):
         await _find(replace(secure, base="dc=elsewhere"))
 
