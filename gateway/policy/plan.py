@@ -26,6 +26,9 @@ REPORT: Final = "report-unprotected"
 TEMPORARY: Final = frozenset({Reason.DIRECTORY_UNAVAILABLE, Reason.REVOCATION_UNKNOWN, Reason.NOT_YET_VALID})
 """Why a certificate cannot be had now, although it may be there. To a clock that is behind, none is valid yet."""
 
+_TO_CHOOSE: Final = frozenset({Reason.APPROVAL_PENDING, Reason.CERTIFICATE_AMBIGUOUS})
+"""There are certificates, and a person is to say which: that is not missing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -108,7 +111,7 @@ def without_certificate(planned: Plan, reason: Reason, detail: str) -> Refuse | 
         case Missing.HOLD:
             return Hold(reason, told)
         case Missing.UNPROTECTED:
-            return None
+            return Hold(reason, told) if reason in _TO_CHOOSE else None
         case _:
             return Refuse(reason, told)
 

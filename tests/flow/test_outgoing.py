@@ -202,6 +202,18 @@ async def test_missing_certificate_ends_as_the_rule_says(hospital: Hospital, mis
     assert sum(len(group) for group in (flowed.held, flowed.deferred, flowed.refused)) == 1
 
 
+@pytest.mark.parametrize("missing", ["refuse", "hold", "defer", "unprotected"])
+@pytest.mark.parametrize("reason", [Reason.APPROVAL_PENDING, Reason.CERTIFICATE_AMBIGUOUS])
+async def test_what_a_person_is_to_choose_is_not_missing(hospital: Hospital, missing: str, reason: Reason) -> None:
+    """There are certificates, and one command says which. Whoever made them waver gets no clear text by it."""
+    hospital.rules = [{"name": "r", "protect": "both", "missing": missing}]
+    hospital.evidence.known[RESULTS] = Unusable(reason)
+    flowed = await hospital.send(MESSAGE, RESULTS)
+    [ending] = getattr(flowed, {"refuse": "refused", "hold": "held", "defer": "deferred", "unprotected": "held"}[missing])
+    assert flowed.outputs == ()
+    assert (names(ending.recipients), ending.reason) == ([RESULTS], reason)
+
+
 async def test_opportunistic_rule_lets_out_and_says_so(hospital: Hospital) -> None:
     hospital.rules = [{"name": "r", "protect": "both", "missing": "unprotected"}]
     hospital.evidence.known[SECOND] = Unusable(Reason.NO_CERTIFICATE)
