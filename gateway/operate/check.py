@@ -109,6 +109,9 @@ def _about(config: Config, name: str, organisation: Organisation) -> Iterator[st
         yield f"organisation {name} has no key to sign with; what must be signed is refused"
     if KeyPurpose.DECRYPT not in purposes:
         yield f"organisation {name} has no key to decrypt with"
+    server = config.route[organisation.mail_server]
+    if server.tls is TlsMode.NONE and not _is_here(server.host or ""):
+        yield f"organisation {name} hands what it has opened to route {organisation.mail_server} in clear, over the network"
     for path in _read_besides(config, name, organisation):
         left = facts(contents(path, first_certificate)).not_after - now()
         if left < _WARN_DAYS * DAY:
@@ -118,6 +121,14 @@ def _about(config: Config, name: str, organisation: Organisation) -> Iterator[st
         less = "" if peer.opens is None else " and ".join(organisation.floor.missed_by(peer.opens))
         if less:
             yield f"organisation {name} encrypts to nobody of peer {zone}/{peer.name} but whom a reader names: {less} below floor"
+
+
+def _is_here(host: str) -> bool:
+    """Whether ``host`` is an address of this machine alone; what a name leads to is not asked."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _read_besides(config: Config, name: str, organisation: Organisation) -> Iterator[Path]:

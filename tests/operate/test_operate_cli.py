@@ -39,6 +39,18 @@ def test_a_right_configuration_ends_with_0(run: Run) -> None:
     assert "zone health never asks" in done.stdout
 
 
+@pytest.mark.parametrize(("host", "told"), [("10.1.0.10", True), ("mail.hospital.example", True), ("::1", False)])
+def test_check_says_where_opened_mail_goes_in_clear(run: Run, site: Path, host: str, told: bool) -> None:
+    file = site / "gateway.toml"
+    place = '[route.mailserver]\nhost = "127.0.0.1"'
+    note = "organisation hospital hands what it has opened to route mailserver in clear, over the network"
+    assert note not in run("check").stdout
+    file.write_text(file.read_text().replace(place, place.replace("127.0.0.1", host)))
+    assert (note in run("check").stdout) is told
+    file.write_text(file.read_text().replace(host, f'{host}"\ntls = "starttls'))
+    assert note not in run("check").stdout
+
+
 def test_what_is_never_asked_is_told_by_purpose(run: Run, site: Path) -> None:
     """A zone that asks about peers and not about signers."""
     zone = site / "zones" / "health.toml"
