@@ -106,6 +106,7 @@ class Transaction:
         self._writer: BodyWriter | None = None
         self._failure: Defer | None = None
         self._head = b""
+        self._begun = False
         self._at = world.now()
         self._id = make_mail_id(self._at, world.random(RANDOM_BYTES))
 
@@ -141,10 +142,17 @@ class Transaction:
             self._writer = self._world.spool.bodies.create()
         except GatewayError as error:
             self._failure = Defer(error.reason, error.detail)
-        self.write(self._trace_line())
+        self._append(self._trace_line())
 
     def write(self, data: bytes) -> None:
-        """Appends to the body. Where that fails the rest is dropped, and ``accept`` will say so: a session stays in step."""
+        """The message goes on. Where that fails the rest is dropped, and ``accept`` will say so: a session stays in step."""
+        if not self._begun and data:
+            self._begun = True
+            if data[:1] in b" \t":  # text, which must not go on with our trace line (RFC 5322 2.2.3) and stay outside with it
+                data = b"\r\n" + data
+        self._append(data)
+
+    def _append(self, data: bytes) -> None:
         if self._writer is None or not data:
             return
         if len(self._head) < HEAD:

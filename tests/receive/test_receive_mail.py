@@ -34,6 +34,18 @@ async def test_the_trace_line_is_first_and_every_byte_below_it_is_kept(gatehouse
     )
 
 
+@pytest.mark.parametrize("begin", [b" ", b"\t"])
+async def test_text_without_a_header_does_not_go_on_with_the_trace_line(gatehouse: House, begin: bytes) -> None:
+    """It would stay outside with it, in clear (RFC 5322 2.2.3)."""
+    text = begin + b"Blood count\r\n" + begin + b"normal\r\n"
+    async with gatehouse.client() as client:
+        await client.mail()
+        assert (await client.data(text + b".\r\n")).startswith("250 2.0.0 ")
+    trace, kept = stored(gatehouse).split(b"\r\n\r\n", 1)
+    assert trace.startswith(b"Received:")
+    assert kept == text
+
+
 async def test_the_trace_line_names_no_recipient_among_several(gatehouse: House) -> None:
     """RFC 5321 7.2: it would tell each of the others."""
     async with gatehouse.client() as client:
