@@ -23,6 +23,7 @@ import uvloop
 
 from gateway.config.model import Config, KeyPurpose
 from gateway.edge.clock import now
+from gateway.edge.heartbeat import keep_beating
 from gateway.edge.keymeter import Meter
 from gateway.edge.keyring import SIGNING, UNWRAPPING, KeyRing
 from gateway.edge.keywire import (
@@ -74,10 +75,15 @@ def _run(config: Config, purposes: frozenset[KeyPurpose], path: Path, observer: 
         if faults and all(name in faults for name in for_mail):
             raise next(iter(faults.values()))
         user = os.geteuid() if config.agents is None else config.agents.served
-        uvloop.run(Agent(ring, observer, users={user}).serve(path, ready))
+        uvloop.run(_serve(Agent(ring, observer, users={user}), path, ready))
     finally:
         ring.close()
     return 0
+
+
+async def _serve(agent: Agent, path: Path, ready: Callable[[], None]) -> None:
+    keep_beating()
+    await agent.serve(path, ready)
 
 
 class Agent:

@@ -17,6 +17,7 @@ from gateway.edge.auditsigner import AuditSigner
 from gateway.edge.clock import now
 from gateway.edge.counting import control_socket
 from gateway.edge.evidencecache import EvidenceCache
+from gateway.edge.heartbeat import keep_beating
 from gateway.edge.refresher import Refresher
 from gateway.events import Observer
 from gateway.operate.control import Control, GatewayCollector
@@ -35,6 +36,7 @@ def run_control(run: Path, observer: Observer, ready: Callable[[], None]) -> int
 
 
 async def _run(run: Path, observer: Observer, ready: Callable[[], None]) -> None:
+    keep_beating()
     stopping = asyncio.Event()
     config = read_tree(run)
 

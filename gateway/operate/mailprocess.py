@@ -11,6 +11,7 @@ from typing import Final
 import uvloop
 
 from gateway.app import MailProcess
+from gateway.edge.heartbeat import keep_beating
 from gateway.operate.signals import on_signals
 from gateway.receive.transaction import Recorder
 from gateway.supervise import read_tree
@@ -25,6 +26,7 @@ def run_worker(run: Path, observer: Recorder, ready: Callable[[], None]) -> int:
 
 
 async def _run(run: Path, observer: Recorder, ready: Callable[[], None]) -> None:
+    keep_beating()
     stopping = asyncio.Event()
     async with asyncio.TaskGroup() as tasks, MailProcess(read_tree(run), observer) as process:
         on_signals(tasks, stopping, lambda: process.reload(read_tree(run)))
