@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 from gateway.callforward import CallForward
 from gateway.config.model import Config
@@ -54,6 +54,9 @@ from gateway.supervise import Kind, agent_sockets
 from gateway.trust.kept import Keeping
 from gateway.trust.sources import Source
 from gateway.worker import Worker
+
+RECEIVE_SECONDS: Final = 15.0  # of a drain, for the mails that are coming in
+WORK_SECONDS: Final = 10.0  # and then for those in hand; together less than the supervisor waits before it kills
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,12 +249,16 @@ class MailProcess:
         self._observer.see(ConfigurationLoaded(generation=config.generation))
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Receive and work until ``stopping``; on return every mail that was said 250 to is in the spool or gone on its way."""
+        """Receive and work until ``stopping``; on return every mail that was said 250 to is in the spool or gone on its way.
+
+        What a slow hop still keeps in hand then is let go of, and its leases are given back when the spool is closed.
+        """
         received = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
             mending = tasks.create_task(self._state.mend())
             working = tasks.create_task(self._worker.run(received))
-            await self._receiver.run(stopping)
+            await self._receiver.run(stopping, RECEIVE_SECONDS)
             received.set()
-            await working
+            await asyncio.wait([working], timeout=WORK_SECONDS)
+            working.cancel()
             mending.cancel()

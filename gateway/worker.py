@@ -112,7 +112,10 @@ class Worker:
             await asyncio.gather(*waits, return_exceptions=True)
 
     async def _hold(self, lease: Lease) -> None:
-        """One lease from start to settlement. Nothing escapes: a fault of ours puts the mail aside and pages operations."""
+        """One lease from start to settlement. Nothing escapes: a fault of ours puts the mail aside and pages operations.
+
+        Where it is cancelled, at the end of the process, the lease is still held: the spool gives it back.
+        """
         try:
             if lease.deaths < GUILTY:
                 await self._step(lease)
@@ -126,10 +129,10 @@ class Worker:
             _log.exception("mail_broken", mail=lease.mail.arrival.mail)
             await self._break(lease, type(error).__name__)
         finally:
-            self._spool.let_go(lease)  # one that came to no settlement must not be renewed for as long as this process lives
             self._free += 1
             self._bulk_free += lease.mail.priority is Priority.BULK
             self._freed.set()
+        self._spool.let_go(lease)  # one that came to no settlement must not be renewed for as long as this process lives
 
     async def _step(self, lease: Lease) -> None:
         """One step; where it cannot be done now, the wait for the next try."""

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import apsw
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -19,6 +20,7 @@ from gateway.config.load import load
 from gateway.config.model import Config
 from gateway.events import ConfigurationLoaded, ConfigurationRefused
 from tests.doubles import Events
+from tests.hops import scripted_hop
 from tests.pki import Ca, new_key
 
 TOML = """
@@ -232,3 +234,27 @@ async def test_a_full_disk_takes_no_mail(site: Site, monkeypatch: pytest.MonkeyP
         assert await sender.say("MAIL FROM:<cardiology@hospital.example>") == 452
         none_left = False
         assert await sender.say("MAIL FROM:<cardiology@hospital.example>") == 250
+
+
+async def test_what_a_silent_hop_keeps_in_hand_is_given_back_at_the_end(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the supervisor kills the worker, and the mail is counted among those that its workers died of."""
+    monkeypatch.setattr("gateway.app.WORK_SECONDS", 0.1)
+    connected = asyncio.Event()
+
+    async def silent(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
+        connected.set()
+        await asyncio.Event().wait()
+
+    async with scripted_hop(silent) as port:
+        toml = site.folder / "gateway.toml"
+        text = toml.read_text().replace('mail_server = "mailserver"', 'mail_server = "mailserver"\noutbound = "smarthost"')
+        rule = '[[rule]]\nname = "fax-unprotected"\nwhen = { recipient = ["@fax.example"] }\nprotect = "unprotected"\n'
+        toml.write_text(f'{text}\n[route.smarthost]\nhost = "127.0.0.1"\nport = {port}\ntls = "none"\n\n{rule}')
+        async with running(site), client(site) as sender:
+            for line in ("EHLO mail.hospital.example", "MAIL FROM:<cardiology@hospital.example>", "RCPT TO:<1@fax.example>"):
+                assert await sender.say(line) == 250
+            assert await sender.say("DATA") == 354
+            assert await sender.say("From: cardiology@hospital.example\r\n\r\nhello\r\n.") == 250
+            await connected.wait()
+    rows = apsw.Connection(str(site.folder / "state" / "spool.sqlite")).execute("SELECT state, attempts, deaths, owner FROM mail")
+    assert rows.fetchall() == [("waiting", 0, 0, None)]

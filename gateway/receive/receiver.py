@@ -74,7 +74,7 @@ class Receiver:
         self._contexts.clear()
         self._contexts.update(contexts)
 
-    async def run(self, stopping: asyncio.Event, drain_seconds: float = 25.0) -> None:
+    async def run(self, stopping: asyncio.Event, drain_seconds: float) -> None:
         """Accepts until ``stopping`` is set, then lets the mails on their way come in, for ``drain_seconds`` at most."""
         async with asyncio.TaskGroup() as tasks:
             accepting = [tasks.create_task(self._accept(tasks, name, listening)) for name, listening in self._sockets.items()]
