@@ -149,7 +149,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload.set)
-        self._write_tree()
+        self._write_tree(self._config)
         try:
             await self._start_all()
             self._observer.see(ConfigurationLoaded(generation=self._config.generation))
@@ -163,13 +163,13 @@ class Supervisor:
         finally:
             await self._drain()
 
-    def _write_tree(self) -> None:
-        run = run_of(self._config, self._part)
+    def _write_tree(self, config: Config) -> None:
+        run = run_of(config, self._part)
         run.mkdir(mode=0o750, parents=True, exist_ok=True)
-        state_of(self._config, self._part).mkdir(mode=0o700, parents=True, exist_ok=True)
+        state_of(config, self._part).mkdir(mode=0o700, parents=True, exist_ok=True)
         target = tree_file(run)
         fresh = target.with_suffix(".new")
-        fresh.write_text(self._config.model_dump_json())
+        fresh.write_text(config.model_dump_json())
         fresh.chmod(0o640)
         fresh.replace(target)
 
@@ -181,13 +181,17 @@ class Supervisor:
             raise StartFailed(f"did not become ready: {', '.join(failed)}")
 
     async def _start(self, child: Child) -> bool:
-        """Start a child and wait until it is ready. False if it ended or hung instead."""
-        process = await asyncio.create_subprocess_exec(
-            *self._entry(child, run_of(self._config, self._part)),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env=environment(self._config, child.kind, dict(os.environ)),
-        )
+        """Start a child and wait until it is ready. False if it ended or hung instead, or there was no room for it."""
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._entry(child, run_of(self._config, self._part)),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                env=environment(self._config, child.kind, dict(os.environ)),
+            )
+        except (OSError, RuntimeError) as error:  # the latter for want of a thread, which asyncio starts to wait for the child
+            _log.error("cannot_start", process=child.name, error=str(error))
+            return False
         self._processes[child] = process
         if process.stdout is None:
             raise AssertionError("asked for a pipe")
@@ -205,10 +209,12 @@ class Supervisor:
         """Restart a child whenever it ends, ever more slowly while it does not become ready."""
         pause = FIRST_RESTART_SECONDS
         while True:
-            status = await self._processes[child].wait()
+            ended = self._processes[child]
+            status = await ended.wait()
             self._observer.see(ProcessEnded(process=child.name, status=status))
-            await asyncio.sleep(pause)
-            pause = FIRST_RESTART_SECONDS if await self._start(child) else min(pause * 2, LONGEST_RESTART_SECONDS)
+            while self._processes[child] is ended:
+                await asyncio.sleep(pause)
+                pause = FIRST_RESTART_SECONDS if await self._start(child) else min(pause * 2, LONGEST_RESTART_SECONDS)
 
     async def _watch(self) -> None:
         """Reload when asked to, or when a file of the configuration changed and has come to rest."""
@@ -216,13 +222,20 @@ class Supervisor:
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._reload.wait(), WATCH_SECONDS)
-            now, before = await asyncio.to_thread(fingerprint, self._config, self._path), self._config
-            if self._reload.is_set() or changes.at_rest(now):
-                self._reload.clear()
-                await self._take_new_configuration()
-                # What changed while it was read is taken next time
-                unchanged = fingerprint(before, self._path) == now
-                changes.took(fingerprint(self._config, self._path) if unchanged else now)
+            try:
+                await self._look(changes)
+            except OSError as error:  # nothing ends for it: what runs has what it needs
+                _log.error("configuration_not_taken", error=error.strerror)
+
+    async def _look(self, changes: Changes) -> None:
+        """Raises ``OSError`` where there is no room for what is new; it is taken at a later look."""
+        now, before = await asyncio.to_thread(fingerprint, self._config, self._path), self._config
+        if self._reload.is_set() or changes.at_rest(now):
+            self._reload.clear()
+            await self._take_new_configuration()
+            # What changed while it was read is taken next time
+            unchanged = fingerprint(before, self._path) == now
+            changes.took(fingerprint(self._config, self._path) if unchanged else now)
 
     async def _take_new_configuration(self) -> None:
         """Check the files; if they are right, tell the children; if not, everything stays as it is."""
@@ -236,8 +249,9 @@ class Supervisor:
         lasting = {name: getattr(self._config, name) for name in _LASTING}
         if changed := [name for name, value in lasting.items() if value != getattr(fresh, name)]:
             _log.warning("restart_needed", changed=changed)
-        self._config = fresh.model_copy(update=lasting)
-        self._write_tree()
+        fresh = fresh.model_copy(update=lasting)
+        self._write_tree(fresh)
+        self._config = fresh
         for child, process in self._processes.items():
             # A key agent holds its keys and its login: it is replaced, its clients ask again. The others re-read the tree.
             self._signal(process, signal.SIGTERM if child.kind in AGENTS else signal.SIGHUP)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.config.load import load
 from gateway.supervise import Kind, agent_sockets, children
-from tests.pki import new_key
+from tests.pki import Ca, new_key
 
 TOML = """
 hostname = "gateway.hospital.example"
@@ -266,3 +267,48 @@ def test_a_wrong_configuration_changes_nothing(site: Path) -> None:
         (site / "gateway.toml").write_text(right + "\n")
         running.send(signal.SIGHUP)
         running.until(lambda: len(running.notes("ConfigurationLoaded")) == 2)
+
+
+def test_a_process_that_the_system_has_no_room_for_is_started_later(site: Path) -> None:
+    """Without descriptors, processes or memory for it the others go on: nobody ends for want of one."""
+    with ready(site) as running:
+        held = len(list(Path(f"/proc/{running.process.pid}/fd").iterdir()))
+        limits = resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE, (held - 3, limits[1]))
+        running.kill("worker-0")
+        running.until(lambda: running.notes("ProcessEnded"))
+        with pytest.raises(subprocess.TimeoutExpired):
+            running.process.wait(1.0)
+        assert len(running.notes("start", "worker-0")) == 1
+        resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE, limits)
+        running.until(lambda: len([note for note in running.notes("ProcessStarted") if note["process"] == "worker-0"]) == 2)
+        assert len(running.notes("ProcessEnded")) == 1
+        assert [len(running.notes("start", name)) for name in sorted(CHILDREN - {"worker-0"})] == [1] * 5
+
+
+def test_a_configuration_that_cannot_be_handed_on_is_handed_on_later(site: Path) -> None:
+    """A full disk, say, below the run directory: what runs goes on by what it has, and who is started has the same."""
+    with ready(site, "WATCH_SECONDS=0.1") as running:
+        obstacle = site / "run" / "config.new"
+        obstacle.mkdir()
+        (site / "gateway.toml").write_text((site / "gateway.toml").read_text() + "\n")
+        with pytest.raises(subprocess.TimeoutExpired):
+            running.process.wait(1.0)
+        running.kill("worker-0")
+        running.until(lambda: len(running.notes("start", "worker-0")) == 2)
+        assert {note["generation"] for note in running.notes("start")} == {1}
+        obstacle.rmdir()
+        running.until(lambda: len(running.notes("ConfigurationLoaded")) == 2)
+
+
+def test_what_changes_while_it_is_read_is_taken_too(site: Path) -> None:
+    with ready(site, "WATCH_SECONDS=0.1") as running:
+        os.mkfifo(site / "slow.pem")
+        first, last = (site / "gateway.toml").read_text(), (site / "gateway.toml").read_text() + "# the last word\n"
+        slow = first.replace('mail_server = "mailserver"', 'mail_server = "mailserver"\nanchors = "slow.pem"')
+        (site / "gateway.toml").write_text(slow)
+        with (site / "slow.pem").open("wb") as reading:  # opens once somebody reads
+            (site / "gateway.toml").write_text(last)
+            reading.write(Ca.root().pem)
+        running.until(lambda: running.notes("ConfigurationLoaded")[-1]["generation"] == 3)
+        assert "slow.pem" not in (site / "run" / "config.json").read_text()
