@@ -90,5 +90,5 @@ class Keeper:
             await asyncio.wrap_future(self._settling)
 
     def _again(self) -> None:
+        self.start()  # first: whatever one tick meets, another follows
         self.tick()
-        self.start()

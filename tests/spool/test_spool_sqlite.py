@@ -380,6 +380,26 @@ async def test_leases_are_renewed_while_they_are_held(tmp_path: Path) -> None:
         assert await second.lease(10)
 
 
+async def test_a_tick_that_fails_is_not_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For want of a thread, say: what is in hand is renewed all the same, and what the dead left is taken back later."""
+    failed, settled = asyncio.Event(), asyncio.Event()
+    monkeypatch.setattr("gateway.spool.keeper.TICK_SECONDS", 0.01)
+    monkeypatch.setattr(asyncio.get_running_loop(), "call_exception_handler", lambda _: failed.set())
+
+    def submit(*_: object) -> object:
+        if not failed.is_set():
+            raise RuntimeError("can't start new thread")
+        settled.set()
+        return None
+
+    async with running(make_spool(tmp_path, Clock())) as spool:
+        with monkeypatch.context() as patched:
+            patched.setattr(spool._disk, "submit", submit)
+            async with asyncio.timeout(10):
+                await failed.wait()
+                await settled.wait()
+
+
 async def test_a_lease_that_is_let_go_runs_out_however_long_its_process_lives(tmp_path: Path) -> None:
     clock = Clock()
     async with running(make_spool(tmp_path, clock)) as spool:
