@@ -7,6 +7,7 @@ ends in exactly one of: a new row, done, waiting, held. What can be neither deli
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence, Set
 from typing import Any, Final, Protocol
 
@@ -27,6 +28,7 @@ from gateway.spool.store import Lease, LeaseLost, Remainder, Settlement, Spool, 
 
 CONCURRENT: Final = 32  # mails in hand at once; a worker is one core, so more would only add memory
 GUILTY: Final = 4  # deaths of its process, from the third on with nothing else in hand, after which a mail is put aside
+PAUSES: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # seconds: together less than a lease lasts
 BULK: Final = 24  # of them bulk mail, so that a run to slow servers never has every hand
 
 _log = structlog.get_logger()
@@ -141,7 +143,7 @@ class Worker:
         except BodyDamagedError:
             raise
         except GatewayError as error:
-            await self._again(lease, Defer(error.reason, error.detail))
+            await self._again(lease, lease.mail.envelope.recipients, Defer(error.reason, error.detail))
 
     async def _take(self, lease: Lease) -> None:
         mail = lease.mail
@@ -166,13 +168,24 @@ class Worker:
             await self._settle(lease, flowed)
 
     async def _settle_delivery(self, lease: Lease, mail: Mail, of: Mail | None = None) -> None:
+        """What was delivered cannot be taken back. So a spool that does not take the end of it is asked again, and then at least to
+        forget whom it was delivered to.
+        """
         results = await self._delivery.deliver(mail)
-        relayed = [
-            Relayed(result.recipient, result.host, result.reply)
-            for result in results
-            if isinstance(result.outcome, Deliver) and not result.reports
-        ]
-        await self._settle(lease, self._sum_up(mail, results), of, relayed)
+        delivered = [result for result in results if isinstance(result.outcome, Deliver)]
+        relayed = [Relayed(result.recipient, result.host, result.reply) for result in delivered if not result.reports]
+        flowed = self._sum_up(mail, results)
+        for pause in PAUSES if delivered else ():
+            with contextlib.suppress(GatewayError):
+                await self._settle(lease, flowed, of, relayed)
+                return
+            await asyncio.sleep(pause)
+        try:
+            await self._settle(lease, flowed, of, relayed)
+        except GatewayError as error:
+            done = {result.recipient for result in delivered}
+            left = tuple(recipient for recipient in lease.mail.envelope.recipients if recipient not in done)
+            await self._again(lease, left, Defer(error.reason, error.detail))
 
     def _sum_up(self, mail: Mail, results: Sequence[HopResult]) -> Flowed:
         """A delivery's results in the form a flow answers in: what was delivered is in none of its parts."""
@@ -254,11 +267,11 @@ class Worker:
                 )
             )
 
-    async def _again(self, lease: Lease, why: Defer) -> None:
-        """A step that could not be done now is done later, for all recipients."""
+    async def _again(self, lease: Lease, recipients: tuple[Recipient, ...], why: Defer) -> None:
+        """A step that could not be done now is done later, for those ``recipients`` of the mail that are left."""
         try:
-            deferred = Deferred(lease.mail.envelope.recipients, why.reason, why.detail)
-            await self._settle(lease, Flowed(outputs=(), held=(), deferred=(deferred,), refused=()))
+            deferred = (Deferred(recipients, why.reason, why.detail),) if recipients else ()
+            await self._settle(lease, Flowed(deferred=deferred))
         except GatewayError as error:
             # The lease runs out by itself, and the mail is taken up again then.
             _log.warning("settle_failed", mail=lease.mail.arrival.mail, reason=error.reason)

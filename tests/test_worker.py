@@ -255,6 +255,11 @@ def log() -> Iterator[StringIO]:
     structlog.reset_defaults()
 
 
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.worker.PAUSES", (0.0,) * 3)
+
+
 pytestmark = pytest.mark.usefixtures("log")
 
 
@@ -571,6 +576,31 @@ async def test_what_was_delivered_is_not_sent_again_for_want_of_room_for_a_repor
     monkeypatch.setattr(bench.spool.bodies, "create", full)
     settled = await bench.one(mail)
     assert [(each.recipients, each.reason) for each in settled.waiting] == [((SECOND_READER,), Reason.SPOOL_FULL)]
+
+
+DELIVERED = [HopResult(FIRST, Deliver()), HopResult(SECOND_READER, Defer(Reason.HOP_DEFERRED, "451 later"))]
+
+
+@pytest.mark.parametrize("stage", [Stage.FLOW, Stage.DELIVERY])
+@pytest.mark.parametrize("failures", [1, 3, 4])
+async def test_what_was_delivered_is_not_sent_again_for_a_settlement_that_failed(stage: Stage, failures: int) -> None:
+    """A database that is busy for a moment, or a disk that is full: it is asked again, and then for less."""
+    mail = a_mail(FIRST, SECOND_READER, stage=stage)
+    made = output(mail, FIRST, SECOND_READER)
+    bench = Bench(answers(Flowed((made,)) if stage is Stage.FLOW else DELIVERED), answers(DELIVERED))
+    bench.spool.errors = [GatewayError(Reason.SPOOL_UNAVAILABLE, "busy")] * failures
+    settled = await bench.one(mail)
+    reason = Reason.HOP_DEFERRED if failures < 4 else Reason.SPOOL_UNAVAILABLE
+    assert [(each.recipients, each.reason) for each in settled.waiting] == [((SECOND_READER,), reason)]
+    assert settled.of == (made if stage is Stage.FLOW and failures < 4 else None)
+
+
+async def test_what_was_delivered_to_all_is_done_however_late() -> None:
+    mail = a_mail(FIRST, stage=Stage.DELIVERY)
+    bench = Bench(answers([HopResult(FIRST, Deliver())]))
+    bench.spool.errors = [GatewayError(Reason.SPOOL_FULL, "no room")] * 4
+    settled = await bench.one(mail)
+    assert (settled.outputs, settled.remainders) == ([], [])
 
 
 async def test_a_lease_that_comes_to_no_settlement_is_let_go() -> None:
