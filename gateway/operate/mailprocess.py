@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -15,12 +16,15 @@ from gateway.edge.heartbeat import keep_beating
 from gateway.operate.signals import on_signals
 from gateway.receive.transaction import Recorder
 from gateway.supervise import read_tree
+from gateway.worker import CONCURRENT
 
 YOUNG_OBJECTS: Final = 10_000  # so many more made than freed, before the collector looks for cycles; 700 costs a tenth of the CPU
 
 
 def run_worker(run: Path, observer: Recorder, ready: Callable[[], None]) -> int:
     """Receive, work and deliver until SIGTERM. Answers the exit status."""
+    # libuv looks up names in half of its threads, which are four: two names of dead name servers would stop all delivery by name
+    os.environ["UV_THREADPOOL_SIZE"] = str(2 * CONCURRENT)
     uvloop.run(_run(run, observer, ready))
     return 0
 
