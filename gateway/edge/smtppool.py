@@ -1,7 +1,8 @@
 """Connections to next hops, kept open between mails: a TLS handshake costs more than many mails.
 
 A hop gets as many at once as it bears (:class:`gateway.smtp.window.Window`). One that cannot be reached is left alone for a
-while, and then tried by one: who comes meanwhile hears so at once, and no hand waits that another hop's mail could use.
+while, and then tried by one; of one that has fallen silent with all its connections busy, a mail waits for its turn in vain. Who
+comes meanwhile hears so at once, and no hand waits that another hop's mail could use.
 """
 
 from __future__ import annotations
@@ -35,20 +36,26 @@ class _Idle:
 
 @dataclass(slots=True)
 class _Lane:
-    """All connections to one target. ``busy``: those on loan or being opened."""
+    """All connections to one target. ``busy``: those on loan or being opened; ``freed``: how many have ceased to be. ``jam``: none
+    did while somebody waited for a whole turn, nor since.
+    """
 
     window: Window = field(default_factory=Window)
     shrunk: float = 0.0
     busy: int = 0
+    freed: int = 0
     idle: list[_Idle] = field(default_factory=list)
     waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
     trouble: GatewayError | None = None
+    jam: HopError | None = None
     rests_until: float = 0.0
     used: float = 0.0
 
     def leave(self) -> None:
         """One less is busy: the next of those who wait may go."""
         self.busy -= 1
+        self.freed += 1
+        self.jam = None
         self.admit()
 
     def admit(self) -> None:
@@ -61,7 +68,7 @@ class _Lane:
 
     def close(self, trouble: GatewayError, until: float) -> None:
         """The target cannot be reached; nobody waits for it."""
-        self.trouble, self.rests_until = trouble, until
+        self.trouble, self.jam, self.rests_until = trouble, None, until
         self.window = Window()
         while self.waiting:
             waiter = self.waiting.popleft()
@@ -158,7 +165,9 @@ class Pool:
         if lane.busy < lane.window.allowed:
             lane.busy += 1
             return
-        waiter = asyncio.get_running_loop().create_future()
+        if lane.jam is not None:
+            raise again(lane.jam)
+        waiter, freed = asyncio.get_running_loop().create_future(), lane.freed
         lane.waiting.append(waiter)
         try:
             async with asyncio.timeout(self._turn_seconds):
@@ -167,7 +176,9 @@ class Pool:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
                 lane.leave()
             if isinstance(error, TimeoutError):
-                raise HopError(Reason.HOP_BUSY, f"{target}: no connection came free in {self._turn_seconds:g} s") from None
+                busy = HopError(Reason.HOP_BUSY, f"{target}: no connection came free in {self._turn_seconds:g} s")
+                lane.jam = busy if lane.freed == freed else None
+                raise busy from None
             raise
 
     async def _loan(self, target: Target, lane: _Lane, *, fresh: bool) -> Loan:

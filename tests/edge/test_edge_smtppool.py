@@ -106,6 +106,53 @@ async def test_a_hop_that_is_not_known_gets_few_at_once_and_who_waits_too_long_g
         await pool.close()
 
 
+async def test_behind_one_who_waited_in_vain_nobody_waits_until_a_connection_comes_free() -> None:
+    """However many mails there are for a hop that has fallen silent, they keep the hands of others for one turn alone."""
+    async with aiosmtpd_hop() as hop, contextlib.AsyncExitStack() as held:
+        pool = Pool(connect, turn_seconds=0.05)
+        first = await held.enter_async_context(pool.lend(target(hop.port)))
+        for _ in range(START - 1):
+            await held.enter_async_context(pool.lend(target(hop.port)))
+        with pytest.raises(GatewayError, match="no connection came free"):
+            await pool.take(target(hop.port), fresh=False)
+        pool._turn_seconds = 3600.0
+        for _ in range(3):
+            with pytest.raises(GatewayError, match="found by another mail") as caught:
+                async with asyncio.timeout(10):
+                    await pool.take(target(hop.port), fresh=False)
+            assert caught.value.reason is Reason.HOP_BUSY
+        await held.aclose()
+        loans = [await pool.take(target(hop.port), fresh=False) for _ in range(START)]
+        assert first.connection in [loan.connection for loan in loans]
+        waiting = asyncio.create_task(pool.take(target(hop.port), fresh=False))
+        await asyncio.sleep(0)
+        assert not waiting.done(), "who comes now may wait again"
+        await pool.give(target(hop.port), loans.pop(), failed=False)
+        for loan in [*loans, await waiting]:
+            await pool.give(target(hop.port), loan, failed=False)
+        await pool.close()
+
+
+async def test_where_connections_come_free_one_who_waited_too_long_jams_nothing() -> None:
+    """A hop that is slow and takes mail is waited for: its mails would else be put off together, and its connections lie idle."""
+    async with aiosmtpd_hop() as hop:
+        pool = Pool(connect, turn_seconds=0.5)
+        loans = [await pool.take(target(hop.port), fresh=False) for _ in range(START)]
+        first, second = (asyncio.create_task(pool.take(target(hop.port), fresh=False)) for _ in range(2))
+        await asyncio.sleep(0)
+        await pool.give(target(hop.port), loans.pop(), failed=False)
+        loans.append(await first)
+        with pytest.raises(GatewayError, match="no connection came free"):
+            await second
+        third = asyncio.create_task(pool.take(target(hop.port), fresh=False))
+        await asyncio.sleep(0)
+        assert not third.done()
+        await pool.give(target(hop.port), loans.pop(), failed=False)
+        for loan in [*loans, await third]:
+            await pool.give(target(hop.port), loan, failed=False)
+        await pool.close()
+
+
 class Limited:
     """A hop that bears so many connections and says 421 to the next (RFC 5321 3.8)."""
 
