@@ -22,6 +22,8 @@ from gateway.smtp.reply import Reply
 
 SMALL: Final = 64 * 1024  # bodies up to this size are read inline, larger ones by a thread (in pieces, one at a time)
 
+UNHEARD_SECONDS: Final = 30  # after which a hop whose machine acknowledges nothing, or is silent when asked, is gone (tcp(7))
+
 Verify = Callable[[Secured], Awaitable[None]]
 
 
@@ -257,6 +259,14 @@ async def _addresses(target: Target, deadline: float) -> tuple[str, ...]:
     return interleaved(usable)
 
 
+def _notice_when_gone(connected: socket.socket) -> None:
+    """A server may take minutes for a reply, and its machine may not take them to acknowledge what it was sent (RFC 5482)."""
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNHEARD_SECONDS * 1000)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, UNHEARD_SECONDS)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, UNHEARD_SECONDS // 3))
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+
 async def _connect(target: Target, addresses: Sequence[str], deadline: float) -> tuple[str, Link]:
     """The first of ``addresses`` to answer. Raises :class:`HopError` (HOP_UNREACHABLE)."""
     loop = asyncio.get_running_loop()
@@ -264,7 +274,8 @@ async def _connect(target: Target, addresses: Sequence[str], deadline: float) ->
     async def connect(address: str) -> Link:
         source = source_for(address, target.sources)
         local = (source, 0) if source is not None else None
-        _, link = await loop.create_connection(Link, address, target.port, local_addr=local)
+        transport, link = await loop.create_connection(Link, address, target.port, local_addr=local)
+        _notice_when_gone(transport.get_extra_info("socket"))
         return link
 
     try:
