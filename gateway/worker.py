@@ -28,6 +28,7 @@ from gateway.spool.store import Lease, LeaseLost, Remainder, Settlement, Spool, 
 
 CONCURRENT: Final = 32  # mails in hand at once; a worker is one core, so more would only add memory
 GUILTY: Final = 4  # deaths of its process, from the third on with nothing else in hand, after which a mail is put aside
+ALONE_SECONDS: Final = 30.0  # for a mail its processes may have died of: whoever lives then waits for a slow hop, say
 PAUSES: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # seconds: together less than a lease lasts
 BULK: Final = 24  # of them bulk mail, so that a run to slow servers never has every hand
 
@@ -85,7 +86,7 @@ class Worker:
                     self._bulk_free -= lease.mail.priority is Priority.BULK
                     working = tasks.create_task(self._hold(lease))
                     if lease.alone:
-                        await working
+                        await asyncio.wait([working], timeout=ALONE_SECONDS)
                 await self._something_to_do(stop)
 
     async def _lease(self) -> Sequence[Lease]:

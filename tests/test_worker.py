@@ -691,6 +691,32 @@ async def test_beside_a_suspect_nothing_is_taken() -> None:
         stopping.set()
 
 
+async def test_a_suspect_that_is_slow_does_not_keep_its_worker_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever died with it in hand did so at once; a hop may keep it waiting for an hour."""
+    monkeypatch.setattr("gateway.worker.ALONE_SECONDS", 0.05)
+    gate, stopping = asyncio.Event(), asyncio.Event()
+    suspect, other = a_mail(), a_mail()
+
+    async def step(mail: Mail) -> Flowed:
+        if mail is suspect:
+            await gate.wait()
+        return Flowed(refused=(Refused(mail.envelope.recipients, Reason.LOOP),))
+
+    bench = Bench(step)
+    bench.spool.due = [Lease(suspect, 1, 0.0, 2, NOW, deaths=GUILTY - 1)]
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        tasks.create_task(bench.worker.run(stopping))
+        while bench.spool.due:
+            await asyncio.sleep(0)
+        bench.spool.add(other)
+        while not bench.spool.settled:
+            bench.spool.came.set()
+            await asyncio.sleep(0)
+        assert [settled.lease.mail for settled in bench.spool.settled] == [other]
+        gate.set()
+        stopping.set()
+
+
 async def test_a_mail_for_which_there_is_no_flow_is_put_aside() -> None:
     bench = Bench(answers(Flowed()))
     spool = await bench.work(a_mail(direction=Direction.REPORT))

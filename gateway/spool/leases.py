@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import apsw
 
@@ -18,6 +18,10 @@ from gateway.outcome import Reason
 from gateway.spool.codec import CodecError
 from gateway.spool.rows import ID, MAIL, Fate, MakeBody, read_mail, settle, unreadable
 from gateway.spool.store import Lease, State, Unreadable
+
+PATIENCE_SECONDS: Final = 60  # how long a suspect that is due waits for a worker with nothing in hand
+
+_PATIENCE: Final = PATIENCE_SECONDS * 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,8 @@ class Worker:
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What a worker wants: at most ``limit`` leases, at most ``bulk`` of them of bulk mail. ``turned``: the first goes to what has
-    to stand back else, so that nothing does so for ever. ``free``: it has nothing in hand, and can take a suspect alone.
+    to stand back else, so that nothing does so for ever. ``free``: it has nothing in hand, and can take a suspect alone. One
+    that is not takes a suspect which found nobody free: that may cost the others in hand a death, which they can bear.
     """
 
     limit: int
@@ -50,7 +55,7 @@ def take(
     What cannot be read of it is put aside, and is the second part of the answer.
     """
     shut = json.dumps(sorted(closed))
-    chosen = [suspect] if wish.free and (suspect := _suspect(database, worker, shut)) else _choose(database, wish, worker, shut)
+    chosen = [suspect] if (suspect := _suspect(database, wish, worker, shut)) else _choose(database, wish, worker, shut)
     leases, broken = [], []
     for identifier in chosen:
         row: Any = database.execute(
@@ -66,11 +71,12 @@ def take(
     return leases, broken
 
 
-def _suspect(database: apsw.Connection, worker: Worker, shut: str) -> bytes | None:
-    for due, now in (("state = 'waiting' AND next_at <= ?", worker.now), ("state = 'leased' AND until <= ?", worker.boot)):
+def _suspect(database: apsw.Connection, wish: Wish, worker: Worker, shut: str) -> bytes | None:
+    now, boot = (worker.now, worker.boot) if wish.free else (worker.now - _PATIENCE, worker.boot - PATIENCE_SECONDS)
+    for due, before in (("state = 'waiting' AND next_at <= ?", now), ("state = 'leased' AND until <= ?", boot)):
         found: bytes | None = database.execute(
             f"SELECT {ID} FROM mail WHERE {due} AND deaths >= 2 AND epoch NOT IN (SELECT value FROM json_each(?)) LIMIT 1",  # noqa: S608
-            (now, shut),
+            (before, shut),
         ).get
         if found is not None:
             return found
@@ -125,6 +131,13 @@ def next_due(database: apsw.Connection, closed: Collection[str], *, bulk: bool, 
         for priority in _priorities(database)
         if bulk or priority != Priority.BULK
     ]
+    if not free:
+        suspect: int | None = database.execute(
+            "SELECT min(next_at) FROM mail WHERE state = 'waiting' AND deaths >= 2"
+            " AND epoch NOT IN (SELECT value FROM json_each(?))",
+            (shut,),
+        ).get
+        times.append(None if suspect is None else suspect + _PATIENCE)
     runs_out = database.execute(
         "SELECT min(until) FROM mail WHERE state = 'leased' AND (deaths < 2 OR ?)"
         " AND epoch NOT IN (SELECT value FROM json_each(?))",

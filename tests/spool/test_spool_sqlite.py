@@ -22,6 +22,7 @@ from gateway.spool import taker
 from gateway.spool.epoch import SealingKey
 from gateway.spool.files import SEGMENT, BodyDamagedError
 from gateway.spool.keeper import LEASE_SECONDS
+from gateway.spool.leases import PATIENCE_SECONDS
 from gateway.spool.sqlite import SCHEMA, SqliteSpool
 from gateway.spool.store import Lease, LeaseLost, Remainder, Row, Settlement, State, Unreadable, Waiting
 from tests.doubles import Events
@@ -880,6 +881,31 @@ async def test_a_mail_that_was_in_hand_at_two_deaths_is_taken_alone(tmp_path: Pa
         assert second.alone
         await other.replace(second, Settlement(remainders=(Waiting((CARDIOLOGY,), clock.now, Reason.HOP_DEFERRED),)))
         assert (await lease_one(other)).deaths == 0
+
+
+async def test_a_suspect_does_not_wait_for_ever_for_a_worker_with_nothing_in_hand(tmp_path: Path) -> None:
+    """A gateway that is busy day and night has none. Most likely it is innocent, and its sender hears nothing."""
+    clock = Clock()
+    async with running(make_spool(tmp_path, clock)) as busy:
+        await busy.accept(make_mail(busy, at=clock.now))
+        await lease_one(busy)
+        suspect = make_mail(busy, at=clock.now)
+        await busy.accept(suspect)
+        for _ in range(2):
+            dying = make_spool(tmp_path, clock)
+            await dying.start()
+            assert (await lease_one(dying)).mail.arrival.mail == suspect.arrival.mail
+            crash(dying)
+            busy._keeper.tick()
+            await busy._keeper.settled()
+        clock.advance(PATIENCE_SECONDS - 1)
+        assert not await busy.lease(10)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(busy.wait(10), 1.0)
+        clock.advance(1)
+        await asyncio.wait_for(busy.wait(10), 10)
+        [lease] = await busy.lease(10)
+        assert (lease.mail.arrival.mail, lease.alone) == (suspect.arrival.mail, True)
 
 
 async def test_a_spool_of_a_later_version_is_left_alone(tmp_path: Path) -> None:
