@@ -151,6 +151,8 @@ class Worker:
         if mail.stage is Stage.DELIVERY:
             await self._settle_delivery(lease, mail)
             return
+        if mail.arrival.organisation not in self._config().organisation:  # as a next hop that is gone: for the administrator
+            raise GatewayError(Reason.NO_ROUTE, f"no such organisation: {mail.arrival.organisation}")
         flowed = await self._flows[mail.arrival.direction].run(mail)
         try:
             await self._go_on(lease, flowed)

@@ -723,6 +723,17 @@ async def test_a_mail_for_which_there_is_no_flow_is_put_aside() -> None:
     assert [detail for _, detail in spool.broken] == ["KeyError"]
 
 
+async def test_mail_of_an_organisation_that_is_no_longer_there_waits_for_it() -> None:
+    """Renamed, perhaps by mistake, with mail on its way: nothing is wrong with the mail, nor with us."""
+    mail = a_mail(FIRST)
+    mail = replace(mail, arrival=replace(mail.arrival, organisation="renamed"))
+    bench = Bench(answers(AssertionError("its flow would look for the organisation")))
+    settled = await bench.one(mail)
+    assert [(each.recipients, each.reason, each.detail) for each in settled.waiting] == [
+        ((FIRST,), Reason.NO_ROUTE, "no such organisation: renamed")
+    ]
+
+
 @pytest.mark.parametrize("error", [LeaseLost(), GatewayError(Reason.SPOOL_UNAVAILABLE)])
 async def test_what_cannot_even_be_put_aside_is_left_to_its_lease(log: StringIO, error: Exception) -> None:
     bench = Bench(answers(Unforeseen()))
