@@ -23,12 +23,13 @@ from gateway.outcome import GatewayError, Reason
 from gateway.spool import leases as leasing
 from gateway.spool import rows as table
 from gateway.spool.bodies import body_of
-from gateway.spool.epoch import EpochKeys
+from gateway.spool.epoch import Epoch, EpochKeys
 from gateway.spool.keeper import LEASE_SECONDS, Keeper
 from gateway.spool.store import Lease
 
 POLL_SECONDS: Final = 0.5  # how soon a row is seen that another process released or added
 TURN: Final = 8  # each so many looks into the database, the lowest priority comes first: it waits longer, and not for ever
+OPEN_SECONDS: Final = 1.0  # for the token to open epochs; what takes longer goes on beside the mail that needs none of them
 _CLOSED_SECONDS: Final = 5.0  # how soon an epoch that could not be opened is tried again
 
 
@@ -55,6 +56,7 @@ class Taker:
         self._boot = boot
         self._observer = observer
         self._closed: dict[str, float] = {}
+        self._opening: dict[str, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
         self._room = 0
         """How many more leases the worker wants."""
@@ -133,6 +135,10 @@ class Taker:
     async def give_back(self) -> None:
         """Every lease in hand, at the end of the process. Raises ``GatewayError`` (SPOOL_UNAVAILABLE)."""
         self._room = self._bulk = 0
+        opening = list(self._opening.values())
+        for task in opening:
+            task.cancel()
+        await asyncio.gather(*opening, return_exceptions=True)
         await self._return(self._keeper.held(), None)
 
     async def _due(self, limit: int, bulk: int, boot: float) -> list[Lease]:
@@ -152,14 +158,25 @@ class Taker:
             self._run_behind = sum(lease.mail.priority is Priority.BULK for lease in leases) >= bulk
         if self._behind or self._run_behind:
             self._look_at = 0.0
-        shut = await self._open_epochs({body_of(lease.mail).epoch for lease in leases})
-        refused = [(lease.mail.arrival.mail, lease.token) for lease in leases if body_of(lease.mail).epoch in shut]
-        leases = [lease for lease in leases if body_of(lease.mail).epoch not in shut]
+        self._keeper.take_up(leases)  # renewed while the token is waited for; where this is cancelled, given back at the end
+        try:
+            leases = await self._readable(leases)
+        except Exception:
+            for lease in leases:
+                self._keeper.let_go(lease)
+            raise
         if leases and leases[0].alone:
             self._room = self._bulk = 0
-        self._keeper.take_up(leases)
-        await self._return(refused, Reason.KEY_UNAVAILABLE)
         return leases
+
+    async def _readable(self, leases: list[Lease]) -> list[Lease]:
+        """Those of ``leases`` whose bodies can be opened; the others are given back."""
+        shut = await self._open_epochs({body_of(lease.mail).epoch for lease in leases})
+        refused = [lease for lease in leases if body_of(lease.mail).epoch in shut]
+        for lease in refused:
+            self._keeper.let_go(lease)
+        await self._return([(lease.mail.arrival.mail, lease.token) for lease in refused], Reason.KEY_UNAVAILABLE)
+        return [lease for lease in leases if body_of(lease.mail).epoch not in shut]
 
     async def _open_epochs(self, wanted: set[str]) -> set[str]:
         """Those of ``wanted`` that could not be opened."""
@@ -167,12 +184,23 @@ class Taker:
         if not unknown:
             return unknown
         for epoch in await self._database.run(lambda database: table.epochs(database, unknown), Effect.READ):
-            with contextlib.suppress(GatewayError):  # stays among the shut ones, whose rows get the reason
-                await self._keys.open(epoch)
+            if epoch.id not in self._opening:
+                self._opening[epoch.id] = asyncio.create_task(self._open(epoch))
+        if under_way := [self._opening[epoch] for epoch in unknown if epoch in self._opening]:
+            await asyncio.wait(under_way, timeout=OPEN_SECONDS)
         shut = {epoch for epoch in unknown if not self._keys.is_open(epoch)}
         retry = self._boot() + _CLOSED_SECONDS
         self._closed.update((epoch, retry) for epoch in shut)
         return shut
+
+    async def _open(self, epoch: Epoch) -> None:
+        try:
+            with contextlib.suppress(GatewayError):  # stays among the shut ones, whose rows get the reason
+                await self._keys.open(epoch)
+                self._closed.pop(epoch.id, None)
+                self.stir()
+        finally:
+            del self._opening[epoch.id]
 
     def _closed_epochs(self) -> list[str]:
         """Epochs that could not be opened a moment ago."""

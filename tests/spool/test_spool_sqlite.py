@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import stat
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from gateway.mail.ending import Held
 from gateway.mail.envelope import Mail, NextHop, Stage
 from gateway.mail.priority import Priority
 from gateway.outcome import GatewayError, Reason
+from gateway.smime.keys import WrappedKey
 from gateway.spool import taker
 from gateway.spool.epoch import SealingKey
 from gateway.spool.files import SEGMENT, BodyDamagedError
@@ -569,6 +570,58 @@ async def test_accepting_needs_no_token_and_reading_waits_for_it(tmp_path: Path,
         await asyncio.wait_for(second.wait(), 5)
         assert sorted(content(lease.mail) for lease in await second.lease(10)) == sorted([b"small", LARGE])
         assert token.asked == asked + 1
+
+
+@dataclass
+class HangingHolder(KeyHolder):
+    """One whose token does not answer until it is ``free``."""
+
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    free: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def unwrap(self, key: str, wrapped: WrappedKey, /) -> bytes:
+        self.begun.set()
+        await self.free.wait()
+        return await super().unwrap(key, wrapped)
+
+
+async def left_by_another(state: Path, clock: Clock) -> str:
+    """A mail whose body is under the epoch of another process."""
+    async with running(make_spool(state, clock)) as spool:
+        mail = make_mail(spool, at=clock.now)
+        await spool.accept(mail)
+        return mail.arrival.mail
+
+
+async def test_a_token_that_hangs_keeps_no_mail_that_needs_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(taker, "OPEN_SECONDS", 0.05)
+    clock, unwrapper = Clock(), HangingHolder(holder().keys)
+    foreign = await left_by_another(tmp_path, clock)
+    async with running(make_spool(tmp_path, clock, unwrapper)) as spool:
+        own = make_mail(spool, at=clock.now)
+        await spool.accept(own)
+        assert [lease.mail.arrival.mail for lease in await asyncio.wait_for(spool.lease(10), 10)] == [own.arrival.mail]
+        [row] = await listed(spool, State.WAITING)
+        assert (row.mail.arrival.mail, row.reason, row.attempts) == (foreign, Reason.KEY_UNAVAILABLE, 0)
+        unwrapper.free.set()
+        while foreign not in [lease.mail.arrival.mail for lease in await spool.lease(10)]:
+            await asyncio.wait_for(spool.wait(10), 10)
+        assert unwrapper.asked == 1
+
+
+async def test_what_waits_for_a_token_at_the_end_is_given_back(tmp_path: Path) -> None:
+    """And counts no death, however often a gateway without its token is started again."""
+    clock, unwrapper = Clock(), HangingHolder(holder().keys)
+    await left_by_another(tmp_path, clock)
+    async with running(make_spool(tmp_path, clock, unwrapper)) as spool:
+        leasing = asyncio.create_task(spool.lease(10))
+        await unwrapper.begun.wait()
+        leasing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leasing
+    async with running(make_spool(tmp_path, clock)) as after:
+        lease = await lease_one(after)
+        assert (lease.attempts, lease.deaths) == (0, 0)
 
 
 async def test_below_the_floor_no_mail_is_taken_but_the_queue_drains(tmp_path: Path) -> None:
