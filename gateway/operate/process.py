@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -26,10 +27,17 @@ from gateway.supervise import AGENTS, Child, Kind, agent_socket, read_tree
 FAILED: Final = 3  # the exit status of a process that could not begin, as of the commands
 
 
-def ready() -> None:
-    """Tell the supervisor."""
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
+def keep_quiet() -> Callable[[], None]:
+    """What tells the supervisor that we are ready. From now on standard output is standard error: he hears one line of us and reads
+    no other, so what a token's module prints would be taken for that line, or fill the pipe and stop us.
+    """
+    supervisor = os.dup(1)
+    os.dup2(2, 1)
+
+    def ready() -> None:
+        os.write(supervisor, b"ready\n")
+
+    return ready
 
 
 def run_in_batch() -> None:
@@ -53,8 +61,8 @@ def end_with_supervisor() -> None:
     threading.Thread(target=wait, name="supervisor-watch", daemon=True).start()
 
 
-def run(child: Child, run_directory: Path, observer: Observe) -> int:
-    """Be ``child`` until it ends. Answers the exit status."""
+def run(child: Child, run_directory: Path, observer: Observe, ready: Callable[[], None]) -> int:
+    """Be ``child`` until it ends; ``ready`` is called once it can do its work. Answers the exit status."""
     match child.kind:
         case Kind.WORKER:
             from gateway.operate.mailprocess import run_worker
@@ -78,6 +86,7 @@ def main() -> None:
     child, run_directory = Child(Kind(sys.argv[1]), int(sys.argv[2])), Path(sys.argv[3])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C goes to all of us; the supervisor alone answers it
     configure_logging(child.name)
+    ready = keep_quiet()
     run_in_batch()
     end_with_supervisor()
     config = read_tree(run_directory)
@@ -85,7 +94,7 @@ def main() -> None:
     observer = Observe(Audit(state / "audit", child.name, now))
     try:
         with CounterReports(control_socket(config.run), child.name, observer, now):
-            sys.exit(run(child, run_directory, observer))
+            sys.exit(run(child, run_directory, observer, ready))
     except (GatewayError, OSError, ValueError) as error:
         # The administrator's own text: what is missing, and how to list what is there.
         structlog.get_logger().error("cannot_start", error=str(error))
