@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
 from gateway.events import Event
-from gateway.mail.envelope import Mail
+from gateway.mail.envelope import Mail, Role
 from gateway.outcome import GatewayError, Reason
 from gateway.smime.keys import Mechanism
 from tests.pki import OwnersKey
@@ -118,8 +118,10 @@ class MemorySpool:
     failure: Exception | None = None
     room: int | None = None
     gate: asyncio.Event | None = None
+    roles: list[Role] = field(default_factory=list)
 
-    def check_room(self, size: int, /) -> None:
+    def check_room(self, size: int, role: Role, /) -> None:
+        self.roles.append(role)
         if self.room is not None and self.failure is not None and size > self.room:
             raise self.failure
 

@@ -193,16 +193,16 @@ class Session:
             if mail.size is not None and mail.size > limit:
                 speaker = Refuse(Reason.TOO_LARGE, f"SIZE={mail.size} over {limit}")
             else:
-                speaker = admit_sender(config, speaker, mail.sender) or self._no_room(mail) or speaker
+                speaker = admit_sender(config, speaker, mail.sender) or self._no_room(mail, speaker.role) or speaker
         if isinstance(speaker, Refuse | Defer):
             return self._refusals.count(self._refusals.mail(speaker, mail))
         self._transaction = Transaction(self._world, config, speaker, self._hello, mail)
         return replies.SENDER
 
-    def _no_room(self, mail: MailFrom) -> Defer | None:
+    def _no_room(self, mail: MailFrom, role: Role) -> Defer | None:
         """Why the message will not find room, or its record; said now, because its sender can still keep it."""
         try:
-            self._world.spool.check_room(mail.size or 0)
+            self._world.spool.check_room(mail.size or 0, role)
             self._world.observer.check()
         except GatewayError as error:
             return Defer(error.reason, error.detail)

@@ -36,8 +36,8 @@ class Intake(Protocol):
     def bodies(self) -> Bodies:
         """Where bodies are written."""
 
-    def check_room(self, size: int, /) -> None:
-        """Returns where a message of ``size`` octets (0: who knows) will find room. Raises :class:`GatewayError`."""
+    def check_room(self, size: int, role: Role, /) -> None:
+        """Returns where a message of ``size`` octets (0: who knows) from a ``role`` finds room. Raises :class:`GatewayError`."""
 
     async def accept(self, mail: Mail) -> None:
         """Returns when ``mail`` is durable. Raises :class:`gateway.outcome.GatewayError`."""

@@ -35,8 +35,8 @@ class SpoolBodies:
         self.check_space()
         return SpoolWriter(self._files, self.check_space)
 
-    def check_space(self, size: int = 0) -> None:
-        """Raises ``GatewayError`` (SPOOL_FULL, SPOOL_UNAVAILABLE) where ``size`` more bytes would leave less than the floor."""
+    def check_space(self, size: int = 0, floors: int = 1) -> None:
+        """Raises ``GatewayError`` (SPOOL_FULL, SPOOL_UNAVAILABLE) where ``size`` more bytes leave less than so many floors."""
         now = self._files.now()
         if now >= self._looks_at:
             try:
@@ -44,10 +44,9 @@ class SpoolBodies:
             except OSError as error:
                 raise fault(error) from error
             self._looks_at = now + LOOK if self._free >= self._floor else now
-        if self._free - size < self._floor:
-            raise GatewayError(
-                Reason.SPOOL_FULL, f"{self._free >> 20} MB free, {size >> 20} MB to come, {self._floor >> 20} MB are kept"
-            )
+        kept = self._floor * floors
+        if self._free - size < kept:
+            raise GatewayError(Reason.SPOOL_FULL, f"{self._free >> 20} MB free, {size >> 20} MB to come, {kept >> 20} MB are kept")
 
 
 class SpoolWriter:

@@ -24,7 +24,7 @@ from gateway.database.fault import fault
 from gateway.database.thread import Database, Effect, Work, settle
 from gateway.events import Observer
 from gateway.mail.body import Bodies
-from gateway.mail.envelope import Mail
+from gateway.mail.envelope import Mail, Role
 from gateway.mail.identifier import RANDOM_BYTES, MailId, make_mail_id
 from gateway.outcome import GatewayError, Reason
 from gateway.smime.keys import Unwrapper
@@ -148,9 +148,12 @@ class SqliteSpool:
         """Where flows write: they may still do so when no more mail is taken."""
         return self._output_bodies
 
-    def check_room(self, size: int) -> None:
-        """Raises ``GatewayError`` (SPOOL_FULL, SPOOL_UNAVAILABLE) where a mail of ``size`` bytes and its copies find no room."""
-        self._bodies.check_space(size * ROOM)
+    def check_room(self, size: int, role: Role) -> None:
+        """Raises ``GatewayError`` (SPOOL_FULL, SPOOL_UNAVAILABLE) where a mail of ``size`` bytes and its copies find no room.
+
+        Strangers find none first: what is held of their mail must not keep out our own people and our peers.
+        """
+        self._bodies.check_space(size * ROOM, floors=2 if role is Role.STRANGER else 1)
 
     async def accept(self, mail: Mail) -> None:
         """See the contract. If it fails, the caller still owns the body and discards it."""

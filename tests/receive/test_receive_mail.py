@@ -304,6 +304,13 @@ async def test_without_room_mail_is_put_off_at_mail(gatehouse: House) -> None:
     assert len(gatehouse.spool.accepted) == 1
 
 
+async def test_room_is_asked_for_whoever_sends(gatehouse: House) -> None:
+    for listener, sender in (("inside", "cardiology@hospital.example"), ("stranger", "somebody@elsewhere.example")):
+        async with gatehouse.client(listener) as client:
+            assert (await client.ask(f"MAIL FROM:<{sender}>")).startswith("250 ")
+    assert gatehouse.spool.roles == [Role.INSIDE, Role.STRANGER]
+
+
 @pytest.mark.parametrize("more", [b"", b"MAIL FROM:<>\r\n"])
 async def test_many_commands_at_once_are_answered_in_order(gatehouse: House, more: bytes) -> None:
     async with gatehouse.client() as client:

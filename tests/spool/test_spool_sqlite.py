@@ -15,7 +15,7 @@ from gateway.database.migrate import migrations
 from gateway.database.thread import Effect
 from gateway.events import MailBroken
 from gateway.mail.ending import Held
-from gateway.mail.envelope import Mail, NextHop, Stage
+from gateway.mail.envelope import Mail, NextHop, Role, Stage
 from gateway.mail.priority import Priority
 from gateway.outcome import GatewayError, Reason
 from gateway.smime.keys import WrappedKey
@@ -649,6 +649,27 @@ async def test_below_the_floor_no_mail_is_taken_but_the_queue_drains(tmp_path: P
         clock.advance(1)
         with pytest.raises(GatewayError):
             spool.output_bodies.create()
+
+
+async def test_strangers_do_not_fill_the_disk_for_everybody(tmp_path: Path) -> None:
+    """What of their mail a mailbox refuses is held for a person, who may come tomorrow."""
+    free, clock = 0, Clock()
+    spool = SqliteSpool(tmp_path, now=lambda: clock.now, free_megabytes=200, free=lambda: free << 20)
+
+    def put_off() -> list[Role]:
+        clock.advance(1)
+        found = []
+        for role in Role:
+            try:
+                spool.check_room(0, role)
+            except GatewayError as error:
+                found += [role] if error.reason is Reason.SPOOL_FULL else []
+        return found
+
+    told = {}
+    for free in (199, 200, 399, 400):
+        told[free] = put_off()
+    assert told == {199: list(Role), 200: [Role.STRANGER], 399: [Role.STRANGER], 400: []}
 
 
 async def test_a_full_database_refuses_and_recovers(tmp_path: Path) -> None:
