@@ -727,8 +727,9 @@ async def test_cancelling_accept_leaves_no_row_without_body(tmp_path: Path, data
             with contextlib.suppress(asyncio.CancelledError):
                 await task
             mail.body.writer.discard()  # type: ignore[attr-defined]
-        for _ in range(100):
-            await spool.rows()
+        spool._keeper.stop()
+        await asyncio.to_thread(spool._disk.shutdown)  # returns when the bodies are on the disk
+        await spool.rows()  # and their rows behind them
         leases: Sequence[Lease] = await spool.lease(100)
         assert all(content(lease.mail) == data for lease in leases)
         assert len(body_files(tmp_path)) == (len(leases) if data == LARGE else 0)
