@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -25,6 +26,9 @@ def run_worker(run: Path, observer: Recorder, ready: Callable[[], None]) -> int:
     """Receive, work and deliver until SIGTERM. Answers the exit status."""
     # libuv looks up names in half of its threads, which are four: two names of dead name servers would stop all delivery by name
     os.environ["UV_THREADPOOL_SIZE"] = str(2 * CONCURRENT)
+    # Each client and each next hop is a descriptor; the usual limit is that of programs which use select(2)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     uvloop.run(_run(run, observer, ready))
     return 0
 
