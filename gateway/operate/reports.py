@@ -15,6 +15,7 @@ from gateway import events
 from gateway.edge.observe import shape
 
 MAX_EPOCHS: Final = 10_000
+_ENDED: Final = ("", 0)
 
 _LABELS: Final = {
     shape(kind).name: shape(kind).labels
@@ -70,10 +71,19 @@ class Snapshots:
     def take(self, report: Report, now: int) -> None:
         """The newest report of one process epoch."""
         if (report.process, report.epoch) not in self.counters and len(self.counters) >= MAX_EPOCHS:
-            return
+            self._fold()
         self.counters[report.process, report.epoch] = report.counters
         self.seen_at[report.process] = now
         self.impossible[report.process] = report.impossible
+
+    def _fold(self) -> None:
+        """All epochs but the last of each process become one."""
+        last = {which[0]: which for which in sorted(self.counters) if which != _ENDED}.values()
+        ended: defaultdict[Series, float] = defaultdict(float)
+        for which in self.counters.keys() - last:
+            for series, value in self.counters[which].items():
+                ended[series] += value
+        self.counters = {_ENDED: dict(ended), **{which: self.counters[which] for which in last}}
 
     def totals(self) -> dict[Series, float]:
         """Every series, summed over processes and epochs. Any thread may ask."""

@@ -20,7 +20,7 @@ from gateway.edge.counting import CounterReports
 from gateway.edge.observe import Audit, Observe
 from gateway.events import KeyUsed
 from gateway.operate.control import CONVERSATIONS, LINE_SECONDS, MAX_LINE, Control, Counted, GatewayCollector, ask
-from gateway.operate.reports import Report, Series, Snapshots
+from gateway.operate.reports import MAX_EPOCHS, Report, Series, Snapshots
 from gateway.outcome import GatewayError, Reason
 from gateway.spool.store import State
 from gateway.trust.kept import KeptAs
@@ -324,3 +324,15 @@ async def test_what_a_process_counts_arrives_also_at_the_next_control(tmp_path: 
                 assert list(world.snapshots.totals().values()) == [expected]
             observe.see(KeyUsed(key="sign", operation="sign"))
     observe.close()
+
+
+def test_a_process_that_was_started_very_often_is_still_seen_and_counted() -> None:
+    """Every two seconds for a night, say: whoever is paged by morning is to see what there is."""
+    snapshots, series = Snapshots(), ("mail_accepted", ())
+    snapshots.take(Report("supervisor", 0, {series: 1.0}), 0)
+    for epoch in range(1, 2 * MAX_EPOCHS + 50):
+        snapshots.take(Report("worker-0", epoch, {series: 1.0}), epoch)
+    snapshots.take(Report("supervisor", 0, {series: 2.0}), 7)
+    assert snapshots.totals() == {series: 2.0 + 2 * MAX_EPOCHS + 49}
+    assert snapshots.seen_at == {"supervisor": 7, "worker-0": 2 * MAX_EPOCHS + 49}
+    assert len(snapshots.counters) <= MAX_EPOCHS
