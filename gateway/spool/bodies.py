@@ -38,7 +38,7 @@ class SpoolBodies:
     def check_space(self, size: int = 0, floors: int = 1) -> None:
         """Raises ``GatewayError`` (SPOOL_FULL, SPOOL_UNAVAILABLE) where ``size`` more bytes leave less than so many floors."""
         now = self._files.now()
-        if now >= self._looks_at:
+        if not self._looks_at - LOOK <= now < self._looks_at:  # nor by a clock that was set back meanwhile
             try:
                 self._free = self._files.free()
             except OSError as error:

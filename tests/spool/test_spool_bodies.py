@@ -15,7 +15,7 @@ from gateway.outcome import GatewayError, Reason
 from gateway.spool.bodies import SpoolBodies, SpoolBody
 from gateway.spool.epoch import EpochKeys
 from gateway.spool.files import HEADER, SEGMENT, TAG, BodyDamagedError, BodyFiles, owner_of
-from tests.spool.kit import START, sealing
+from tests.spool.kit import START, Clock, sealing
 
 OWNER = make_mail_id(START, bytes(10))
 KEYS = EpochKeys(sealing(), None, lambda: START)
@@ -201,6 +201,17 @@ def test_what_is_yet_to_come_counts(tmp_path: Path) -> None:
         bodies.check_space(501)
     bodies.check_space()
     assert looks == 1
+
+
+def test_a_clock_that_is_set_back_does_not_stop_the_looks_at_the_disk(tmp_path: Path) -> None:
+    """For as long as it was wrong nobody would notice that the disk fills."""
+    clock, free = Clock(), 1000
+    bodies = SpoolBodies(BodyFiles(tmp_path, OWNER, KEYS, lambda: clock.now, lambda: free), 500)
+    bodies.check_space()
+    clock.advance(-3600)
+    free = 0
+    with pytest.raises(GatewayError, match="SPOOL_FULL"):
+        bodies.check_space()
 
 
 @pytest.mark.parametrize(("number", "reason"), [(errno.ENOSPC, Reason.SPOOL_FULL), (errno.EIO, Reason.SPOOL_UNAVAILABLE)])
