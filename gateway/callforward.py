@@ -73,7 +73,7 @@ class CallForward:
 
     def _fresh(self, answer: _Answer) -> bool:
         age = KNOWN_AGE if isinstance(answer.presence, Deliver) else UNKNOWN_AGE
-        return self._now() - answer.at < age
+        return abs(self._now() - answer.at) < age
 
     def _good_enough(self, answer: _Answer | None) -> bool:
         return answer is not None and isinstance(answer.presence, Deliver) and self._now() - answer.at < LAST_RESORT_AGE

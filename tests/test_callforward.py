@@ -92,6 +92,15 @@ async def test_answers_are_remembered_for_their_age(behind: Behind, answer: Repl
     assert len(behind.asked) == (2 if age else 3)
 
 
+async def test_a_no_lasts_no_longer_for_a_clock_that_was_set_back(behind: Behind) -> None:
+    """Or a mailbox made meanwhile would be refused, for good, for as long as the clock had been wrong."""
+    behind.answer, behind.now = NO, 10 * UNKNOWN_AGE
+    known = check(behind)
+    await known.known("hospital", CARDIOLOGY)
+    behind.answer, behind.now = YES, 0
+    assert await known.known("hospital", CARDIOLOGY) == Deliver()
+
+
 async def test_an_old_yes_counts_while_the_server_is_silent_and_an_old_no_does_not(behind: Behind) -> None:
     known = check(behind)
     await known.known("hospital", CARDIOLOGY)
