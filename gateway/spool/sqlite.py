@@ -52,7 +52,7 @@ class SqliteSpool:
     """Implements :class:`gateway.spool.store.Spool`.
 
     ``open`` is enough for listing, releasing and dropping; a process that accepts or leases calls ``start``. A lease is
-    renewed for as long as its holder's event loop runs and it has not tried to settle it; if the holder dies, its leases
+    renewed for as long as its holder's event loop runs and it is neither settled nor let go; if the holder dies, its leases
     are taken back within seconds.
     """
 
@@ -177,8 +177,7 @@ class SqliteSpool:
         await self._taker.wait(room, room if bulk is None else bulk)
 
     async def replace(self, lease: Lease, settlement: Settlement) -> None:
-        """See the contract."""
-        self._keeper.let_go(lease)
+        """See the contract. Where it fails the lease is still held: the caller tries again, or lets go of it."""
         now = self._now()
         stays = [settlement.of] if settlement.of is not None and settlement.remainders else []
         stored = self._taker.stir if settlement.outputs or settlement.remainders else None
@@ -187,6 +186,7 @@ class SqliteSpool:
             lambda database: table.end(database, lease, self._own, settlement, self._new, now),
             stored,
         )
+        self._keeper.let_go(lease)
 
     def discard(self, outputs: Sequence[Mail]) -> None:
         """See the contract."""
@@ -195,9 +195,9 @@ class SqliteSpool:
 
     async def break_(self, lease: Lease, detail: str) -> None:
         """See the contract."""
-        self._keeper.let_go(lease)
         now = self._now()
         await self._database.run(lambda database: table.set_broken(database, lease, self._own, detail, now), Effect.DURABLE)
+        self._keeper.let_go(lease)
 
     def let_go(self, lease: Lease) -> None:
         """See the contract."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import stat
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -12,7 +13,7 @@ import apsw
 import pytest
 
 from gateway.database.migrate import migrations
-from gateway.database.thread import Effect
+from gateway.database.thread import Effect, Work
 from gateway.events import MailBroken
 from gateway.mail.ending import Held
 from gateway.mail.envelope import Mail, NextHop, Role, Stage
@@ -376,6 +377,7 @@ async def test_leases_are_renewed_while_they_are_held(tmp_path: Path) -> None:
         assert not await second.lease(10)
         with pytest.raises(TypeError):
             await first.replace(lease, Settlement((replace(lease.mail, body=b"no body"),)))  # type: ignore[arg-type]
+        first.let_go(lease)
         first._keeper.tick()
         await first.rows()
         clock.advance(2)
@@ -468,6 +470,24 @@ async def test_an_orderly_end_gives_leases_back(tmp_path: Path) -> None:
     with pytest.raises(GatewayError) as caught:
         await second.rows()
     assert caught.value.reason is Reason.SPOOL_UNAVAILABLE
+
+
+async def test_a_settlement_that_is_cut_off_at_the_end_is_given_back(tmp_path: Path) -> None:
+    """It had not begun: the mail is as if it had never been taken, and nobody died of it."""
+    clock, going = Clock(), threading.Event()
+    async with running(make_spool(tmp_path, clock)) as spool:
+        await spool.accept(make_mail(spool))
+        lease = await lease_one(spool)
+        spool._database.submit(Work(lambda _: going.wait(60), lambda _, __: None, Effect.READ))
+        settling = asyncio.create_task(spool.replace(lease, Settlement()))
+        await asyncio.sleep(0)
+        settling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await settling
+        going.set()
+    async with running(make_spool(tmp_path, clock)) as after:
+        again = await lease_one(after)
+        assert (again.attempts, again.deaths) == (0, 0)
 
 
 async def test_broken_rows_wait_for_a_person(tmp_path: Path) -> None:
