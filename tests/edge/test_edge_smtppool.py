@@ -136,10 +136,14 @@ async def test_behind_one_who_waited_in_vain_nobody_waits_until_a_connection_com
 async def test_where_connections_come_free_one_who_waited_too_long_jams_nothing() -> None:
     """A hop that is slow and takes mail is waited for: its mails would else be put off together, and its connections lie idle."""
     async with aiosmtpd_hop() as hop:
-        pool = Pool(connect, turn_seconds=0.5)
+        pool = Pool(connect, turn_seconds=3600.0)
         loans = [await pool.take(target(hop.port), fresh=False) for _ in range(START)]
-        first, second = (asyncio.create_task(pool.take(target(hop.port), fresh=False)) for _ in range(2))
+        first = asyncio.create_task(pool.take(target(hop.port), fresh=False))
         await asyncio.sleep(0)
+        pool._turn_seconds = 0.5
+        second = asyncio.create_task(pool.take(target(hop.port), fresh=False))
+        await asyncio.sleep(0)
+        pool._turn_seconds = 3600.0
         await pool.give(target(hop.port), loans.pop(), failed=False)
         loans.append(await first)
         with pytest.raises(GatewayError, match="no connection came free"):
