@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -72,7 +73,9 @@ class Child:
 
 
 class StartFailed(Exception):
-    """A process of the first start did not become ready; its own words stand on standard error."""
+    """Another gateway has our run directory; or a process of the first start did not become ready: its own words stand on
+    standard error.
+    """
 
 
 def children(config: Config, part: Part = Part.WHOLE) -> list[Child]:
@@ -129,6 +132,23 @@ def environment(config: Config, kind: Kind, inherited: dict[str, str]) -> dict[s
     return {name: text for name, text in inherited.items() if kind in AGENTS or name not in hidden}
 
 
+@contextlib.contextmanager
+def _alone(run: Path) -> Iterator[None]:
+    """Keep others out of the run directory: key agents of a second supervisor would take the place of ours there, and leave none
+    behind when it ends. Raises :class:`StartFailed`.
+    """
+    run.mkdir(mode=0o750, parents=True, exist_ok=True)
+    lock = os.open(run, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StartFailed(f"a gateway runs already in {run}") from None
+        yield
+    finally:
+        os.close(lock)
+
+
 class Supervisor:
     """Owns every child from start to end."""
 
@@ -149,6 +169,10 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload.set)
+        with _alone(run_of(self._config, self._part)):
+            await self._run(ready)
+
+    async def _run(self, ready: Callable[[], None]) -> None:
         self._write_tree(self._config)
         try:
             await self._start_all()
@@ -165,7 +189,6 @@ class Supervisor:
 
     def _write_tree(self, config: Config) -> None:
         run = run_of(config, self._part)
-        run.mkdir(mode=0o750, parents=True, exist_ok=True)
         state_of(config, self._part).mkdir(mode=0o700, parents=True, exist_ok=True)
         target = tree_file(run)
         fresh = target.with_suffix(".new")

@@ -166,6 +166,20 @@ def test_one_that_cannot_begin_ends_the_start(site: Path) -> None:
         assert {note["who"] for note in running.notes("end")} == CHILDREN - {"control-0"}
 
 
+def test_a_second_one_touches_nothing_of_the_first(site: Path) -> None:
+    """Its children would take the sockets from those of the first, and take them away with themselves."""
+    with ready(site) as running:
+        tree = (site / "run" / "config.json").stat()
+        started = len(running.notes("start"))
+        command = [sys.executable, "-m", "tests.supervised", str(site / "gateway.toml"), str(site / "notes")]
+        assert subprocess.run(command, timeout=60, check=False).returncode == 3
+        assert [note["text"] for note in running.notes("failed")] == [f"a gateway runs already in {site / 'run'}"]
+        assert len(running.notes("start")) == started
+        assert (site / "run" / "config.json").stat() == tree
+    with supervised(site) as third:  # the first is gone, and with it what kept others out
+        third.until(lambda: len(third.notes("ready")) == 2)
+
+
 def test_one_that_says_nothing_ends_the_start(site: Path) -> None:
     """A child that hangs before it is ready is not waited for without end."""
     (site / "sign-agent-1.mute").touch()
