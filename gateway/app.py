@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from socket import socket
 from typing import Final, Self
 
 from gateway.callforward import CallForward
@@ -27,6 +28,7 @@ from gateway.edge.fetch import Fetcher
 from gateway.edge.fetcherror import Bounds
 from gateway.edge.ldap import Ldap
 from gateway.edge.ldapsrv import LdapSrv
+from gateway.edge.listening import naming
 from gateway.edge.reachable import networks
 from gateway.edge.shelf import Shelf
 from gateway.events import ConfigurationLoaded, ConfigurationRefused, FetchFailed, Observer
@@ -127,6 +129,11 @@ def make_spool(
     )
 
 
+def _listen(name: str, address: str, port: int) -> socket:
+    with naming(f"listener.{name}", address, port):
+        return bind(address, port)
+
+
 class MailProcess:
     """A mail worker: receives, works, delivers. Use as an async context manager, then ``run``."""
 
@@ -172,7 +179,7 @@ class MailProcess:
         recipients = CallForward(config=self._current, probe=deliverer.probe, now=now)
         self._worker = self._make_worker(signer, unwrapper, deliverer)
         world = World(self._current, self._spool, recipients, self, observer, now, os.urandom)
-        sockets = {name: bind(place.address, place.port) for name, place in config.listener.items()}
+        sockets = {name: _listen(name, place.address, place.port) for name, place in config.listener.items()}
         self._receiver = Receiver(world, sockets)
 
     def _make_worker(self, signer: AgentSigner, unwrapper: AgentUnwrapper, deliverer: Deliverer) -> Worker:

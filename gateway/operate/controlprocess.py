@@ -18,6 +18,7 @@ from gateway.edge.clock import now
 from gateway.edge.counting import control_socket
 from gateway.edge.evidencecache import EvidenceCache
 from gateway.edge.heartbeat import keep_beating
+from gateway.edge.listening import naming
 from gateway.edge.refresher import Refresher
 from gateway.events import Observer
 from gateway.operate.control import Control, GatewayCollector
@@ -63,7 +64,9 @@ async def _run(run: Path, observer: Observer, ready: Callable[[], None]) -> None
     registry.register(GatewayCollector(snapshots, lambda: control.counted, now, lambda: auditor.signed_at if auditor else None))
     fetcher, shelf = make_fetcher(config), make_shelf(config)
     cache = EvidenceCache(fetcher, shelf, observer)
-    server, thread = start_http_server(config.metrics.port, config.metrics.address, registry)
+    metrics = config.metrics
+    with naming("metrics", metrics.address, metrics.port):
+        server, thread = start_http_server(metrics.port, metrics.address, registry)
     try:
         async with asyncio.TaskGroup() as tasks:
             on_signals(tasks, stopping, reload)

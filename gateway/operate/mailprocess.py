@@ -36,7 +36,7 @@ def run_worker(run: Path, observer: Recorder, ready: Callable[[], None]) -> int:
 async def _run(run: Path, observer: Recorder, ready: Callable[[], None]) -> None:
     keep_beating()
     stopping = asyncio.Event()
-    async with asyncio.TaskGroup() as tasks, MailProcess(read_tree(run), observer) as process:
+    async with MailProcess(read_tree(run), observer) as process, asyncio.TaskGroup() as tasks:
         on_signals(tasks, stopping, lambda: process.reload(read_tree(run)))
         gc.freeze()  # what was made at the start stays to the end: nobody need look at it again
         gc.set_threshold(YOUNG_OBJECTS)

@@ -59,6 +59,26 @@ def write_tree(site: Path, generation: int) -> None:
     (site / "run" / "config.json").write_text(load(site / "gateway.toml", generation).model_dump_json())
 
 
+@pytest.mark.parametrize(
+    ("kind", "section", "place"),
+    [("worker", "listener.inside", "192.0.2.1, port 2525"), ("control", "metrics", "192.0.2.1, port 9464")],
+)
+def test_an_address_of_another_host_is_named(site: Path, kind: str, section: str, place: str) -> None:
+    """The first mistake of whoever takes the sample to his own host; and nobody need read where in the program it showed."""
+    text = (site / "gateway.toml").read_text().replace('address = "127.0.0.1"\nport = 2525', 'address = "192.0.2.1"\nport = 2525')
+    (site / "gateway.toml").write_text(text + '\n[metrics]\naddress = "192.0.2.1"\n')
+    for name in ("run", "state"):
+        (site / name).mkdir()
+    write_tree(site, 1)
+    command = [sys.executable, "-m", "gateway.operate.process", kind, "0", str(site / "run")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as started:
+        assert started.stderr is not None
+        [line] = started.stderr.read().decode().splitlines()
+        assert started.wait(60) == 3
+    assert f"{section}: cannot listen on {place}: Cannot assign requested address" in line
+    assert "cannot_start" in line
+
+
 def test_it_serves_status_and_metrics_and_ends_when_told(process: Process) -> None:
     assert process.generation == 1
     with urllib.request.urlopen(f"http://127.0.0.1:{process.metrics}/metrics", timeout=30) as page:
