@@ -205,6 +205,7 @@ class Worker:
                     MailDelivered(
                         org=mail.arrival.organisation,
                         mail=mail.arrival.mail,
+                        parent=mail.arrival.parent,
                         route=str(mail.hop),
                         host=result.host,
                         recipients=(str(recipient.address),),
@@ -244,18 +245,31 @@ class Worker:
     def _say(
         self, mail: Mail, waiting: Sequence[Waiting], held: Sequence[Held], failed: Sequence[Refused], told: Set[Recipient]
     ) -> None:
-        org, identifier = mail.arrival.organisation, mail.arrival.mail
+        org, identifier, parent = mail.arrival.organisation, mail.arrival.mail, mail.arrival.parent
         for item in waiting:
             people = tuple(str(recipient.address) for recipient in item.recipients)
             self._observer.see(
                 MailDeferred(
-                    org=org, mail=identifier, reason=item.reason, recipients=people, until=item.next_at, detail=item.detail
+                    org=org,
+                    mail=identifier,
+                    parent=parent,
+                    reason=item.reason,
+                    recipients=people,
+                    until=item.next_at,
+                    detail=item.detail,
                 )
             )
         for item_held in held:
             people = tuple(str(recipient.address) for recipient in item_held.recipients)
             self._observer.see(
-                MailHeld(org=org, mail=identifier, reason=item_held.reason, recipients=people, detail=item_held.detail)
+                MailHeld(
+                    org=org,
+                    mail=identifier,
+                    parent=parent,
+                    reason=item_held.reason,
+                    recipients=people,
+                    detail=item_held.detail,
+                )
             )
         for item_failed in failed:
             people = tuple(str(recipient.address) for recipient in item_failed.recipients)
@@ -263,6 +277,7 @@ class Worker:
                 MailFailed(
                     org=org,
                     mail=identifier,
+                    parent=parent,
                     reason=item_failed.reason,
                     recipients=people,
                     reported=any(recipient in told for recipient in item_failed.recipients),

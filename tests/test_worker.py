@@ -295,7 +295,7 @@ async def test_an_only_output_is_delivered_at_once() -> None:
     settled = await bench.one(mail)
     assert delivered == [made]
     assert (settled.lease.mail, settled.outputs, settled.remainders) == (mail, [], [])
-    assert [event.mail for event in bench.seen(MailDelivered)] == [made.arrival.mail]
+    assert [(event.mail, event.parent) for event in bench.seen(MailDelivered)] == [(made.arrival.mail, mail.arrival.mail)]
     assert bench.spool.discarded == [made]
 
 
@@ -315,7 +315,16 @@ async def test_what_could_not_be_delivered_at_once_is_stored_as_it_was_made() ->
     (report,) = settled.outputs
     assert report.arrival.parent == made.arrival.mail
     assert b"third@laboratory.example" in b"".join(report.body.chunks())
-    assert [event.mail for event in bench.seen(MailDeferred)] == [made.arrival.mail]
+    for kind in (MailDelivered, MailDeferred, MailFailed):
+        assert [(event.mail, event.parent) for event in bench.seen(kind)] == [(made.arrival.mail, mail.arrival.mail)]
+
+
+async def test_a_copy_that_is_held_says_whose() -> None:
+    mail = a_mail(FIRST, sender=None)
+    made = output(mail, FIRST)
+    bench = Bench(answers(Flowed((made,))), delivering=answers([HopResult(FIRST, Refuse(Reason.HOP_REFUSED, "550 no"))]))
+    await bench.one(mail)
+    assert [(event.mail, event.parent) for event in bench.seen(MailHeld)] == [(made.arrival.mail, mail.arrival.mail)]
 
 
 async def test_an_only_output_is_stored_where_others_of_the_mail_ended_otherwise() -> None:

@@ -116,7 +116,14 @@ class MailOpened(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MailDelivered(Event):
+class _Onward(Event):
+    """What becomes of a mail on its way out. ``parent`` is the mail it was made from: its only link to what came in."""
+
+    parent: MailId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailDelivered(_Onward):
     """A next hop took responsibility for these recipients. ``reply`` is its own first line."""
 
     route: str
@@ -127,7 +134,7 @@ class MailDelivered(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MailDeferred(Event):
+class MailDeferred(_Onward):
     """Tried again at ``until`` (microseconds UTC)."""
 
     reason: Reason
@@ -137,7 +144,7 @@ class MailDeferred(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MailFailed(Event):
+class MailFailed(_Onward):
     """Will never reach these recipients; ``reported`` says whether a report went back to the sender."""
 
     reason: Reason
@@ -147,7 +154,7 @@ class MailFailed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MailHeld(Event):
+class MailHeld(_Onward):
     """Waits for a person."""
 
     reason: Reason
