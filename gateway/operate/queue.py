@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -149,7 +149,7 @@ def why(context: click.Context, settings: Settings, mail: str) -> None:
 @command_options
 @click.pass_context
 def release(context: click.Context, settings: Settings, mails: tuple[str, ...]) -> None:
-    """Let held or broken mails go on, now."""
+    """Let mails go on, now: those that are held or broke, and those that wait for their next try."""
 
     async def change(spool: SqliteSpool, mail: MailId) -> bool:
         return await spool.release(mail)
@@ -197,18 +197,32 @@ def _change(
     changed = _with_spool(config, work)
     missed = [mail for mail, ok in changed.items() if not ok]
     lines = [f"{mail}: {done}" for mail in changed if mail not in missed]
-    lines += [f"{mail}: no such mail, or not one that can be {done} now" for mail in missed]
+    lines += [f"{mail}: no such mail, or a worker has it in hand" for mail in missed]
     answer(settings, {done: [mail for mail in changed if mail not in missed], "not_found": missed}, lines)
     if missed:
         context.exit(Exit.NO)
 
 
 def _row(context: click.Context, settings: Settings, mail: str) -> Row | Unreadable:
-    row = _with_spool(load(settings.config), lambda spool: spool.row(MailId(mail)))
+    async def look(spool: SqliteSpool) -> tuple[Row | Unreadable | None, list[MailId]]:
+        row = await spool.row(MailId(mail))
+        return row, [] if row is not None else _copies(await spool.rows(), MailId(mail))
+
+    row, copies = _with_spool(load(settings.config), look)
     if row is None:
-        answer(settings, {"mail": mail, "error": "not found"}, [f"{mail}: no such mail; it is done, or never was here"])
+        told: dict[str, Any] = {"mail": mail, "error": "not found"}
+        if copies:
+            line = f"{mail}: no such mail any more; of it there are still: {', '.join(copies)}"
+            answer(settings, told | {"copies": copies}, [line])
+        else:
+            answer(settings, told, [f"{mail}: no such mail; it is done, or never was here"])
         context.exit(Exit.NO)
     return row
+
+
+def _copies(rows: Sequence[Row | Unreadable], mail: MailId) -> list[MailId]:
+    """What was made of a mail whose own row is gone: whoever brought it knows no identifier but that one."""
+    return [row.mail.arrival.mail for row in rows if isinstance(row, Row) and row.mail.arrival.parent == mail]
 
 
 def _plain(value: object) -> str:

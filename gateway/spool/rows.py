@@ -141,10 +141,10 @@ def count(database: apsw.Connection) -> dict[State, int]:
 
 
 def release(database: apsw.Connection, mail: MailId, now: int) -> bool:
-    """A held or broken row waits, due now, as if never tried. What its flow held is ``released`` to it: see ``Stage``."""
+    """A row that is not leased waits, due now, as if never tried. What its flow held is ``released`` to it: see ``Stage``."""
     database.execute(
-        "UPDATE mail SET stage = CASE WHEN state = 'held' AND stage = 'flow' THEN 'released' ELSE stage END,"  # noqa: S608
-        f" state = 'waiting', next_at = ?, attempts = 0 WHERE id = ? AND {_STATE} IN ('held', 'broken')",
+        "UPDATE mail SET stage = CASE WHEN state = 'held' AND stage = 'flow' THEN 'released' ELSE stage END,"
+        " state = 'waiting', next_at = ?, attempts = 0 WHERE id = ? AND state <> 'leased'",
         (now, mail),
     )
     return database.changes() > 0

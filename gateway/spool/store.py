@@ -152,7 +152,7 @@ class Spool(Protocol):
         """One row."""
 
     async def release(self, mail: MailId) -> bool:
-        """A held or broken row becomes ``waiting``, due now; one that its flow held becomes ``Stage.RELEASED``.
+        """A row that nobody has leased becomes ``waiting``, due now; one that its flow held becomes ``Stage.RELEASED``.
 
         False where there is none.
         """

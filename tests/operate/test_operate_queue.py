@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ Ask = Callable[..., tuple[int, Any]]
 AT = 1_772_366_400_000_000
 HELD = make_mail_id(AT, b"0" * 10)
 WAITS = make_mail_id(AT, b"1" * 10)
+PARENT = make_mail_id(AT, b"2" * 10)
+GONE = make_mail_id(AT, b"3" * 10)
 
 
 @pytest.fixture
@@ -44,6 +47,7 @@ def spool(site: Path) -> None:
                 recipients = (Recipient(parse_address("results@laboratory.example")),)
                 envelope = Envelope(parse_address("cardiology@hospital.example"), recipients)
                 arrival = Arrival(identifier, AT, "hospital", Direction.OUTBOUND, Role.INSIDE, "inside", client="mailserver")
+                arrival = replace(arrival, parent=PARENT if identifier == WAITS else None)
                 await spool.accept(Mail(arrival, envelope, writer.close(), Stage.FLOW))
                 if identifier == HELD:
                     (lease,) = await spool.lease(1)
@@ -122,10 +126,17 @@ class TestFilled:
         assert (record["event"], record["mail"], record["org"]) == ("mail_released", HELD, "hospital")
         assert record["who"]
 
-    def test_a_mail_that_is_not_held_cannot_be_released(self, run: Run, ask: Ask) -> None:
-        assert run("queue", "release", WAITS).exit_code == 1
-        status, told = ask("queue", "release", HELD, WAITS)
-        assert (status, told) == (1, {"released": [HELD], "not_found": [WAITS]})
+    def test_a_mail_that_waits_is_tried_now(self, run: Run, ask: Ask) -> None:
+        assert run("queue", "release", WAITS).exit_code == 0
+        assert ask("queue", "release", HELD, GONE) == (1, {"released": [HELD], "not_found": [GONE]})
+
+    def test_a_mail_that_went_on_as_copies_leads_to_them(self, run: Run, ask: Ask) -> None:
+        """The server that brought it knows no other identifier, and it is not done."""
+        for verb in ("why", "show"):
+            shown = run("queue", verb, PARENT)
+            assert shown.exit_code == 1
+            assert shown.stdout == f"{PARENT}: no such mail any more; of it there are still: {WAITS}\n"
+        assert ask("queue", "why", PARENT) == (1, {"mail": PARENT, "error": "not found", "copies": [WAITS]})
 
     def test_drop_asks_first(self, run: Run, ask: Ask) -> None:
         assert run("queue", "drop", HELD, answer="n\n").exit_code == 1

@@ -288,7 +288,7 @@ class SpoolMachine(RuleBasedStateMachine):
     def release(self, data: st.DataObject) -> None:
         name = data.draw(st.sampled_from(sorted(self.model.rows)))
         row = self.model.rows[name]
-        possible = row.state in (State.HELD, State.BROKEN)
+        possible = row.state is not State.LEASED
         assert self.run(self.operator.release(name)) == possible
         if possible:
             row.state, row.next_at, row.attempts = State.WAITING, self.clock.now, 0
