@@ -7,24 +7,22 @@ import os
 from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Final
 
 import click
 
 from gateway.config.kinds import contents, first_certificate
 from gateway.config.load import load
-from gateway.config.model import Config, KeyPurpose, Missing, Organisation, Protection, Revocation, TlsMode, Zone
+from gateway.config.model import Config, KeyPurpose, Missing, Organisation, Protection, Revocation, Rule, TlsMode, When, Zone
 from gateway.config.words import ClientUsage, Mode
 from gateway.edge.clock import now
-from gateway.mail.envelope import Role
+from gateway.mail.envelope import Direction, Role
 from gateway.operate.exposed import exposed, unseen
 from gateway.operate.output import Exit, Settings, answer, columns, command_options
+from gateway.operate.owncertificates import DAY, WARN_DAYS, own_notes
 from gateway.outcome import GatewayError
+from gateway.policy.plan import DEFAULT_UNPROTECTED
 from gateway.state.state import STATE, open_sound_state
 from gateway.trust.certificate import facts
-
-DAY: Final = 86_400 * 1_000_000
-_WARN_DAYS: Final = 30
 
 
 @click.command()
@@ -62,7 +60,7 @@ def notes(config: Config) -> Iterator[str]:
     for rule in config.rule:
         if rule.mode is Mode.OBSERVE:
             yield f"rule {rule.name} only observes: what it would protect, hold or refuse leaves unprotected"
-        elif rule.protect is Protection.UNPROTECTED and rule.when.direction is None:
+        elif rule.protect is Protection.UNPROTECTED and rule.when.direction is not Direction.INBOUND:
             yield f"rule {rule.name} lets mail out unprotected"
         elif rule.missing is Missing.UNPROTECTED and rule.protect is not Protection.SIGN:
             yield f"rule {rule.name} lets mail out unprotected where a certificate is missing"
@@ -72,6 +70,7 @@ def notes(config: Config) -> Iterator[str]:
             yield f"listener {name} takes mail in clear from the network"
     for name, organisation in config.organisation.items():
         yield from _about(config, name, organisation)
+    yield from own_notes(config, now())
 
 
 def state_notes(config: Config) -> Iterator[str]:
@@ -104,6 +103,8 @@ def _unasked(who: str, section: Organisation | Zone) -> Iterator[str]:
 
 def _about(config: Config, name: str, organisation: Organisation) -> Iterator[str]:
     yield from _unasked(f"organisation {name}", organisation)
+    if organisation.outbound is not None and not any(_decides_all(rule, name) for rule in config.rule):
+        yield f"organisation {name}: what no rule decides leaves unprotected, outside of zones ({DEFAULT_UNPROTECTED})"
     purposes = {key.purpose for key in config.key.values() if key.organisation == name and not key.retired}
     if KeyPurpose.SIGN not in purposes:
         yield f"organisation {name} has no key to sign with; what must be signed is refused"
@@ -114,7 +115,7 @@ def _about(config: Config, name: str, organisation: Organisation) -> Iterator[st
         yield f"organisation {name} hands what it has opened to route {organisation.mail_server} in clear, over the network"
     for path in _read_besides(config, name, organisation):
         left = facts(contents(path, first_certificate)).not_after - now()
-        if left < _WARN_DAYS * DAY:
+        if left < WARN_DAYS * DAY:
             when = f"expires in {left // DAY} days" if left > 0 else "has expired"
             yield f"organisation {name} waits with all encrypted mail once {path.name} has expired: it {when}"
     for zone, peer in ((zone, peer) for zone, section in config.zone.items() for peer in section.peer):
@@ -129,6 +130,12 @@ def _is_here(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _decides_all(rule: Rule, organisation: str) -> bool:
+    """Whether no outbound mail of ``organisation`` gets past ``rule``."""
+    when = rule.when.model_copy(update={"direction": rule.when.direction or Direction.OUTBOUND})
+    return when in (When(direction=Direction.OUTBOUND), When(direction=Direction.OUTBOUND, organisation=organisation))
 
 
 def _read_besides(config: Config, name: str, organisation: Organisation) -> Iterator[Path]:

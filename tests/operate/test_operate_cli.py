@@ -51,6 +51,25 @@ def test_check_says_where_opened_mail_goes_in_clear(run: Run, site: Path, host: 
     assert note not in run("check").stdout
 
 
+def test_every_way_out_in_clear_is_told(run: Run, site: Path) -> None:
+    """Also that of a rule that names its direction, and of the default, unless a rule decides about everything."""
+    default = "note: organisation hospital: what no rule decides leaves unprotected, outside of zones (default-outside-unprotected)"
+    assert default in run("check").stdout
+    text = (site / "gateway.toml").read_text()
+    (site / "gateway.toml").write_text(
+        text.replace('when = { recipient = ["@fax', 'when = { direction = "outbound", recipient = ["@fax')
+    )
+    assert "rule fax-unprotected lets mail out unprotected" in run("check").stdout
+    (site / "gateway.toml").write_text(
+        text + '\n[[rule]]\nname = "all"\nwhen = { direction = "inbound" }\nprotect = "unprotected"\n'
+    )
+    assert default in run("check").stdout
+    (site / "gateway.toml").write_text(text + '\n[[rule]]\nname = "all"\nprotect = "both"\n')
+    assert default not in run("check").stdout
+    (site / "gateway.toml").write_text(text.replace('outbound = "smarthost"', ""))
+    assert default not in run("check").stdout
+
+
 def test_what_is_never_asked_is_told_by_purpose(run: Run, site: Path) -> None:
     """A zone that asks about peers and not about signers."""
     zone = site / "zones" / "health.toml"
