@@ -57,6 +57,8 @@ _KINDS: Final = {
 }
 # What our processes have agreed on at their start: taken from a new configuration only by a restart.
 _LASTING: Final = ("state", "run", "agents", "processes")
+# What those that speak with others take when they start, and never again.
+_AT_START: Final = ("spool_key", "recovery_key", "audit_key", "metrics", "fetching")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,17 @@ def environment(config: Config, kind: Kind, inherited: dict[str, str]) -> dict[s
     return {name: text for name, text in inherited.items() if kind in AGENTS or name not in hidden}
 
 
+def needs_restart(began: Config, fresh: Config, part: Part) -> list[str]:
+    """What of ``fresh`` a part that ``began`` with another configuration takes by a restart alone."""
+    names = _LASTING if part is Part.KEYS else (*_LASTING, *_AT_START)
+    changed = [name for name in names if getattr(began, name) != getattr(fresh, name)]
+    if part is not Part.KEYS:
+        before, after = ({name: (each.address, each.port) for name, each in at.listener.items()} for at in (began, fresh))
+        changed += ["listener"] if before != after else []
+        changed += ["limits.free_megabytes"] if began.limits.free_megabytes != fresh.limits.free_megabytes else []
+    return changed
+
+
 @contextlib.contextmanager
 def _alone(run: Path) -> Iterator[None]:
     """Keep others out of the run directory: key agents of a second supervisor would take the place of ours there, and leave none
@@ -157,7 +170,7 @@ class Supervisor:
         self._path = path
         self._observer = observer
         self._entry = entry
-        self._config = load(path, generation=1)
+        self._config = self._began = load(path, generation=1)
         self._part = part
         self._processes: dict[Child, asyncio.subprocess.Process] = {}
         self._stopping = asyncio.Event()
@@ -269,10 +282,9 @@ class Supervisor:
             for mistake in error.mistakes:
                 _log.error("configuration_mistake", mistake=str(mistake))
             return
-        lasting = {name: getattr(self._config, name) for name in _LASTING}
-        if changed := [name for name, value in lasting.items() if value != getattr(fresh, name)]:
+        if changed := needs_restart(self._began, fresh, self._part):
             _log.warning("restart_needed", changed=changed)
-        fresh = fresh.model_copy(update=lasting)
+        fresh = fresh.model_copy(update={name: getattr(self._began, name) for name in _LASTING})
         self._write_tree(fresh)
         self._config = fresh
         for child, process in self._processes.items():

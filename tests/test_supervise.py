@@ -20,7 +20,8 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.config.load import load
-from gateway.supervise import Kind, agent_sockets, children
+from gateway.config.part import Part
+from gateway.supervise import Kind, agent_sockets, children, needs_restart
 from tests.pki import Ca, new_key
 
 TOML = """
@@ -248,6 +249,27 @@ def test_reload(site: Path) -> None:
         assert {note["who"] for note in running.notes("end")} == AGENTS
         assert {note["who"] for note in running.notes("start") if note["generation"] == 2} == AGENTS
         assert [note["generation"] for note in running.notes("ConfigurationLoaded")] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told", "keys_told"),
+    [
+        ("port = 2525", "port = 2526", ["listener"], []),
+        ("[listener.inside]", "[listener.within]", ["listener"], []),
+        ('role = "inside"', 'role = "inside"\n[listener.more]\naddress = "::1"\nport = 2527\nrole = "inside"', ["listener"], []),
+        ("[processes]", "[limits]\nfree_megabytes = 7\n[processes]", ["limits.free_megabytes"], []),
+        ("[processes]", "[metrics]\nport = 9465\n[fetching]\nmegabytes = 7\n[processes]", ["metrics", "fetching"], []),
+        ("workers = 2", "workers = 3", ["processes"], ["processes"]),
+        ("[processes]", "[limits]\nrecipients = 7\n[processes]", [], []),
+    ],
+)
+def test_what_a_reload_does_not_take_is_named(site: Path, old: str, new: str, told: list[str], keys_told: list[str]) -> None:
+    """As docs/operate.md lists it: nothing else shows that a changed port is not listened on."""
+    began = load(site / "gateway.toml")
+    (site / "gateway.toml").write_text((site / "gateway.toml").read_text().replace(old, new))
+    fresh = load(site / "gateway.toml")
+    assert needs_restart(began, fresh, Part.WHOLE) == told
+    assert needs_restart(began, fresh, Part.KEYS) == keys_told
 
 
 @pytest.mark.parametrize("named", ["gateway.toml", "zones/new.toml", "spool.pub"])
