@@ -152,7 +152,7 @@ def _keys(config: Config) -> Iterator[Probe]:
         return
     ring = KeyRing(config, frozenset(KeyPurpose), now)
     try:
-        faults = ring.faults()
+        faults = ring.faults() | ring.unmatched()
     finally:
         ring.close()
     for name in config.key:
