@@ -138,7 +138,7 @@ REASONS: Final[dict[Reason, Explanation]] = {
     ),
     Reason.NO_ROUTE: Explanation("4.4", "No route to this recipient", _ADMIN, "give the organisation an outbound route"),
     Reason.NO_CERTIFICATE: Explanation(
-        "7.5", "No usable certificate for this recipient", _ADMIN, "run `explain`; import the recipient's certificate"
+        "7.5", "No usable certificate for this recipient", _ADMIN, "look with `cert find`; import the recipient's certificate"
     ),
     Reason.CERTIFICATE_AMBIGUOUS: Explanation(
         "7.5", "Certificates of different organisations for this recipient", _ADMIN, "find out which is right, and `cert pin` it"

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 import click
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID as Eku
@@ -93,7 +94,7 @@ def initialise(plan: Plan, ca: LabCa | None, at: datetime) -> None:
     public_keys = _make_keys(plan)
     for name in (SPOOL_KEY, AUDIT_KEY):
         (base / "certificates" / f"{name}.pem").write_bytes(public_pem(public_keys[name]))
-    public_keys["tls"] = _make_tls_key(base / "secrets" / "tls.key")
+    public_keys["tls"] = _make_tls_key(plan)
     if ca is not None:
         (base / "anchors" / "lab.pem").write_bytes((ca.folder / "ca.pem").read_bytes())
         for name, subject in {**plan.subjects(), "tls": plan.tls_subject()}.items():
@@ -118,11 +119,16 @@ def _make_keys(plan: Plan) -> dict[str, bytes]:
     return public_keys
 
 
-def _make_tls_key(path: Path) -> bytes:
-    """A TLS key in a file, since a TLS library wants to hold it; gives the public key (DER)."""
+def _make_tls_key(plan: Plan) -> bytes:
+    """A TLS key in a file, since a TLS library wants to hold it, and its request; gives the public key (DER)."""
     key = ec.generate_private_key(ec.SECP256R1())
-    write_private(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    write_private(plan.directory / "secrets" / "tls.key", private)
+    public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    sign = partial(key.sign, signature_algorithm=ec.ECDSA(hashes.SHA256()))
+    request = request_certificate(plan.tls_subject(), plan.organisation, public, sign)
+    (plan.directory / "requests" / "tls.csr").write_bytes(request)
+    return public
 
 
 @click.command()
@@ -148,6 +154,8 @@ def init(
     base = directory.absolute()
     if (base / "gateway.toml").exists():
         raise click.UsageError(f"{base} has a configuration already")
+    if not lab and (ca is not None or crl_url is not None):
+        raise click.UsageError("--ca and --crl-url are about a test authority, and belong to --lab")
     if not _NAME.fullmatch(organisation):
         raise click.UsageError(f"{organisation!r} is not a plain name: letters, digits, _ and -, at most {LABEL_SIZE}")
     try:
@@ -162,9 +170,7 @@ def init(
         lines.append(f"The test authority is in {authority.folder if authority else base}; publish its ca.crl. Not for real mail.")
     else:
         lines.append(f"Have the requests in {base / 'requests'} certified and put the certificates into {base / 'certificates'}.")
-        lines.append(
-            f"The TLS certificate for {plan.hostname} belongs there too, as tls.pem; its key is {base / 'secrets' / 'tls.key'}."
-        )
+        lines.append(f"Their names there: {', '.join(f'{name}.pem' for name in (*plan.subjects(), 'tls'))}.")
     lines.append(f"Next: smime-gateway check --config {base / 'gateway.toml'}")
     answer(settings, {"directory": str(base), "configuration": str(base / "gateway.toml")}, lines)
     click.get_current_context().exit(Exit.DONE)

@@ -129,7 +129,7 @@ def test_line_ends_of_windows_keep_the_lines(sample: Path) -> None:
 
 
 def test_a_secret_written_in_the_wrong_place_is_not_repeated(sample: Path) -> None:
-    sample.write_text(sample.read_text().replace('{ credential = "token-pin" }', '["k7-secret"]'))
+    sample.write_text(sample.read_text().replace('{ credential = "pin" }', '["k7-secret"]'))
     assert "k7-secret" not in "".join(mistakes(sample))
 
 

@@ -116,7 +116,7 @@ def test_to_a_peer_without_a_certificate_it_is_refused_with_1(ask: Ask, run: Run
     people = run("explain", "--from", "cardiology@hospital.example", "--to", "nobody@laboratory.example")
     assert people.exit_code == 1
     assert "would be refused" in people.stdout
-    assert "administrator: run `explain`; import the recipient's certificate" in people.stdout
+    assert "administrator: look with `cert find`; import the recipient's certificate" in people.stdout
 
 
 def test_a_header_may_change_the_rule(ask: Ask) -> None:

@@ -84,13 +84,14 @@ def test_certificates_say_where_the_crl_is(lab: Path) -> None:
         assert [uri.value for point in points for uri in point.full_name or []] == ["http://127.0.0.1:8089/ca.crl"]
 
 
-@pytest.mark.parametrize("name", ["hospital-sign", "hospital-decrypt"])
+@pytest.mark.parametrize("name", ["hospital-sign", "hospital-decrypt", "tls"])
 def test_requests_prove_that_we_hold_the_key(lab: Path, plain: Path, name: str) -> None:
     """RSA and EC; the key on the token has signed its own request."""
     for folder in (lab, plain):
         request = folder / "requests" / f"{name}.csr"
         assert "verify OK" in openssl("req", "-in", request, "-noout", "-verify").replace("self-signature ", "")
-        assert "DNS:hospital.example" in openssl("req", "-in", request, "-noout", "-text")
+        domain = "gateway.hospital.example" if name == "tls" else "hospital.example"
+        assert f"DNS:{domain}" in openssl("req", "-in", request, "-noout", "-text")
     issued, asked = certificate(lab, name), x509.load_pem_x509_csr((lab / "requests" / f"{name}.csr").read_bytes())
     assert issued.public_key() == asked.public_key()
 
@@ -167,6 +168,15 @@ def test_a_configuration_is_never_overwritten(lab: Path) -> None:
 @pytest.mark.parametrize("name", ["two words", 'quo"te', "", "x" * 33, "-first", "dotted.name"])
 def test_a_name_that_would_break_the_configuration_is_refused(tmp_path: Path, name: str) -> None:
     assert smime_gateway("init", tmp_path / "new", "--organisation", name).exit_code == 2
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("option", ["--ca", "--crl-url"])
+def test_what_belongs_to_a_lab_is_not_passed_over_without_one(tmp_path: Path, option: str) -> None:
+    """Whoever gives it believes to have a test authority."""
+    result = smime_gateway("init", tmp_path / "new", option, "http://127.0.0.1:8089/ca.crl")
+    assert result.exit_code == 2
+    assert "--lab" in result.output
     assert not (tmp_path / "new").exists()
 
 
