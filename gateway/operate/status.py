@@ -21,8 +21,10 @@ def status(context: click.Context, settings: Settings) -> None:
     try:
         told = ask(socket, {"verb": "status"})
     except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or "no sensible answer"
-        answer(settings, {"running": False, "detail": f"{socket}: {why}"}, [f"not running: {socket}: {why}"])
+        detail = f"{socket}: {getattr(error, 'strerror', None) or 'no sensible answer'}"
+        gone = isinstance(error, FileNotFoundError | ConnectionRefusedError)
+        line = f"not running: {detail}" if gone else f"it cannot be asked whether it runs: {detail}"
+        answer(settings, {"running": False if gone else None, "detail": detail}, [line])
         context.exit(Exit.UNAVAILABLE)
     answer(settings, {"running": True, **told}, _lines(told))
 

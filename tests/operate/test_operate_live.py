@@ -136,3 +136,26 @@ def test_no_command_writes_where_it_only_looks(site: Path, run: Run, command: li
     before = {path: path.stat().st_mtime_ns for path in site.rglob("*")}
     run(*command)
     assert {path: path.stat().st_mtime_ns for path in site.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    ("error", "running"),
+    [
+        (FileNotFoundError(2, "No such file or directory"), False),
+        (ConnectionRefusedError(111, "Connection refused"), False),
+        (PermissionError(13, "Permission denied"), None),
+        (TimeoutError("timed out"), None),
+    ],
+)
+def test_status_calls_nothing_dead_that_it_may_not_ask(
+    run: Run, ask: Ask, monkeypatch: pytest.MonkeyPatch, error: OSError, running: bool | None
+) -> None:
+    """Whoever is no member of its group, or asks one that is slow to answer, is not to believe that it is down."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("gateway.operate.status.ask", fail)
+    status, told = ask("status")
+    assert (status, told["running"]) == (3, running)
+    assert ("not running" in run("status").stdout) == (running is False)
