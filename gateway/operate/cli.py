@@ -22,6 +22,8 @@ class Place:
     summary: str
 
 
+VERSION: Final = "0.1.0"  # and in pyproject.toml: a copy of the repository has no metadata to read it from
+
 COMMANDS: Final = {
     "init": Place("gateway.operate.init", "init", "Make a working configuration, token, keys and requests for certificates."),
     "run": Place("gateway.operate.run", "run", "Run the gateway."),
@@ -116,7 +118,7 @@ def _complain(settings: Settings, data: dict[str, Any], lines: list[str]) -> Non
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="smime-gateway")
+@click.version_option(VERSION)
 @command_options
 def main(_: Settings) -> None:
     """S/MIME security gateway.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,13 @@ def test_the_list_of_commands_is_told_without_loading_any() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert all(name in done.stdout for name in COMMANDS)
+
+
+def test_the_version_is_that_of_the_project() -> None:
+    """Said from a copy of the repository too, which is how docs/install.md has it, and where no distribution is installed."""
+    declared = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["version"]
+    done = CliRunner().invoke(main, ["--version"], prog_name="smime-gateway")
+    assert (done.exit_code, done.output) == (0, f"smime-gateway, version {declared}\n")
 
 
 @pytest.mark.parametrize("arguments", [["nonsense"], ["check", "--nonsense"], ["explain"], ["queue", "why", "x"], ["peer", "test"]])
