@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -284,4 +285,9 @@ async def _connect(target: Target, addresses: Sequence[str], deadline: float) ->
     except TimeoutError as error:
         raise HopError(Reason.HOP_UNREACHABLE, f"{target}: no answer in {deadline:g} s") from error
     except OSError as error:
-        raise HopError(Reason.HOP_UNREACHABLE, f"{target}: {error.strerror or type(error).__name__}") from error
+        raise HopError(Reason.HOP_UNREACHABLE, f"{target}: {_words(error)}") from error
+
+
+def _words(error: OSError) -> str:
+    """The system's own, whichever event loop tells of it."""
+    return os.strerror(error.errno) if error.errno else type(error).__name__

@@ -208,14 +208,16 @@ def _row(context: click.Context, settings: Settings, mail: str) -> Row | Unreada
         row = await spool.row(MailId(mail))
         return row, [] if row is not None else _copies(await spool.rows(), MailId(mail))
 
-    row, copies = _with_spool(load(settings.config), look)
+    config = load(settings.config)
+    row, copies = _with_spool(config, look)
     if row is None:
         told: dict[str, Any] = {"mail": mail, "error": "not found"}
         if copies:
             line = f"{mail}: no such mail any more; of it there are still: {', '.join(copies)}"
             answer(settings, told | {"copies": copies}, [line])
         else:
-            answer(settings, told, [f"{mail}: no such mail; it is done, or never was here"])
+            line = f"{mail}: no such mail; it is done, or never was here: see its lines in {config.state / 'audit'}"
+            answer(settings, told, [line])
         context.exit(Exit.NO)
     return row
 

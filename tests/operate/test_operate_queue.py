@@ -148,10 +148,11 @@ class TestFilled:
         status, told = ask("queue", "drop", "--yes", HELD)
         assert (status, told["dropped"]) == (0, [HELD])
 
-    def test_a_mail_that_is_not_there_is_a_clean_no(self, run: Run) -> None:
-        nowhere = make_mail_id(AT, b"2" * 10)
+    def test_a_mail_that_is_not_there_is_a_clean_no(self, site: Path, run: Run) -> None:
+        """And what became of it can be looked up: the most asked question there is."""
         for command in (["why"], ["show"], ["release"], ["drop", "--yes"]):
-            assert run("queue", *command, nowhere).exit_code == 1
+            assert run("queue", *command, GONE).exit_code == 1
+        assert f"it is done, or never was here: see its lines in {site / 'state' / 'audit'}" in run("queue", "why", GONE).stdout
 
 
 def test_without_a_spool_it_is_unavailable_and_none_is_made(site: Path, run: Run) -> None:
