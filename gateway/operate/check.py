@@ -16,7 +16,7 @@ from gateway.config.model import Config, KeyPurpose, Missing, Organisation, Prot
 from gateway.config.words import ClientUsage, Mode
 from gateway.edge.clock import now
 from gateway.mail.envelope import Direction, Role
-from gateway.operate.exposed import exposed, unseen
+from gateway.operate.exposed import exposed, open_to_all, unseen
 from gateway.operate.output import Exit, Settings, answer, columns, command_options
 from gateway.operate.owncertificates import DAY, WARN_DAYS, own_notes
 from gateway.outcome import GatewayError
@@ -32,7 +32,13 @@ from gateway.trust.certificate import facts
 def check(context: click.Context, settings: Settings, live: bool) -> None:
     """Say every mistake in the configuration at once, with file and line."""
     config = load(settings.config)
-    remarks = [*notes(config), *state_notes(config), *unseen(config), *exposed(config, settings.config.absolute())]
+    remarks = [
+        *notes(config),
+        *state_notes(config),
+        *unseen(config),
+        *open_to_all(config),
+        *exposed(config, settings.config.absolute()),
+    ]
     told: dict[str, object] = {"ok": True, "notes": remarks}
     lines = [f"{settings.config} is right", *(f"note: {remark}" for remark in remarks)]
     failed = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,25 @@ def exposed(config: Config, path: Path) -> Iterator[str]:
     for place in (path, path.parent, *([config.token.module] if config.token is not None else [])):
         if may(name, place, os.W_OK):
             yield f"{name} may change {place}, and so what the key agents load"
+
+
+def open_to_all(config: Config) -> Iterator[str]:
+    """Secrets that every user of this host may read, whoever the gateway runs as."""
+    named = [key.passphrase for key in config.key.values()] + ([config.token.pin] if config.token is not None else [])
+    named += [route.password for route in config.route.values()] + [each.password for each in config.directory.values()]
+    files = [secret.file for secret in named if secret is not None] + [key.file for key in config.key.values()]
+    files += [identity.key for identity in config.tls.values()]
+    files += [client.users.file for client in config.client.values() if client.users is not None]
+    for file in dict.fromkeys(each for each in files if each is not None):
+        if _anybody_reads(file):
+            yield f"every user of this host may read {file}"
+
+
+def _anybody_reads(path: Path) -> bool:
+    try:
+        return bool(path.stat().st_mode & stat.S_IROTH) and all(folder.stat().st_mode & stat.S_IXOTH for folder in path.parents)
+    except OSError:
+        return False
 
 
 def unseen(config: Config) -> Iterator[str]:

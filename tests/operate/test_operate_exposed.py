@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from gateway.operate.cli import main
 from gateway.operate.exposed import may
 
 READ, WRITE = os.R_OK, os.W_OK
@@ -53,3 +55,22 @@ def test_an_owner_may_what_he_can_let_himself(file: Path, access: int) -> None:
 
 def test_what_is_not_there_is_open_to_nobody(file: Path) -> None:
     assert not may(STRANGER, file.with_name("other"), READ)
+
+
+def test_check_names_secrets_that_everybody_may_read(file: Path, world: dict[str, bytes]) -> None:
+    """Also where all of it runs as one user."""
+    for name, data in world.items():
+        (file.parent / name).parent.mkdir(exist_ok=True)
+        (file.parent / name).write_bytes(data)
+    keys = file.parent / "keys"
+    for key in keys.glob("*.key"):
+        key.chmod(0o600)
+    ask = ["check", "--config", str(file.parent / "gateway.toml")]
+    assert "may read" not in CliRunner().invoke(main, ask).stdout
+    for name in ("spool", "gateway"):
+        (keys / f"{name}.key").chmod(0o644)
+    told = CliRunner().invoke(main, ask).stdout
+    assert f"note: every user of this host may read {keys / 'spool.key'}" in told
+    assert f"note: every user of this host may read {keys / 'gateway.key'}" in told
+    keys.chmod(0o750)
+    assert "may read" not in CliRunner().invoke(main, ask).stdout
