@@ -171,6 +171,7 @@ class Supervisor:
         self._observer = observer
         self._entry = entry
         self._config = self._began = load(path, generation=1)
+        self._began_from = fingerprint(self._config, path)  # of what was read, not of what lies there once all have started
         self._part = part
         self._processes: dict[Child, asyncio.subprocess.Process] = {}
         self._stopping = asyncio.Event()
@@ -254,7 +255,7 @@ class Supervisor:
 
     async def _watch(self) -> None:
         """Reload when asked to, or when a file of the configuration changed and has come to rest."""
-        changes = Changes(fingerprint(self._config, self._path))
+        changes = Changes(self._began_from)
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._reload.wait(), WATCH_SECONDS)

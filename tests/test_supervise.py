@@ -286,6 +286,14 @@ def test_a_changed_file_is_taken_by_itself(site: Path, named: str) -> None:
             running.until(lambda: len(running.notes("ConfigurationLoaded")) == 2)
 
 
+def test_a_file_changed_while_the_children_start_is_taken_too(site: Path) -> None:
+    """What they were given was read before."""
+    with supervised(site, "WATCH_SECONDS=0.1") as running:
+        running.until(lambda: running.notes("start"))
+        (site / "spool.pub").write_bytes((site / "spool.pub").read_bytes() + b"\n")
+        running.until(lambda: len(running.notes("ConfigurationLoaded")) == 2)
+
+
 def test_a_wrong_configuration_changes_nothing(site: Path) -> None:
     """It is refused whole, with every mistake; nobody is told, and whoever starts later starts with the one before."""
     with ready(site) as running:
