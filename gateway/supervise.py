@@ -25,6 +25,7 @@ from typing import Final
 import structlog
 
 from gateway.config.fingerprint import Changes, fingerprint
+from gateway.config.lasting import lasting, needs_restart
 from gateway.config.load import load
 from gateway.config.mistake import ConfigError
 from gateway.config.model import Config
@@ -55,10 +56,6 @@ _KINDS: Final = {
     Part.KEYS: AGENTS,
     Part.MAIL: tuple(kind for kind in Kind if kind not in AGENTS),
 }
-# What our processes have agreed on at their start: taken from a new configuration only by a restart.
-_LASTING: Final = ("state", "run", "agents", "processes")
-# What those that speak with others take when they start, and never again.
-_AT_START: Final = ("spool_key", "recovery_key", "audit_key", "metrics", "fetching")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,17 +129,6 @@ def environment(config: Config, kind: Kind, inherited: dict[str, str]) -> dict[s
     secrets = [key.passphrase for key in config.key.values()] + ([config.token.pin] if config.token else [])
     hidden = {secret.environment for secret in secrets if secret is not None and secret.environment is not None}
     return {name: text for name, text in inherited.items() if kind in AGENTS or name not in hidden}
-
-
-def needs_restart(began: Config, fresh: Config, part: Part) -> list[str]:
-    """What of ``fresh`` a part that ``began`` with another configuration takes by a restart alone."""
-    names = _LASTING if part is Part.KEYS else (*_LASTING, *_AT_START)
-    changed = [name for name in names if getattr(began, name) != getattr(fresh, name)]
-    if part is not Part.KEYS:
-        before, after = ({name: (each.address, each.port) for name, each in at.listener.items()} for at in (began, fresh))
-        changed += ["listener"] if before != after else []
-        changed += ["limits.free_megabytes"] if began.limits.free_megabytes != fresh.limits.free_megabytes else []
-    return changed
 
 
 @contextlib.contextmanager
@@ -285,7 +271,7 @@ class Supervisor:
             return
         if changed := needs_restart(self._began, fresh, self._part):
             _log.warning("restart_needed", changed=changed)
-        fresh = fresh.model_copy(update={name: getattr(self._began, name) for name in _LASTING})
+        fresh = lasting(self._began, fresh)
         self._write_tree(fresh)
         self._config = fresh
         for child, process in self._processes.items():

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 import structlog
 
+from gateway import onward
 from gateway.config.model import Config
 from gateway.deliver import HopResult
-from gateway.events import MailBroken, MailDeferred, MailDelivered, MailFailed, MailHeld, Observer
+from gateway.events import MailBroken, Observer
 from gateway.flow.result import Flowed
 from gateway.mail.ending import Deferred, Delayed, Held, Refused, Relayed
 from gateway.mail.envelope import Direction, Mail, Recipient, Stage
@@ -201,18 +202,7 @@ class Worker:
             elif isinstance(outcome, Defer):
                 deferred.append(Deferred((recipient,), outcome.reason, outcome.detail))
             else:
-                self._observer.see(
-                    MailDelivered(
-                        org=mail.arrival.organisation,
-                        mail=mail.arrival.mail,
-                        parent=mail.arrival.parent,
-                        route=str(mail.hop),
-                        host=result.host,
-                        recipients=(str(recipient.address),),
-                        tls=result.tls,
-                        reply=result.reply,
-                    )
-                )
+                self._observer.see(onward.delivered(mail, result))
         return Flowed(outputs=(), held=(), deferred=tuple(deferred), refused=tuple(refused))
 
     async def _settle(self, lease: Lease, flowed: Flowed, of: Mail | None = None, relayed: Sequence[Relayed] = ()) -> None:
@@ -240,50 +230,13 @@ class Worker:
         held = [*flowed.held, *(Held(item.recipients, item.reason, item.detail) for item in told.unreported)]
         remainders: list[Remainder] = [*waiting, *held]
         await self._spool.replace(lease, Settlement((*flowed.outputs, *told.reports), tuple(remainders), of))
-        self._say(mail, waiting, held, [item for item in refused if item not in told.unreported], told.failed)
-
-    def _say(
-        self, mail: Mail, waiting: Sequence[Waiting], held: Sequence[Held], failed: Sequence[Refused], told: Set[Recipient]
-    ) -> None:
-        org, identifier, parent = mail.arrival.organisation, mail.arrival.mail, mail.arrival.parent
-        for item in waiting:
-            people = tuple(str(recipient.address) for recipient in item.recipients)
-            self._observer.see(
-                MailDeferred(
-                    org=org,
-                    mail=identifier,
-                    parent=parent,
-                    reason=item.reason,
-                    recipients=people,
-                    until=item.next_at,
-                    detail=item.detail,
-                )
-            )
-        for item_held in held:
-            people = tuple(str(recipient.address) for recipient in item_held.recipients)
-            self._observer.see(
-                MailHeld(
-                    org=org,
-                    mail=identifier,
-                    parent=parent,
-                    reason=item_held.reason,
-                    recipients=people,
-                    detail=item_held.detail,
-                )
-            )
-        for item_failed in failed:
-            people = tuple(str(recipient.address) for recipient in item_failed.recipients)
-            self._observer.see(
-                MailFailed(
-                    org=org,
-                    mail=identifier,
-                    parent=parent,
-                    reason=item_failed.reason,
-                    recipients=people,
-                    reported=any(recipient in told for recipient in item_failed.recipients),
-                    detail=item_failed.detail,
-                )
-            )
+        for later in waiting:
+            self._observer.see(onward.deferred(mail, later))
+        for stopped in held:
+            self._observer.see(onward.held(mail, stopped))
+        for never in refused:
+            if never not in told.unreported:
+                self._observer.see(onward.failed(mail, never, told.failed))
 
     async def _again(self, lease: Lease, recipients: tuple[Recipient, ...], why: Defer) -> None:
         """A step that could not be done now is done later, for those ``recipients`` of the mail that are left."""

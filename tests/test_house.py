@@ -31,7 +31,7 @@ for _name in ("spool", "state"):
     STOREYS[_name] = frozenset(_DECIDING | {"database"})
 STOREYS["library"] = frozenset(_DECIDING | {"flow", "edge"})
 _PARTS = _DECIDING | {"flow", "spool", "state", "edge"}
-_JOURNEY = ("receive", "callforward", "nexthop", "deliver", "report", "worker")
+_JOURNEY = ("receive", "callforward", "nexthop", "deliver", "report", "onward", "worker")
 for _name in _JOURNEY:
     STOREYS[_name] = frozenset(_PARTS | set(_JOURNEY))
 STOREYS["supervise"] = frozenset(_PARTS)

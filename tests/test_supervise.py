@@ -19,9 +19,10 @@ from typing import Any, TypeVar
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from gateway.config.lasting import needs_restart
 from gateway.config.load import load
 from gateway.config.part import Part
-from gateway.supervise import Kind, agent_sockets, children, needs_restart
+from gateway.supervise import Kind, agent_sockets, children
 from tests.pki import Ca, new_key
 
 TOML = """

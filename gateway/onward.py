@@ -1,0 +1,67 @@
+"""What becomes of a mail on its way out, as events: what the worker says once a step is settled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+
+from gateway.deliver import HopResult
+from gateway.events import MailDeferred, MailDelivered, MailFailed, MailHeld
+from gateway.mail.ending import Held, Refused
+from gateway.mail.envelope import Mail, Recipient
+from gateway.spool.store import Waiting
+
+
+def delivered(mail: Mail, result: HopResult) -> MailDelivered:
+    """The next hop took it for one recipient."""
+    return MailDelivered(
+        org=mail.arrival.organisation,
+        mail=mail.arrival.mail,
+        parent=mail.arrival.parent,
+        route=str(mail.hop),
+        host=result.host,
+        recipients=_people((result.recipient,)),
+        tls=result.tls,
+        reply=result.reply,
+    )
+
+
+def deferred(mail: Mail, item: Waiting) -> MailDeferred:
+    """It is tried again."""
+    return MailDeferred(
+        org=mail.arrival.organisation,
+        mail=mail.arrival.mail,
+        parent=mail.arrival.parent,
+        reason=item.reason,
+        recipients=_people(item.recipients),
+        until=item.next_at,
+        detail=item.detail,
+    )
+
+
+def held(mail: Mail, item: Held) -> MailHeld:
+    """It waits for a person."""
+    return MailHeld(
+        org=mail.arrival.organisation,
+        mail=mail.arrival.mail,
+        parent=mail.arrival.parent,
+        reason=item.reason,
+        recipients=_people(item.recipients),
+        detail=item.detail,
+    )
+
+
+def failed(mail: Mail, item: Refused, told: Set[Recipient]) -> MailFailed:
+    """It will never arrive. ``told`` are those of whom a report went to the sender."""
+    return MailFailed(
+        org=mail.arrival.organisation,
+        mail=mail.arrival.mail,
+        parent=mail.arrival.parent,
+        reason=item.reason,
+        recipients=_people(item.recipients),
+        reported=any(recipient in told for recipient in item.recipients),
+        detail=item.detail,
+    )
+
+
+def _people(recipients: Sequence[Recipient]) -> tuple[str, ...]:
+    return tuple(str(recipient.address) for recipient in recipients)
