@@ -19,9 +19,12 @@ from typing import Any, TypeVar
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from gateway.config.kinds import MAX_RUN
 from gateway.config.lasting import needs_restart
 from gateway.config.load import load
 from gateway.config.part import Part
+from gateway.edge.counting import control_socket
+from gateway.supervise import AGENTS as AGENT_KINDS
 from gateway.supervise import Kind, agent_sockets, children
 from tests.pki import Ca, new_key
 
@@ -139,6 +142,15 @@ def test_which_processes_there_are(site: Path) -> None:
     (site / "gateway.toml").write_text(TOML.format(workers=0))
     cores = [child for child in children(load(site / "gateway.toml")) if child.kind is Kind.WORKER]
     assert len(cores) == os.cpu_count()  # 0 is one worker for each core
+
+
+def test_the_address_of_every_socket_has_room(site: Path) -> None:
+    """Below the deepest run directory there may be, with the most agents (unix(7))."""
+    config = load(site / "gateway.toml")
+    most = config.processes.model_copy(update={"sign_agents": 64, "unwrap_agents": 64})
+    config = config.model_copy(update={"run": Path("/" + "r" * (MAX_RUN - 1)), "processes": most})
+    paths = [control_socket(config.run)] + [path for kind in AGENT_KINDS for path in agent_sockets(config, kind)]
+    assert max(len(str(path)) for path in paths) == 107
 
 
 def test_ready_when_all_are(site: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import model_validator
 
-from gateway.config.kinds import File, User
+from gateway.config.kinds import File, RunFolder, User
 from gateway.config.section import Section
 
 
@@ -20,7 +20,7 @@ class Agents(Section):
     user: User
     serve: User
     state: File
-    run: File
+    run: RunFolder
 
     @model_validator(mode="after")
     def _apart(self) -> Self:

@@ -6,6 +6,7 @@ checked where ``load`` gives a :class:`Reading` as the context of validation.
 
 from __future__ import annotations
 
+import os
 import pwd
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -29,6 +30,7 @@ from gateway.smime.certificate import any_key
 from gateway.trust.name import normal_dn
 
 MAX_FILE: Final = 16 * 1024 * 1024
+MAX_RUN: Final = 107 - len("/unwrap-agent-63.sock")  # bytes; the address of a socket holds 107 (unix(7))
 _OID: Final = re.compile(r"[0-2](\.(0|[1-9][0-9]{0,15})){1,30}")
 _RULE: Final = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 
@@ -190,6 +192,13 @@ def _absolute(path: Path, info: ValidationInfo) -> Path:
     return info.context.base / path if isinstance(info.context, Reading) else path
 
 
+def _not_too_deep(path: Path, info: ValidationInfo) -> Path:
+    """The sockets of our processes lie in it, and their addresses are short (unix(7))."""
+    if isinstance(info.context, Reading) and len(os.fsencode(path)) > MAX_RUN:
+        raise wrong(f"{len(os.fsencode(path))} bytes: {path}", f"a path of at most {MAX_RUN} bytes, since sockets lie below it")
+    return path
+
+
 def _holding(parse: Callable[[bytes], object], allowed: str, *, let: tuple[type[OSError], ...] = ()) -> AfterValidator:
     """``let`` are errors of opening the file that are no mistake."""
 
@@ -267,6 +276,7 @@ Megabytes = Annotated[int, Field(ge=1, le=2048)]
 GraceHours = Annotated[float, Field(ge=0, le=720)]
 
 File = Annotated[Path, AfterValidator(_absolute)]
+RunFolder = Annotated[File, AfterValidator(_not_too_deep)]
 PresentFile = Annotated[File, AfterValidator(_present)]
 Folder = Annotated[File, AfterValidator(_folder)]
 CertificateFile = Annotated[File, _holding(first_public_key, "a PEM file of certificates")]

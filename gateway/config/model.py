@@ -30,6 +30,7 @@ from gateway.config.kinds import (
     PresentFile,
     RouteName,
     RsaKeyFile,
+    RunFolder,
     TextFile,
     TlsKeyFile,
 )
@@ -217,7 +218,7 @@ class Config(Section):
 
     hostname: Domain
     state: File
-    run: File
+    run: RunFolder
     spool_key: KeyName
     recovery_key: KeyName | None = None
     audit_key: KeyName | None = None
