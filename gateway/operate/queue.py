@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 
 import click
 
-from gateway.config.load import load
 from gateway.config.model import Config
 from gateway.edge.clock import now
 from gateway.edge.observe import rfc3339
 from gateway.events import MailDropped, MailReleased
 from gateway.mail.identifier import MailId, is_mail_id
 from gateway.operate.acting import recorded, who
+from gateway.operate.inforce import in_force
 from gateway.operate.output import Exit, Settings, answer, columns, command_options
 from gateway.outcome import REASONS, GatewayError, Reason
 from gateway.spool.sqlite import SqliteSpool
@@ -97,7 +97,7 @@ def queue() -> None:
 @command_options
 def list_(settings: Settings, state: str | None) -> None:
     """List mails, the oldest first."""
-    config = load(settings.config)
+    config = in_force(settings)
     wanted = None if state is None else State(state)
     rows = [facts(row) for row in _with_spool(config, lambda spool: spool.rows(wanted))]
     table = [_line(row) for row in rows]
@@ -180,7 +180,7 @@ def _change(
     done: str,
     change: Callable[[SqliteSpool, MailId], Awaitable[bool]],
 ) -> None:
-    config = load(settings.config)
+    config = in_force(settings)
     event = MailReleased if done == "released" else MailDropped
 
     async def work(spool: SqliteSpool) -> dict[str, bool]:
@@ -208,7 +208,7 @@ def _row(context: click.Context, settings: Settings, mail: str) -> Row | Unreada
         row = await spool.row(MailId(mail))
         return row, [] if row is not None else _copies(await spool.rows(), MailId(mail))
 
-    config = load(settings.config)
+    config = in_force(settings)
     row, copies = _with_spool(config, look)
     if row is None:
         told: dict[str, Any] = {"mail": mail, "error": "not found"}

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from gateway.config.load import load
 from gateway.edge.counting import control_socket
 from gateway.operate.control import ask
+from gateway.operate.inforce import in_force
 from gateway.operate.output import Exit, Settings, answer, columns, command_options
 
 
@@ -17,7 +17,7 @@ from gateway.operate.output import Exit, Settings, answer, columns, command_opti
 @click.pass_context
 def status(context: click.Context, settings: Settings) -> None:
     """Say how the running gateway is: its configuration, its processes, the mails on their way, the certificates kept."""
-    socket = control_socket(load(settings.config).run)
+    socket = control_socket(in_force(settings).run)
     try:
         told = ask(socket, {"verb": "status"})
     except (OSError, ValueError) as error:

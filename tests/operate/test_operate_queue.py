@@ -13,6 +13,7 @@ import apsw
 import pytest
 from click.testing import Result
 
+from gateway.config.load import load
 from gateway.mail.address import parse_address
 from gateway.mail.ending import Held
 from gateway.mail.envelope import Arrival, Direction, Envelope, Mail, Recipient, Role, Stage
@@ -21,6 +22,7 @@ from gateway.outcome import Reason
 from gateway.spool.epoch import load_sealing_key
 from gateway.spool.sqlite import SqliteSpool
 from gateway.spool.store import Settlement
+from gateway.supervise import tree_file
 
 Run = Callable[..., Result]
 Ask = Callable[..., tuple[int, Any]]
@@ -61,6 +63,36 @@ def spool(site: Path) -> None:
 
 @pytest.mark.usefixtures("spool")
 class TestFilled:
+    @pytest.mark.parametrize(
+        ("file", "old", "new"),
+        [
+            ("gateway.toml", "port = 2525", "port = 252525"),
+            ("gateway.toml", "port = 2525", "port = 25 25"),
+            ("zones/health.toml", "anchors", "anchor"),
+        ],
+    )
+    def test_while_the_files_are_wrong_what_is_in_force_counts(
+        self, run: Run, ask: Ask, site: Path, file: str, old: str, new: str
+    ) -> None:
+        """The gateway goes on by what it took last, and whoever made the mistake may look into the queue meanwhile."""
+        (site / "run").mkdir()
+        tree_file(site / "run").write_text(load(site / "gateway.toml").model_dump_json())
+        (site / file).write_text((site / file).read_text().replace(old, new))
+        assert run("check").exit_code == 2
+        shown = run("queue", "list")
+        assert shown.exit_code == 0
+        assert HELD in shown.stdout
+        assert "gateway.toml is wrong, as `check` says in full" in shown.stderr
+        assert ask("queue", "release", HELD)[0] == 0
+        assert run("status").exit_code == 3  # not running, and no longer that nobody can say
+
+    @pytest.mark.parametrize(("old", "new"), [('run = "run"', 'run = "elsewhere'), ('run = "run"', "run = 1"), ("port = 2525", "")])
+    def test_without_one_in_force_the_mistakes_are_told(self, run: Run, site: Path, old: str, new: str) -> None:
+        (site / "gateway.toml").write_text((site / "gateway.toml").read_text().replace(old, new))
+        shown = run("queue", "list")
+        assert shown.exit_code == 2
+        assert "gateway.toml:" in shown.stderr
+
     def test_list_shows_envelopes_and_reasons_and_nothing_of_the_content(self, run: Run, ask: Ask) -> None:
         shown = run("queue", "list")
         assert shown.exit_code == 0
