@@ -48,12 +48,16 @@ class GatewayCollector(Collector):
         counted: Callable[[], Counted],
         now: Callable[[], int],
         audit_signed: Callable[[], int | None] = lambda: None,
+        expiries: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
-        """``audit_signed`` says when the whole audit stood under a signature (microseconds UTC), None if it never did."""
+        """``audit_signed`` says when the whole audit stood under a signature, None if it never did; ``expiries`` when our own
+        certificates expire, by their section (both microseconds UTC).
+        """
         self._snapshots = snapshots
         self._counted = counted
         self._now = now
         self._audit_signed = audit_signed
+        self._expiries = expiries
 
     def collect(self) -> Iterator[Metric]:
         """Every metric at this moment."""
@@ -75,6 +79,11 @@ class GatewayCollector(Collector):
         yield up
         text = "Series a process reports that are none of ours, and are left out."
         yield _gauge("smime_gateway_process_series_impossible", text, "process", self._snapshots.impossible.copy())
+        name, text = "smime_gateway_certificate_expires_seconds", "Seconds until a certificate of ours expires."
+        expires = GaugeMetricFamily(name, text, labels=["section"])
+        for section, not_after in self._expiries().items():
+            expires.add_metric([section], (not_after - self._now()) / 1_000_000)
+        yield expires
         if (signed := self._audit_signed()) is not None:
             name, text = "smime_gateway_audit_signed_seconds", "Seconds since the whole audit stood under a signature."
             yield GaugeMetricFamily(name, text, (self._now() - signed) / 1_000_000)

@@ -22,6 +22,7 @@ from gateway.edge.listening import naming
 from gateway.edge.refresher import Refresher
 from gateway.events import Observer
 from gateway.operate.control import Control, GatewayCollector
+from gateway.operate.owncertificates import expiries
 from gateway.operate.reports import Snapshots
 from gateway.operate.signals import on_signals
 from gateway.smime.keys import Signer
@@ -40,10 +41,12 @@ async def _run(run: Path, observer: Observer, ready: Callable[[], None]) -> None
     keep_beating()
     stopping = asyncio.Event()
     config = read_tree(run)
+    expiring = expiries(config)
 
     async def reload() -> None:
-        nonlocal config
+        nonlocal config, expiring
         config = read_tree(run)
+        expiring = expiries(config)
 
     spool = make_spool(config, None)
     await spool.open()
@@ -61,7 +64,10 @@ async def _run(run: Path, observer: Observer, ready: Callable[[], None]) -> None
     registry = CollectorRegistry()
     keys = AgentSigner(agent_sockets(config, Kind.SIGN_AGENT))
     auditor = _auditor(config, keys, observer)
-    registry.register(GatewayCollector(snapshots, lambda: control.counted, now, lambda: auditor.signed_at if auditor else None))
+    shown = GatewayCollector(
+        snapshots, lambda: control.counted, now, lambda: auditor.signed_at if auditor else None, lambda: expiring
+    )
+    registry.register(shown)
     fetcher, shelf = make_fetcher(config), make_shelf(config)
     cache = EvidenceCache(fetcher, shelf, observer)
     metrics = config.metrics

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from gateway.config.kinds import contents, first_certificate
 from gateway.config.model import Config, KeyPurpose
+from gateway.outcome import GatewayError
 from gateway.trust.certificate import facts
 from gateway.trust.judgement import Purpose
 from gateway.trust.suitability import outside, unusable
@@ -16,6 +18,20 @@ DAY: Final = 86_400 * 1_000_000
 WARN_DAYS: Final = 30
 
 _MAIL: Final = {KeyPurpose.SIGN: Purpose.SMIME_SIGNER, KeyPurpose.DECRYPT: Purpose.SMIME_RECIPIENT}
+
+
+def expiries(config: Config) -> dict[str, int]:
+    """When each certificate of ours expires (microseconds UTC), by its section; not of keys that are retired, nor of one that
+    cannot be read now.
+    """
+    paths = {f"key.{name}": key.certificate for name, key in config.key.items() if not key.retired}
+    paths |= {f"tls.{name}": identity.certificate for name, identity in config.tls.items()}
+    found = {}
+    for section, path in paths.items():
+        with contextlib.suppress(OSError, ValueError, GatewayError):
+            if path is not None:
+                found[section] = facts(contents(path, first_certificate)).not_after
+    return found
 
 
 def own_notes(config: Config, at: int) -> Iterator[str]:

@@ -144,10 +144,9 @@ def test_every_event_has_its_metric_with_its_labels_and_there_is_no_other() -> N
 def test_every_gauge_has_its_row() -> None:
     snapshots = Snapshots()
     snapshots.take(Report("worker-0", 1, {}), 0)
-    found = {
-        metric.name: metric
-        for metric in GatewayCollector(snapshots, lambda: Counted({"held": 0}, {"waiting": 0}), lambda: 0, lambda: 0).collect()
-    }
+    counted = Counted({"held": 0}, {"waiting": 0})
+    collector = GatewayCollector(snapshots, lambda: counted, lambda: 0, lambda: 0, lambda: {"tls.gateway": 0})
+    found = {metric.name: metric for metric in collector.collect()}
     told = {cells[0]: re.findall(r"`(\w+)`", cells[1]) for cells in rows("metrics.md", "Gauges")}
     assert told == {name: list(metric.samples[0].labels) for name, metric in found.items()}
 

@@ -48,13 +48,15 @@ def test_metrics_as_they_are_scraped() -> None:
     snapshots.take(Report("worker-0", 1, {ACCEPTED: 3.0, HELD: 1.0}), AT - 2_500_000)
     snapshots.take(Report("worker-1", 1, {ACCEPTED: 4.0}, impossible=2), AT)
     registry = CollectorRegistry()
-    registry.register(GatewayCollector(snapshots, lambda: Counted({"held": 2}, {"waiting": 1}), lambda: AT))
+    counted = Counted({"held": 2}, {"waiting": 1})
+    registry.register(GatewayCollector(snapshots, lambda: counted, lambda: AT, expiries=lambda: {"key.sign": AT - 1_500_000}))
     lines = generate_latest(registry).decode().splitlines()
     assert {line for line in lines if not line.startswith("#")} >= {
         'smime_gateway_mail_accepted_total{org="hospital"} 7.0',
         'smime_gateway_mail_held_total{org="hospital",reason="NO_CERTIFICATE"} 1.0',
         'smime_gateway_spool_rows{state="held"} 2.0',
         'smime_gateway_certificates_kept{kept_as="waiting"} 1.0',
+        'smime_gateway_certificate_expires_seconds{section="key.sign"} -1.5',
         'smime_gateway_process_seen_seconds{process="worker-0"} 2.5',
         'smime_gateway_process_seen_seconds{process="worker-1"} 0.0',
         'smime_gateway_process_series_impossible{process="worker-0"} 0.0',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,8 @@ import pytest
 from demo.ports import free_port
 from gateway.config.load import load
 from gateway.operate.control import ask
+from tests import pki
+from tests.pki import Ca
 from tests.system.lab import until
 
 
@@ -32,6 +35,12 @@ class Process:
         told: dict[str, Any] = ask(self.site / "run" / "control.sock", {"verb": "status"}, 30)
         generation: int = told["generation"]
         return generation
+
+    def shown(self) -> bytes:
+        """What ``/metrics`` has."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics}/metrics", timeout=30) as page:
+            shown: bytes = page.read()
+        return shown
 
     def ends(self) -> int:
         return self.process.wait(30)
@@ -81,8 +90,7 @@ def test_an_address_of_another_host_is_named(site: Path, kind: str, section: str
 
 def test_it_serves_status_and_metrics_and_ends_when_told(process: Process) -> None:
     assert process.generation == 1
-    with urllib.request.urlopen(f"http://127.0.0.1:{process.metrics}/metrics", timeout=30) as page:
-        shown = page.read()
+    shown = process.shown()
     assert b'smime_gateway_spool_rows{state="held"} 0.0' in shown
     assert b'smime_gateway_certificates_kept{kept_as="waiting"} 0.0' in shown
     process.process.send_signal(signal.SIGTERM)
@@ -97,6 +105,22 @@ def test_it_takes_a_new_tree_and_no_broken_one(process: Process) -> None:
     write_tree(process.site, 2)
     process.process.send_signal(signal.SIGHUP)
     until(lambda: process.generation == 2, "the new generation")
+
+
+def test_it_takes_a_renewed_certificate(process: Process) -> None:
+    """By a reload, as all others do."""
+
+    def expires(section: str) -> float:
+        line = re.search(rf'smime_gateway_certificate_expires_seconds{{section="{section}"}} (\S+)', process.shown().decode())
+        assert line is not None
+        return float(line[1])
+
+    before = {section: expires(section) for section in ("key.sign", "key.decrypt", "tls.gateway")}
+    pki.expired(Ca.root()).write(process.site / "keys", "sign")
+    process.process.send_signal(signal.SIGHUP)
+    until(lambda: expires("key.sign") < 0 < before["key.sign"], "the certificate that has expired")
+    assert 0 < expires("key.decrypt") <= before["key.decrypt"]
+    assert 0 < expires("tls.gateway") <= before["tls.gateway"]
 
 
 def test_it_ends_with_its_supervisor(process: Process) -> None:

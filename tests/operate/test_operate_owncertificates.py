@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
+from cryptography import x509
 
+from gateway.config.load import load
+from gateway.operate.owncertificates import expiries
 from tests import pki
 from tests.pki import Ca, Issued
 
@@ -60,3 +63,18 @@ def test_an_identity_that_no_peer_is_shown_is_looked_at_for_its_time_alone(run: 
     assert "note: tls inside" not in run("check").stdout
     ca.gateway(GATEWAY, not_after=soon()).write(site / "keys", "inside")
     assert "note: tls inside: its certificate expires in 20 days" in run("check").stdout
+
+
+def test_when_each_expires(site: Path) -> None:
+    """Of those in use, as far as they can be read: one that a reload took may be gone by now."""
+    pki.expired(Ca.root()).write(site / "keys", "sign")
+    config = load(site / "gateway.toml")
+    signs, decrypts = (
+        x509.load_pem_x509_certificate((site / f"keys/{name}.pem").read_bytes()).not_valid_after_utc for name in ("sign", "decrypt")
+    )
+    found = expiries(config)
+    assert found.keys() == {"key.sign", "key.decrypt", "tls.gateway"}
+    assert [found[f"key.{name}"] for name in ("sign", "decrypt")] == [pki.microseconds(signs), pki.microseconds(decrypts)]
+    (site / "keys/sign.pem").unlink()
+    retired = config.key | {"decrypt": config.key["decrypt"].model_copy(update={"retired": True})}
+    assert expiries(config.model_copy(update={"key": retired})).keys() == {"tls.gateway"}
