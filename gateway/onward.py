@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
+from typing import TypeVar
 
 from gateway.deliver import HopResult
 from gateway.events import MailDeferred, MailDelivered, MailFailed, MailHeld
 from gateway.mail.ending import Held, Refused
 from gateway.mail.envelope import Mail, Recipient
 from gateway.spool.store import Waiting
+
+E = TypeVar("E", MailDeferred, MailHeld, MailFailed)
 
 
 def delivered(mail: Mail, result: HopResult) -> MailDelivered:
@@ -27,39 +30,29 @@ def delivered(mail: Mail, result: HopResult) -> MailDelivered:
 
 def deferred(mail: Mail, item: Waiting) -> MailDeferred:
     """It is tried again."""
-    return MailDeferred(
-        org=mail.arrival.organisation,
-        mail=mail.arrival.mail,
-        parent=mail.arrival.parent,
-        reason=item.reason,
-        recipients=_people(item.recipients),
-        until=item.next_at,
-        detail=item.detail,
-    )
+    return _stopped(MailDeferred, mail, item, until=item.next_at)
 
 
 def held(mail: Mail, item: Held) -> MailHeld:
     """It waits for a person."""
-    return MailHeld(
-        org=mail.arrival.organisation,
-        mail=mail.arrival.mail,
-        parent=mail.arrival.parent,
-        reason=item.reason,
-        recipients=_people(item.recipients),
-        detail=item.detail,
-    )
+    return _stopped(MailHeld, mail, item)
 
 
 def failed(mail: Mail, item: Refused, told: Set[Recipient]) -> MailFailed:
     """It will never arrive. ``told`` are those of whom a report went to the sender."""
-    return MailFailed(
+    return _stopped(MailFailed, mail, item, reported=any(recipient in told for recipient in item.recipients))
+
+
+def _stopped(kind: Callable[..., E], mail: Mail, item: Waiting | Held | Refused, **more: object) -> E:
+    """What is said alike of all who do not have it now."""
+    return kind(
         org=mail.arrival.organisation,
         mail=mail.arrival.mail,
         parent=mail.arrival.parent,
         reason=item.reason,
         recipients=_people(item.recipients),
-        reported=any(recipient in told for recipient in item.recipients),
         detail=item.detail,
+        **more,
     )
 
 

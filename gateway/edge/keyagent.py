@@ -68,7 +68,7 @@ def _run(config: Config, purposes: frozenset[KeyPurpose], path: Path, observer: 
     ring = KeyRing(config, purposes, now)
     try:
         faults = ring.faults()
-        for name, fault in (faults | ring.unmatched()).items():
+        for name, fault in (faults | ring.unmatched(faults.keys())).items():
             _log.error("key_unusable", key=name, detail=fault.detail)
             observer.see(KeyFailed(key=name, operation="open", detail=fault.detail))
         for_mail = [name for name in ring.names if config.key[name].purpose is not KeyPurpose.AUDIT]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -61,10 +61,12 @@ class KeyRing:
                 found[name] = error
         return found
 
-    def unmatched(self) -> dict[str, GatewayError]:
-        """Every key that opens, and does not belong to the certificate it is to sign under, or cannot show that it does."""
+    def unmatched(self, but: Collection[str] = ()) -> dict[str, GatewayError]:
+        """Every key ``but`` those that do not open, which does not belong to the certificate it is to sign under, or cannot show
+        that it does.
+        """
         found = {}
-        for name in self._stores.keys() - self.faults().keys():
+        for name in self._stores.keys() - but:
             try:
                 self._match(name)
             except GatewayError as error:

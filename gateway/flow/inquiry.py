@@ -179,9 +179,11 @@ def _as_many(bound: list[_Bound], at: int) -> tuple[list[_Bound], int]:
     """Of those in order as many as are looked at, and how many were left out that might be used."""
     if len(bound) <= MAX_CANDIDATES:
         return bound, 0
-    fit = [each for each in bound if unusable(facts(each[3]), Purpose.SMIME_RECIPIENT, at) is None]
-    rest = [each for each in bound if each not in fit]
-    chosen = [*fit, *rest][:MAX_CANDIDATES]
+    fit: list[_Bound] = []
+    unfit: list[_Bound] = []
+    for each in bound:
+        (fit if unusable(facts(each[3]), Purpose.SMIME_RECIPIENT, at) is None else unfit).append(each)
+    chosen = [*fit, *unfit][:MAX_CANDIDATES]
     return sorted(chosen, key=lambda each: each[:3]), max(0, len(fit) - MAX_CANDIDATES)
 
 

@@ -152,7 +152,8 @@ def _keys(config: Config) -> Iterator[Probe]:
         return
     ring = KeyRing(config, frozenset(KeyPurpose), now)
     try:
-        faults = ring.faults() | ring.unmatched()
+        faults = ring.faults()
+        faults |= ring.unmatched(faults.keys())
     finally:
         ring.close()
     for name in config.key:

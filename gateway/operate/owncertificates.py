@@ -24,23 +24,26 @@ def expiries(config: Config) -> dict[str, int]:
     """When each certificate of ours expires (microseconds UTC), by its section; not of keys that are retired, nor of one that
     cannot be read now.
     """
-    paths = {f"key.{name}": key.certificate for name, key in config.key.items() if not key.retired}
-    paths |= {f"tls.{name}": identity.certificate for name, identity in config.tls.items()}
     found = {}
-    for section, path in paths.items():
+    for section, name, path, _ in _ours(config):
         with contextlib.suppress(OSError, ValueError, GatewayError):
-            if path is not None:
-                found[section] = facts(contents(path, first_certificate)).not_after
+            found[f"{section}.{name}"] = facts(contents(path, first_certificate)).not_after
     return found
 
 
 def own_notes(config: Config, at: int) -> Iterator[str]:
     """Of keys that are not retired, and of TLS. ``at`` in microseconds UTC."""
+    for section, name, path, purposes in _ours(config):
+        yield from _about(f"{section} {name}", path, purposes, at)
+
+
+def _ours(config: Config) -> Iterator[tuple[str, str, Path, tuple[Purpose, ...]]]:
+    """Section and name of each certificate of ours, where it lies, and what it is shown for."""
     for name, key in config.key.items():
         if key.certificate is not None and not key.retired:
-            yield from _about(f"key {name}", key.certificate, (_MAIL[key.purpose],), at)
+            yield "key", name, key.certificate, (_MAIL[key.purpose],)
     for name, identity in config.tls.items():
-        yield from _about(f"tls {name}", identity.certificate, tuple(_to_peers(config, name)), at)
+        yield "tls", name, identity.certificate, tuple(_to_peers(config, name))
 
 
 def _to_peers(config: Config, identity: str) -> Iterator[Purpose]:
